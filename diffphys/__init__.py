@@ -1,0 +1,1 @@
+"""Differentiable physics on JAX: simulators that networks are trained through."""

@@ -1,0 +1,200 @@
+"""What a field does at the two ends of an axis: the vocabulary of the operators.
+
+Users name physics (`Wall`, `Inflow`, ...: see `sides`); the physics rooms translate that, variable by variable, into the few
+conditions below. A condition has one task, to say what stands in the *ghost points* beyond the end, and follows the arithmetic
+of fields exactly: if `f` is fixed at 1, `f + 1` is fixed at 2, and `f * g` is fixed only where both factors are.
+
+With the boundary at distance d from an interior point and from its mirror image beyond the end:
+
+| condition | ghost value |
+|---|---|
+| `Dirichlet(v)`: the value at the boundary is v | `2 v - interior` |
+| `Neumann(s)`: the derivative along the outward normal is s | `interior + 2 d s` |
+| `Ghost(v)`: the points beyond the boundary hold v | `v` |
+| `Periodic()` | the value one period away |
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import Array
+
+from diffphys.errors import InputError
+from diffphys.grids.numbers import as_number
+
+
+class Condition(eqx.Module):
+    """What holds at one end of an axis. Final classes: `Periodic`, `Dirichlet`, `Neumann`, `Ghost`, `Unknown`."""
+
+
+class Periodic(Condition):
+    """The axis closes upon itself. Both ends must be periodic; as a side of a domain it has the same meaning."""
+
+
+class Dirichlet(Condition):
+    """The value on the boundary is fixed. `value`: a number, or an array of extent 1 along the axis."""
+
+    value: Array = eqx.field(converter=as_number, default=0.0)
+
+
+class Neumann(Condition):
+    """The derivative along the *outward* normal is fixed. `slope`: a number, or an array of extent 1 along the axis."""
+
+    slope: Array = eqx.field(converter=as_number, default=0.0)
+
+
+class Ghost(Condition):
+    """The points beyond the boundary hold a fixed value, as the pressure does outside of an outflow.
+
+    With it the gradient on the boundary face is `(value - interior) / h`, which makes the gradient exactly minus the
+    transpose of the divergence, boundary faces included.
+    """
+
+    value: Array = eqx.field(converter=as_number, default=0.0)
+
+
+class Unknown(Condition):
+    """Nothing is known beyond this end. Asking for a ghost value raises."""
+
+
+Conditions = tuple[tuple[Condition, Condition], ...]
+"""For each axis what holds at its (lower, upper) end."""
+
+
+def is_periodic(pair: tuple[Condition, Condition]) -> bool:
+    return isinstance(pair[0], Periodic)
+
+
+def check_conditions(conditions: Conditions, dimensions: int) -> None:
+    """Raise `InputError` unless there is a pair for every axis and an axis is periodic at both ends or at none."""
+    if len(conditions) != dimensions or any(len(pair) != 2 for pair in conditions):
+        raise InputError(f"conditions: {len(conditions)} given; a (lower, upper) pair for each of {dimensions} axes is accepted.")
+    for axis, (lower, upper) in enumerate(conditions):
+        if isinstance(lower, Periodic) != isinstance(upper, Periodic):
+            raise InputError(f"conditions: axis {axis} is periodic at one end only; Periodic at both ends is accepted.")
+
+
+def added(first: Condition, second: Condition) -> Condition:
+    """The condition of a sum."""
+    return _combined(first, second, lambda a, b: a + b, linear=True)
+
+
+def multiplied(first: Condition, second: Condition) -> Condition:
+    """The condition of a product: `(f g)' = f' g + f g'` is not fixed by two slopes, so only values survive."""
+    return _combined(first, second, lambda a, b: a * b, linear=False)
+
+
+def scaled(condition: Condition, factor: Array) -> Condition:
+    """The condition of `factor * field`."""
+    match condition:
+        case Dirichlet(value=value):
+            return Dirichlet(factor * value)
+        case Neumann(slope=slope):
+            return Neumann(factor * slope)
+        case Ghost(value=value):
+            return Ghost(factor * value)
+    return condition
+
+
+def shifted(condition: Condition, constant: Array) -> Condition:
+    """The condition of `field + constant`: a fixed value moves, a slope does not."""
+    match condition:
+        case Dirichlet(value=value):
+            return Dirichlet(value + constant)
+        case Ghost(value=value):
+            return Ghost(value + constant)
+    return condition
+
+
+def _combined(first: Condition, second: Condition, operation: Any, *, linear: bool) -> Condition:
+    if isinstance(first, Periodic) != isinstance(second, Periodic):
+        raise InputError("Field: one operand is periodic along an axis, the other is not; equal topology is accepted.")
+    match first, second:
+        case Periodic(), Periodic():
+            return first
+        case Dirichlet(value=a), Dirichlet(value=b):
+            return Dirichlet(operation(a, b))
+        case Ghost(value=a), Ghost(value=b):
+            return Ghost(operation(a, b))
+        case Neumann(slope=a), Neumann(slope=b) if linear:
+            return Neumann(operation(a, b))
+    return Unknown()
+
+
+def pad_axis(
+    values: Array, axis: int, conditions: tuple[Condition, Condition], widths: tuple[int, int], *, offset: float, spacing: float
+) -> Array:
+    """`values` with `widths` ghost points before and behind along `axis`.
+
+    Args:
+        values: Array of the values on the grid's points; it may have been padded along other axes already.
+        axis: Axis along which to pad.
+        conditions: What holds at the lower and the upper end.
+        widths: How many ghost points to put there.
+        offset: 0.5 if the boundary lies half a spacing before the first point, 0.0 if the first point lies on it.
+        spacing: Distance between points along the axis.
+
+    Raises:
+        InputError: if a ghost value is asked for where no condition defines it.
+    """
+    parts = [values]
+    if widths[0]:
+        parts.insert(0, _ghosts(values, axis, conditions[0], widths[0], offset, spacing, lower=True))
+    if widths[1]:
+        parts.append(_ghosts(values, axis, conditions[1], widths[1], offset, spacing, lower=False))
+    return jnp.concatenate(parts, axis=axis) if len(parts) > 1 else values
+
+
+def _ghosts(
+    values: Array, axis: int, condition: Condition, width: int, offset: float, spacing: float, *, lower: bool
+) -> Array:
+    count = values.shape[axis]
+    if isinstance(condition, Periodic):
+        if width > count:
+            raise InputError(f"pad_axis: {width} ghost points asked for along an axis of {count}; at most {count} are accepted.")
+        return _take(values, axis, count - width, count) if lower else _take(values, axis, 0, width)
+    first = 0 if offset else 1  # a point on the boundary is its own mirror image
+    if width + first > count and not isinstance(condition, Ghost):
+        raise InputError(
+            f"pad_axis: {width} ghost points asked for along an axis of {count}; at most {count - first} are accepted."
+        )
+    mirror = (
+        _take(values, axis, first, first + width) if lower else _take(values, axis, count - first - width, count - first)
+    )
+    mirror = jnp.flip(mirror, axis)
+    match condition:
+        case Dirichlet(value=value):
+            return 2 * _profile(value, values, axis) - mirror
+        case Neumann(slope=slope):
+            steps = jnp.arange(1, width + 1, dtype=values.dtype)
+            distance = spacing * (2 * steps - 1 if offset else 2 * steps)
+            distance = (distance[::-1] if lower else distance).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
+            return mirror + distance * _profile(slope, values, axis)
+        case Ghost(value=value):
+            shape = [width if a == axis else extent for a, extent in enumerate(values.shape)]
+            return jnp.broadcast_to(_profile(value, values, axis), shape).astype(values.dtype)
+    raise InputError(
+        f"Field: a ghost value at the {'lower' if lower else 'upper'} end of axis {axis} is asked for, but no condition "
+        "defines it; give the field conditions there (Field.with_conditions)."
+    )
+
+
+def _take(values: Array, axis: int, start: int, stop: int) -> Array:
+    return values[tuple(slice(start, stop) if a == axis else slice(None) for a in range(values.ndim))]
+
+
+def _profile(value: Array, values: Array, axis: int) -> Array:
+    """`value` as something that broadcasts against `values`; a profile is continued beyond its ends by its end values."""
+    value = value.astype(values.dtype)
+    if value.ndim == 0:
+        return value
+    if value.ndim != values.ndim or value.shape[axis] != 1:
+        raise InputError(
+            f"conditions: a profile of shape {value.shape} is given on axis {axis} of an array of shape {values.shape}; a number "
+            "or an array with as many axes and extent 1 along that axis is accepted."
+        )
+    missing = [0 if extent == 1 else values.shape[a] - extent for a, extent in enumerate(value.shape)]
+    if any(missing):  # the array has ghost points along another axis, symmetric on both ends
+        value = jnp.pad(value, [(extra // 2, extra - extra // 2) for extra in missing], mode="edge")
+    return value

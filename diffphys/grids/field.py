@@ -1,0 +1,163 @@
+"""Values that know their place."""
+
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from diffphys.errors import InputError
+from diffphys.grids import conditions as conditions_
+from diffphys.grids.conditions import Conditions, is_periodic, Unknown
+from diffphys.grids.grid import Grid
+
+
+def center_offset(grid: Grid) -> tuple[float, ...]:
+    """The offset of cell centers: `(0.5, 0.5)` in 2D."""
+    return (0.5,) * grid.dimensions
+
+
+def face_offset(grid: Grid, axis: int) -> tuple[float, ...]:
+    """The offset of the faces normal to `axis`: `(0.0, 0.5)` for the x-faces in 2D."""
+    return tuple(0.0 if other == axis else 0.5 for other in range(grid.dimensions))
+
+
+class Field(eqx.Module):
+    """An array, the grid it lives on, its offset in the cell, and what holds at the ends of each axis.
+
+    Values of different places cannot be added, and a ghost value that no condition defines cannot be asked for: a wrong
+    staggering is an error at once instead of a lost order of accuracy. Conditions follow arithmetic exactly.
+
+    Args:
+        values: Array of shape `grid.shape(offset, periodic)`. Batches are `jax.vmap`, never an axis of a field.
+        grid: The grid.
+        offset: 0.5 or 0.0 for each axis. Default: cell centers.
+        conditions: For each axis a pair (lower, upper). Default: unknown.
+
+    Raises:
+        InputError: if the array's shape is not that of the place.
+    """
+
+    values: Array
+    grid: Grid = eqx.field(static=True)
+    offset: tuple[float, ...] = eqx.field(static=True)
+    conditions: Conditions
+
+    def __init__(
+        self,
+        values: Array,
+        grid: Grid,
+        offset: Sequence[float] | None = None,
+        conditions: Conditions | None = None,
+    ):
+        self.grid = grid
+        self.offset = center_offset(grid) if offset is None else tuple(offset)
+        self.conditions = ((Unknown(), Unknown()),) * grid.dimensions if conditions is None else tuple(conditions)
+        conditions_.check_conditions(self.conditions, grid.dimensions)
+        if len(self.offset) != grid.dimensions or any(place not in (0.0, 0.5) for place in self.offset):
+            raise InputError(f"Field: offset is {self.offset}; 0.0 or 0.5 for each of {grid.dimensions} axes is accepted.")
+        expected = self.grid.shape(self.offset, self.periodic)
+        shape = tuple(np.shape(values))
+        if shape != expected:
+            hint = "; a leading axis is a batch: was jax.vmap forgotten?" if shape[-len(expected) :] == expected else ""
+            raise InputError(
+                f"Field: values has shape {shape}; at offset {self.offset} of a grid of {grid.cells} cells {expected} is accepted{hint}."
+            )
+        self.values = jnp.asarray(values)
+
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        """For each axis whether it is periodic."""
+        return tuple(is_periodic(pair) for pair in self.conditions)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    def coordinates(self) -> tuple[Array, ...]:
+        """Coordinates of the field's points, one array per axis, shaped to broadcast against each other."""
+        return self.grid.coordinates(self.offset, self.periodic)
+
+    def with_values(self, values: Array) -> "Field":
+        """The same place and conditions with other values."""
+        return Field(values, self.grid, self.offset, self.conditions)
+
+    def with_conditions(self, conditions: Conditions) -> "Field":
+        """The same values with other conditions."""
+        return Field(self.values, self.grid, self.offset, conditions)
+
+    def map(self, function: Callable[[Array], Array]) -> "Field":
+        """A pointwise function of the values. What holds at the ends is unknown afterwards, save on periodic axes."""
+        forgotten = tuple(pair if is_periodic(pair) else (Unknown(), Unknown()) for pair in self.conditions)
+        return Field(function(self.values), self.grid, self.offset, forgotten)
+
+    def padded(self, widths: Sequence[tuple[int, int]]) -> Array:
+        """The values with ghost points around them, `widths[axis] = (lower, upper)` of them.
+
+        Axes are padded one after the other, so that corners combine the conditions of both axes.
+        """
+        values = self.values
+        for axis, width in enumerate(widths):
+            values = conditions_.pad_axis(
+                values, axis, self.conditions[axis], width, offset=self.offset[axis], spacing=self.grid.spacing[axis]
+            )
+        return values
+
+    def __add__(self, other: "Field | Array | float") -> "Field":
+        if isinstance(other, Field):
+            self._check_same_place(other)
+            return self._combine(self.values + other.values, other, conditions_.added)
+        constant = _scalar(other, "+")
+        return self._transform(self.values + constant, lambda condition: conditions_.shifted(condition, constant))
+
+    def __mul__(self, other: "Field | Array | float") -> "Field":
+        if isinstance(other, Field):
+            self._check_same_place(other)
+            return self._combine(self.values * other.values, other, conditions_.multiplied)
+        factor = _scalar(other, "*")
+        return self._transform(self.values * factor, lambda condition: conditions_.scaled(condition, factor))
+
+    def __truediv__(self, other: "Array | float") -> "Field":
+        return self * (1.0 / _scalar(other, "/"))
+
+    def __neg__(self) -> "Field":
+        return self * -1.0
+
+    def __sub__(self, other: "Field | Array | float") -> "Field":
+        return self + (-other)
+
+    def __rsub__(self, other: "Array | float") -> "Field":
+        return (-self) + other
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def _check_same_place(self, other: "Field") -> None:
+        if self.grid != other.grid:
+            raise InputError(f"Field: operands live on different grids, {self.grid} and {other.grid}; one grid is accepted.")
+        if self.offset != other.offset:
+            raise InputError(
+                f"Field: operands live at offsets {self.offset} and {other.offset}; equal offsets are accepted "
+                "(operators.interpolate brings one to the other)."
+            )
+
+    def _combine(self, values: Array, other: "Field", rule: Callable) -> "Field":
+        pairs = tuple(
+            (rule(mine[0], theirs[0]), rule(mine[1], theirs[1]))
+            for mine, theirs in zip(self.conditions, other.conditions, strict=True)
+        )
+        return Field(values, self.grid, self.offset, pairs)
+
+    def _transform(self, values: Array, rule: Callable) -> "Field":
+        return Field(values, self.grid, self.offset, tuple((rule(low), rule(high)) for low, high in self.conditions))
+
+
+def _scalar(value: Array | float, operation: str) -> Array:
+    if isinstance(value, (int, float, np.number, np.ndarray, jax.Array)) and np.ndim(value) == 0:
+        return jnp.asarray(value)
+    raise InputError(
+        f"Field: a field {operation} an operand of type {type(value).__name__} and shape {np.shape(value)}; a number or a field is "
+        "accepted, since an array does not know its place (Field.with_values)."
+    )

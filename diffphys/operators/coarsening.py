@@ -1,0 +1,41 @@
+"""From a fine grid to a coarse one without losing what crosses a face."""
+
+import jax.numpy as jnp
+from jax import Array
+
+from diffphys.grids import Condition, Field
+
+
+def coarsen(field: Field, factor: int) -> Field:
+    """`field` on the grid with `factor` times fewer cells along every axis.
+
+    Along an axis where the field lives at the center of the cell the values of `factor` cells are averaged; where it lives on
+    faces every `factor`-th face is kept. A centered field keeps its mean, and each coarse face the flux through it:
+    the coarse divergence is the mean of the fine divergence (Um et al. 2020, section B.1).
+
+    Raises:
+        InputError: if `factor` does not divide the number of cells.
+    """
+    grid = field.grid.coarsened(factor)
+    values = _coarsened(field.values, field.offset, factor)
+    conditions = tuple((_of(field, low, factor), _of(field, high, factor)) for low, high in field.conditions)
+    return Field(values, grid, field.offset, conditions)
+
+
+def _coarsened(values: Array, offset: tuple[float, ...], factor: int) -> Array:
+    for axis, place in enumerate(offset):
+        if values.shape[axis] == 1 and factor > 1:  # uniform along this axis, as a profile is along its normal
+            continue
+        if place == 0.0:
+            values = values[tuple(slice(None, None, factor) if a == axis else slice(None) for a in range(values.ndim))]
+        else:
+            shape = list(values.shape)
+            shape[axis : axis + 1] = [shape[axis] // factor, factor]
+            values = jnp.mean(values.reshape(shape), axis=axis + 1)
+    return values
+
+
+def _of(field: Field, condition: Condition, factor: int) -> Condition:
+    """The condition with its profile, if it has one, coarsened like the field."""
+    profiles = {name: value for name, value in vars(condition).items() if jnp.ndim(value) == field.grid.dimensions}
+    return type(condition)(**{name: _coarsened(value, field.offset, factor) for name, value in profiles.items()}) if profiles else condition

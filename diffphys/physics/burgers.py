@@ -1,0 +1,61 @@
+"""Burgers' equation: advection by itself, and diffusion."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import Array
+
+from diffphys.errors import InputError
+from diffphys.grids import Conditions, face_offset, Field, Grid
+from diffphys.grids.conditions import check_conditions
+from diffphys.grids.numbers import as_number, check_number
+from diffphys.operators import explicit_diffusion, semi_lagrangian
+from diffphys.physics.heat import check_diffusion_step
+
+
+class Burgers(eqx.Module):
+    """`dv/dt + v . grad v = viscosity * laplacian(v)` in one to three dimensions, by first-order splitting.
+
+    One step is explicit diffusion followed by semi-Lagrangian self-advection. The state is the velocity, a tuple with one `Field`
+    on the faces of each axis.
+
+    Args:
+        grid: The grid.
+        viscosity: Length squared per time.
+        dt: Duration of a step.
+        conditions: For each axis what holds at its (lower, upper) end, for every component alike.
+        largest_courant: See `operators.semi_lagrangian`.
+
+    Raises:
+        InputError: if a number is out of range or `dt` exceeds `stable_diffusion_step`.
+    """
+
+    grid: Grid = eqx.field(static=True)
+    viscosity: Array = eqx.field(converter=as_number)
+    dt: Array = eqx.field(converter=as_number)
+    conditions: Conditions
+    largest_courant: int | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self):
+        check_conditions(self.conditions, self.grid.dimensions)
+        check_number("Burgers", "viscosity", self.viscosity, minimum=0.0)
+        check_number("Burgers", "dt", self.dt, above=0.0)
+        check_diffusion_step("Burgers", self.grid, self.viscosity, self.dt)
+
+    def initial_state(self, velocity: Sequence[Array | float]) -> tuple[Field, ...]:
+        """The velocity from one number or array of face values per component."""
+        if len(velocity) != self.grid.dimensions:
+            raise InputError(f"Burgers: velocity has {len(velocity)} components; {self.grid.dimensions} are accepted.")
+        return tuple(self._component(axis, as_number(values)) for axis, values in enumerate(velocity))
+
+    def __call__(self, velocity: tuple[Field, ...]) -> tuple[Field, ...]:
+        velocity = tuple(component.with_conditions(self.conditions) for component in velocity)
+        diffused = tuple(explicit_diffusion(component, self.viscosity, self.dt) for component in velocity)
+        return tuple(semi_lagrangian(component, diffused, self.dt, self.largest_courant) for component in diffused)
+
+    def _component(self, axis: int, values: Array) -> Field:
+        offset = face_offset(self.grid, axis)
+        periodic = tuple(type(pair[0]).__name__ == "Periodic" for pair in self.conditions)
+        values = values if values.ndim else jnp.broadcast_to(values, self.grid.shape(offset, periodic))
+        return Field(values, self.grid, offset, self.conditions)

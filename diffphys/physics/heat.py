@@ -1,0 +1,58 @@
+"""Heat conduction: the smallest example of how a system is added."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import Array
+
+from diffphys.errors import InputError
+from diffphys.grids import Conditions, Field, Grid
+from diffphys.grids.conditions import check_conditions
+from diffphys.grids.numbers import as_number, check_number, concrete
+from diffphys.operators import explicit_diffusion, stable_diffusion_step
+
+
+class Heat(eqx.Module):
+    """`dT/dt = diffusivity * laplacian(T)` by explicit Euler steps: first order in time, second in space.
+
+    `Heat(...)(temperature)` is the temperature one `dt` later, a centered `Field`.
+
+    Args:
+        grid: The grid.
+        diffusivity: Length squared per time.
+        dt: Duration of a step.
+        conditions: For each axis what holds at its (lower, upper) end.
+
+    Raises:
+        InputError: if a number is out of range or `dt` exceeds `stable_diffusion_step`.
+    """
+
+    grid: Grid = eqx.field(static=True)
+    diffusivity: Array = eqx.field(converter=as_number)
+    dt: Array = eqx.field(converter=as_number)
+    conditions: Conditions
+
+    def __check_init__(self):
+        check_conditions(self.conditions, self.grid.dimensions)
+        check_number("Heat", "diffusivity", self.diffusivity, minimum=0.0)
+        check_number("Heat", "dt", self.dt, above=0.0)
+        check_diffusion_step("Heat", self.grid, self.diffusivity, self.dt)
+
+    def initial_state(self, temperature: Array | float = 0.0) -> Field:
+        """A field of this temperature: a number, or an array with an entry for each cell."""
+        return Field(jnp.broadcast_to(as_number(temperature), self.grid.cells), self.grid, conditions=self.conditions)
+
+    def __call__(self, temperature: Field) -> Field:
+        return explicit_diffusion(temperature.with_conditions(self.conditions), self.diffusivity, self.dt)
+
+
+def check_diffusion_step(owner: str, grid: Grid, diffusivity: Array, dt: Array) -> None:
+    """Raise `InputError` if `dt` is beyond the bound of explicit diffusion; traced numbers pass."""
+    step, coefficient = concrete(dt), concrete(diffusivity)
+    if step is None or coefficient is None or step.dtype == object or coefficient.dtype == object:
+        return
+    longest = float(stable_diffusion_step(grid, coefficient)) if coefficient > 0 else float("inf")
+    if step > longest * (1 + 1e-6):
+        raise InputError(
+            f"{owner}: dt is {float(step):g}; with this diffusivity and spacing at most {longest:g} is accepted, beyond which explicit "
+            "diffusion is unstable."
+        )

@@ -1,0 +1,432 @@
+"""Incompressible flow with obstacles and passive scalars, by first-order operator splitting.
+
+    dv/dt + v . grad v = -grad p + viscosity * laplacian(v) + force,        div v = 0
+
+One step of duration dt (Stam 1999; in this order as in Um et al. 2020):
+
+1. explicit diffusion of each velocity component;
+2. components that are held somewhere are overwritten there;
+3. semi-Lagrangian advection of scalars and velocity, both by the velocity of before the advection;
+4. sources of scalars and the force are added;
+5. projection: normal velocities at walls and inflows are set, those on an obstacle's faces are zero, and the gradient of a
+   pressure removes the divergence to round-off.
+
+Velocity components live on the faces (Harlow and Welch 1965); an obstacle is the set of cells whose centers it contains, so
+its surface is a staircase.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from diffphys.errors import InputError
+from diffphys.grids import (
+    Condition,
+    Conditions,
+    Dirichlet,
+    face_offset,
+    Field,
+    Ghost,
+    Grid,
+    Inflow,
+    Neumann,
+    Open,
+    Outflow,
+    parse_sides,
+    Periodic,
+    Shape,
+    Side,
+    Sides,
+    Wall,
+)
+from diffphys.grids.numbers import as_number, check_number, concrete
+from diffphys.grids.shapes import is_traced
+from diffphys.operators import difference, divergence, explicit_diffusion, semi_lagrangian
+from diffphys.physics.heat import check_diffusion_step
+from diffphys.poisson import direct, PressureProblem, Solution
+from diffphys.poisson.problem import neighbors
+
+
+class FlowState(eqx.Module):
+    """The state of an incompressible flow.
+
+    Attributes:
+        velocity: One field on the faces of each axis.
+        pressure: The kinematic pressure of the last projection, at the cell centers. An outcome: no step depends on it.
+        scalars: Passive scalars at the cell centers, by name.
+        time: The time of the state.
+    """
+
+    velocity: tuple[Field, ...]
+    pressure: Field
+    scalars: dict[str, Field]
+    time: Array
+
+
+class Held(eqx.Module):
+    """A region in which velocity components are overwritten in every step, after diffusion and before advection.
+
+    The projection may change them again: this is a forcing zone, not a side.
+
+    Args:
+        where: Region; faces whose center lies in it are overwritten.
+        velocity: One number for each axis, or None for components that are left alone.
+    """
+
+    where: Shape
+    velocity: tuple[Array | None, ...] = eqx.field(
+        converter=lambda parts: tuple(None if part is None else as_number(part) for part in parts)
+    )
+
+
+class PassiveScalar(eqx.Module):
+    """A scalar that the flow carries.
+
+    Args:
+        diffusivity: Length squared per time.
+        source: Region in which it is released.
+        rate: Amount per time and volume released there.
+    """
+
+    diffusivity: Array = eqx.field(converter=as_number, default=0.0)
+    source: Shape | None = None
+    rate: Array = eqx.field(converter=as_number, default=1.0)
+
+
+@jax.tree_util.register_static
+class FixedSolid:
+    """A shape whose numbers are known before the program runs; static and hashable by the cells that it fills."""
+
+    def __init__(self, shape: Shape, grid: Grid):
+        self.shape = shape
+        self.cells = np.asarray(shape.contains(grid.centers()))
+        self._key = (grid, self.cells.tobytes())
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FixedSolid) and self._key == other._key
+
+
+class IncompressibleFlow(eqx.Module):
+    """Incompressible flow as a pure function `step(state) -> state`, or `step(state, force) -> state`.
+
+    Second order in space except for the semi-Lagrangian advection's numerical diffusion, first order in time. Viscosity, dt,
+    inflow speeds, wall velocities, held velocities and rates are traced leaves: `dataclasses.replace(flow, viscosity=0.1)` compiles
+    nothing anew, and everything has a gradient.
+
+    Args:
+        grid: The grid.
+        viscosity: Kinematic viscosity, length squared per time.
+        dt: Duration of a step.
+        sides: One side for all, or for each axis name a side or a (lower, upper) pair: see `grids.parse_sides`.
+        solid: An obstacle at rest, or None. Its numbers must be known when the flow is made.
+        held: Regions in which velocity components are held.
+        scalars: Passive scalars by name.
+        largest_courant: Bound on the Courant number in whole cells for faster advection: see `operators.semi_lagrangian`.
+        pressure_solver: From a `PressureProblem` to its solver. Default: the direct one.
+
+    Raises:
+        InputError: for sides that are missing or contradict each other, a net flux through the sides that cannot vanish, an
+            obstacle that is outside of the domain or fills it, a number out of range, or a `dt` beyond the bound of
+            explicit diffusion.
+    """
+
+    grid: Grid = eqx.field(static=True)
+    viscosity: Array
+    dt: Array
+    sides: Sides
+    solid: FixedSolid | None
+    held: tuple[Held, ...]
+    scalars: dict[str, PassiveScalar]
+    largest_courant: int | None = eqx.field(static=True)
+    pressure_solver: Any = eqx.field(static=True)
+
+    def __init__(
+        self,
+        grid: Grid,
+        viscosity: Array | float,
+        dt: Array | float,
+        sides: Any,
+        solid: Shape | FixedSolid | None = None,
+        held: Sequence[Held] = (),
+        scalars: Mapping[str, PassiveScalar] | None = None,
+        largest_courant: int | None = None,
+        pressure_solver: Any = direct,
+    ):
+        if not isinstance(grid, Grid):
+            raise InputError(f"IncompressibleFlow: grid is {grid!r}; a Grid is accepted.")
+        self.grid = grid
+        self.viscosity = as_number(viscosity)
+        self.dt = as_number(dt)
+        self.sides = parse_sides(grid, sides)
+        self.solid = _fixed(grid, solid)
+        self.held = tuple(held)
+        self.scalars = dict(scalars or {})
+        self.largest_courant = largest_courant
+        self.pressure_solver = pressure_solver
+        check_number("IncompressibleFlow", "viscosity", self.viscosity, minimum=0.0)
+        check_number("IncompressibleFlow", "dt", self.dt, above=0.0)
+        check_diffusion_step("IncompressibleFlow", grid, self.viscosity, self.dt)
+        _check_net_flux(grid, self.sides)
+        for region in self.held:
+            if len(region.velocity) != grid.dimensions:
+                raise InputError(
+                    f"Held: velocity has {len(region.velocity)} components; a number or None for each of {grid.dimensions} axes is accepted."
+                )
+
+    def __call__(self, state: FlowState, force: Sequence[Array] | None = None) -> FlowState:
+        """The state one `dt` later.
+
+        Args:
+            state: The state.
+            force: Acceleration, for each axis a number or an array with an entry for each face; or None.
+        """
+        velocity = tuple(
+            component.with_conditions(self.velocity_conditions(axis)) for axis, component in enumerate(state.velocity)
+        )
+        diffused = tuple(explicit_diffusion(component, self.viscosity, self.dt) for component in velocity)
+        carrier = self._hold(diffused)
+        scalars = {name: self._carry(name, state.scalars[name], carrier) for name in self.scalars}
+        advected = tuple(semi_lagrangian(component, carrier, self.dt, self.largest_courant) for component in carrier)
+        forced = advected if force is None else self._add(advected, force)
+        projected, solution = self.project(forced)
+        pressure = Field(solution.pressure / self.dt, self.grid, conditions=self.pressure_conditions())
+        return FlowState(projected, pressure, scalars, state.time + self.dt)
+
+    def initial_state(
+        self, velocity: Sequence[Array | float] | None = None, scalars: Mapping[str, Array | float] | None = None
+    ) -> FlowState:
+        """A state at time zero, made free of divergence.
+
+        Args:
+            velocity: For each axis a number or an array with an entry for each face. Default: the stream that the inflows
+                drive, the mean of the normal speeds at the two sides of each axis.
+            scalars: For each scalar a number or an array with an entry for each cell. Default: zero.
+
+        Raises:
+            InputError: for arrays of the wrong shape or with values that are not finite, and for unknown scalars.
+        """
+        velocity = self._stream() if velocity is None else velocity
+        if len(velocity) != self.grid.dimensions:
+            raise InputError(f"initial_state: velocity has {len(velocity)} components; {self.grid.dimensions} are accepted.")
+        if unknown := [name for name in scalars or {} if name not in self.scalars]:
+            raise InputError(f"initial_state: scalar {unknown[0]!r} was given; this flow carries {sorted(self.scalars)}.")
+        components = tuple(self._component(axis, values) for axis, values in enumerate(velocity))
+        projected, _ = self.project(components)
+        carried = {name: self._scalar(name, (scalars or {}).get(name, 0.0)) for name in self.scalars}
+        pressure = Field(jnp.zeros(self.grid.cells), self.grid, conditions=self.pressure_conditions())
+        return FlowState(projected, pressure, carried, as_number(0.0))
+
+    def project(self, velocity: Sequence[Field]) -> tuple[tuple[Field, ...], Solution]:
+        """The nearest velocity without divergence: `v - grad phi` with `laplacian(phi) = div v`.
+
+        Normal velocities at walls and inflows are set first and those on an obstacle's faces are zero. On the remaining faces this is
+        an orthogonal projection: linear, idempotent, symmetric.
+
+        Returns:
+            The velocity, and the solution with `phi`, which is the pressure times dt.
+        """
+        imposed = tuple(self._impose(axis, component) for axis, component in enumerate(velocity))
+        solution = self.pressure_solver(self.pressure_problem()).solve(divergence(imposed).values)
+        potential = Field(solution.pressure, self.grid, conditions=self.pressure_conditions())
+        projected = []
+        for axis, component in enumerate(imposed):
+            correction = difference(potential, axis).values
+            if self.solid is not None:
+                correction = jnp.where(self._closed_faces(axis), 0.0, correction)
+            projected.append(component.with_values(component.values - correction))
+        return tuple(projected), solution
+
+    def courant_number(self, state: FlowState) -> Array:
+        """The largest `dt |v_a| / h_a` over all faces and axes."""
+        ratios = [
+            jnp.max(jnp.abs(component.values)) * self.dt / spacing
+            for component, spacing in zip(state.velocity, self.grid.spacing, strict=True)
+        ]
+        return jnp.max(jnp.stack(ratios))
+
+    def pressure_problem(self) -> PressureProblem:
+        """The pressure problem that belongs to these sides and this obstacle."""
+        return PressureProblem.from_conditions(
+            self.grid, self.pressure_conditions(), None if self.solid is None else self.solid.cells
+        )
+
+    def velocity_conditions(self, component: int) -> Conditions:
+        """What the sides mean for one velocity component."""
+        return tuple(
+            tuple(self._velocity_condition(component, axis, end, side) for end, side in enumerate(pair))
+            for axis, pair in enumerate(self.sides)
+        )  # pyright: ignore[reportReturnType]
+
+    def pressure_conditions(self) -> Conditions:
+        """What the sides mean for the pressure."""
+        return tuple((_pressure_condition(lower), _pressure_condition(upper)) for lower, upper in self.sides)
+
+    def scalar_conditions(self) -> Conditions:
+        """What the sides mean for a passive scalar."""
+        return tuple((_scalar_condition(lower), _scalar_condition(upper)) for lower, upper in self.sides)
+
+    def _velocity_condition(self, component: int, axis: int, end: int, side: Side) -> Condition:
+        match side:
+            case Periodic():
+                return side
+            case Outflow() | Open():
+                return Neumann(0.0)
+            case Inflow(speed=speed) if axis == component:
+                speed = jnp.expand_dims(speed, axis) if speed.ndim else speed
+                return Dirichlet(-speed if end else speed)
+            case Wall(slip=True) if axis != component:
+                return Neumann(0.0)
+            case Wall(velocity=velocity) if axis != component:
+                tangential = component - (component > axis)
+                return Dirichlet(velocity[tangential] if velocity.ndim else velocity)
+        return Dirichlet(0.0)
+
+    def _impose(self, axis: int, component: Field) -> Field:
+        """The component with its fixed normal values on the sides and zero on the obstacle's faces."""
+        values = component.values
+        if self.solid is not None:
+            values = jnp.where(self._solid_faces(axis), 0.0, values)
+        parts = [values]
+        for end, condition in enumerate(component.conditions[axis]):
+            if isinstance(condition, Dirichlet):
+                index = (slice(None),) * axis + ((slice(1, None), slice(0, -1))[end],)
+                shape = tuple(1 if a == axis else count for a, count in enumerate(values.shape))
+                fixed = jnp.broadcast_to(condition.value, shape).astype(values.dtype)
+                parts[0 if end == 0 else -1] = parts[0 if end == 0 else -1][index]
+                parts.insert(len(parts) if end else 0, fixed)
+        return component.with_values(jnp.concatenate(parts, axis) if len(parts) > 1 else values)
+
+    def _closed_faces(self, axis: int) -> Array:
+        return jnp.asarray(self.pressure_problem().closed_faces()[axis])
+
+    def _solid_faces(self, axis: int) -> Array:
+        """Faces of which at least one cell is solid; on a side of the domain, of which the one cell is."""
+        assert self.solid is not None
+        below, above = neighbors(self.solid.cells, axis, self.pressure_problem().kinds[axis], edge=True)
+        return jnp.asarray(below | above)
+
+    def _hold(self, velocity: tuple[Field, ...]) -> tuple[Field, ...]:
+        for region in self.held:
+            velocity = tuple(
+                component
+                if value is None
+                else component.with_values(jnp.where(region.where.contains(component.coordinates()), value, component.values))
+                for component, value in zip(velocity, region.velocity, strict=True)
+            )
+        return velocity
+
+    def _carry(self, name: str, scalar: Field, carrier: tuple[Field, ...]) -> Field:
+        settings = self.scalars[name]
+        scalar = explicit_diffusion(scalar.with_conditions(self.scalar_conditions()), settings.diffusivity, self.dt)
+        scalar = semi_lagrangian(scalar, carrier, self.dt, self.largest_courant)
+        if settings.source is None:
+            return scalar
+        return scalar.with_values(scalar.values + self.dt * settings.rate * settings.source.coverage(self.grid))
+
+    def _add(self, velocity: tuple[Field, ...], force: Sequence[Array]) -> tuple[Field, ...]:
+        if len(force) != self.grid.dimensions:
+            raise InputError(f"IncompressibleFlow: force has {len(force)} components; {self.grid.dimensions} are accepted.")
+        return tuple(
+            component.with_values(component.values + self.dt * _broadcast("force", axis, part, component.shape))
+            for axis, (component, part) in enumerate(zip(velocity, force, strict=True))
+        )
+
+    def _stream(self) -> list[Array]:
+        speeds = []
+        for axis, pair in enumerate(self.sides):
+            conditions = self.velocity_conditions(axis)[axis]
+            values = [condition.value for condition in conditions if isinstance(condition, Dirichlet)]
+            moving = [value for value, side in zip(values, pair, strict=False) if isinstance(side, Inflow)] or values
+            speeds.append(sum(moving[1:], moving[0]) / len(moving) if moving else jnp.zeros(()))
+        return speeds
+
+    def _component(self, axis: int, values: Array | float) -> Field:
+        conditions = self.velocity_conditions(axis)
+        offset = face_offset(self.grid, axis)
+        shape = self.grid.shape(offset, tuple(isinstance(pair[0], Periodic) for pair in conditions))
+        return Field(_broadcast("velocity", axis, values, shape), self.grid, offset, conditions)
+
+    def _scalar(self, name: str, values: Array | float) -> Field:
+        check_number("initial_state", f"scalar {name!r}", values, scalar=False)
+        values = as_number(values)
+        values = values if values.ndim else jnp.broadcast_to(values, self.grid.cells)
+        return Field(values, self.grid, conditions=self.scalar_conditions())
+
+
+def _pressure_condition(side: Side) -> Condition:
+    match side:
+        case Periodic():
+            return side
+        case Outflow() | Open():
+            return Ghost(0.0)
+    return Neumann(0.0)
+
+
+def _scalar_condition(side: Side) -> Condition:
+    match side:
+        case Periodic():
+            return side
+        case Inflow(scalar=value):
+            return Dirichlet(value)
+        case Open():
+            return Dirichlet(0.0)
+    return Neumann(0.0)
+
+
+def _fixed(grid: Grid, solid: Shape | FixedSolid | None) -> FixedSolid | None:
+    if solid is None or isinstance(solid, FixedSolid):
+        return solid
+    if not isinstance(solid, Shape):
+        raise InputError(f"IncompressibleFlow: solid is {solid!r}; a shape or None is accepted.")
+    if is_traced(solid):
+        raise InputError(
+            "IncompressibleFlow: solid has numbers that are being traced; an obstacle whose cells are known when the flow is made is "
+            "accepted (make the flow outside of jit, grad and vmap)."
+        )
+    fixed = FixedSolid(solid, grid)
+    if not fixed.cells.any():
+        raise InputError("IncompressibleFlow: solid contains no cell's center; an obstacle within the domain is accepted.")
+    if fixed.cells.all():
+        raise InputError("IncompressibleFlow: solid contains every cell's center; an obstacle that leaves fluid cells is accepted.")
+    return fixed
+
+
+def _check_net_flux(grid: Grid, sides: Sides) -> None:
+    """Without an open side what flows in must flow out."""
+    if any(isinstance(side, (Outflow, Open)) for pair in sides for side in pair):
+        return
+    net, gross = 0.0, 0.0
+    for axis, pair in enumerate(sides):
+        area = float(np.prod([length for other, length in enumerate(grid.size) if other != axis]))
+        for side in pair:
+            if isinstance(side, Inflow):
+                speed = concrete(side.speed)
+                if speed is None or speed.dtype == object:
+                    return
+                net += area * float(np.mean(speed))
+                gross += area * float(np.mean(np.abs(speed)))
+    if abs(net) > 1e-5 * gross:
+        raise InputError(
+            f"IncompressibleFlow: sides let {net:g} (volume per time) in and nothing out; inflows that sum to zero, or an Outflow() or "
+            "Open() side, are accepted."
+        )
+
+
+def _broadcast(name: str, axis: int, values: Array | float, shape: tuple[int, ...]) -> Array:
+    check_number("IncompressibleFlow", f"{name}[{axis}]", values, scalar=False)
+    values = as_number(values)
+    try:
+        return jnp.broadcast_to(values, shape)
+    except ValueError:
+        hint = "; a leading axis is a batch: was jax.vmap forgotten?" if values.shape[-len(shape) :] == shape else ""
+        raise InputError(
+            f"IncompressibleFlow: {name}[{axis}] has shape {values.shape}; a number or an array of shape {shape} is accepted{hint}."
+        ) from None

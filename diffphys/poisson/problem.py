@@ -1,0 +1,200 @@
+"""The discrete pressure problem that all solvers solve."""
+
+import dataclasses
+import functools
+from typing import NamedTuple, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from diffphys.errors import InputError
+from diffphys.grids import Conditions, Dirichlet, Ghost, Grid, Neumann, Periodic
+
+
+Kind = str
+"""What holds at an end: "periodic", "neumann" (slope 0), "ghost" (0 at the first point beyond), "dirichlet" (0 on the side)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PressureProblem:
+    """`A p = rhs` with `A = divergence . open . gradient` at the cell centers.
+
+    `open` is 1 on faces that fluid can cross and 0 on those between fluid and solid. Static and hashable: it describes the kinds of
+    sides and which faces are closed, never a number that could be learned.
+
+    Args:
+        grid: The grid.
+        kinds: For each axis the kinds of the (lower, upper) end.
+        solid: For each cell in C order whether it is solid, as bytes of a boolean array, or None without obstacles.
+    """
+
+    grid: Grid
+    kinds: tuple[tuple[Kind, Kind], ...]
+    solid: bytes | None = None
+
+    @staticmethod
+    def from_conditions(grid: Grid, conditions: Conditions, solid: np.ndarray | None = None) -> "PressureProblem":
+        """The problem for a centered field with these conditions (their numbers do not matter here)."""
+        kinds = tuple((_kind(lower), _kind(upper)) for lower, upper in conditions)
+        if solid is not None and solid.shape != grid.cells:
+            raise InputError(f"PressureProblem: solid has shape {solid.shape}; one entry for each of the cells {grid.cells} is accepted.")
+        return PressureProblem(grid, kinds, None if solid is None or not solid.any() else solid.astype(bool).tobytes())
+
+    @property
+    def solid_cells(self) -> np.ndarray:
+        """For each cell whether it is solid."""
+        if self.solid is None:
+            return np.zeros(self.grid.cells, bool)
+        return np.frombuffer(self.solid, bool).reshape(self.grid.cells)
+
+    def without_obstacle(self) -> "PressureProblem":
+        """The same sides with all cells fluid."""
+        return PressureProblem(self.grid, self.kinds)
+
+    def closed_faces(self) -> list[np.ndarray]:
+        """For each axis which of its faces separate a fluid from a solid cell; faces on the domain's sides are never among them."""
+        solid = self.solid_cells
+        closed = []
+        for axis, kinds in enumerate(self.kinds):
+            below, above = neighbors(solid, axis, kinds, edge=True)
+            closed.append(below != above)
+        return closed
+
+
+class Solution(NamedTuple):
+    """What a solver returns.
+
+    Attributes:
+        pressure: Array at the cell centers, without any component in the null space.
+        residual: Largest absolute value of `A pressure - rhs` after the null space's component was removed from `rhs`.
+        iterations: How many iterations were made; 0 for a direct solver.
+        converged: Whether the solver met its tolerance; always true for a direct solver.
+        imbalance: Largest absolute value of the component of `rhs` in the null space, which no pressure can balance (for a closed
+            domain: the mean of the divergence).
+    """
+
+    pressure: Array
+    residual: Array
+    iterations: Array
+    converged: Array
+    imbalance: Array
+
+
+class PressureSolver(Protocol):
+    """What the physics rooms ask of a solver."""
+
+    def solve(self, rhs: Array) -> Solution:
+        """Solve `A pressure = rhs` for an array at the cell centers."""
+        ...
+
+
+def neighbors(values, axis: int, kinds: tuple[Kind, Kind], *, edge: bool = False):
+    """For each face normal to `axis` the values of the cells below and above it.
+
+    Beyond an end stands the mirror image for slope 0 (`edge=True`: for every end), 0 for "ghost", minus the mirror image for
+    "dirichlet". Works on NumPy and JAX arrays.
+    """
+    numpy = np if isinstance(values, np.ndarray) else jnp
+    first, last = (_slice(values, axis, 0, 1), _slice(values, axis, -1, None))
+    if kinds[0] == "periodic":
+        return numpy.concatenate([last, _slice(values, axis, 0, -1)], axis), values
+    sign = {"neumann": 1, "ghost": 0, "dirichlet": -1}
+    before = first if edge else sign[kinds[0]] * first
+    behind = last if edge else sign[kinds[1]] * last
+    return numpy.concatenate([before, values], axis), numpy.concatenate([values, behind], axis)
+
+
+def apply(problem: PressureProblem, pressure: Array, open_faces: list | None = None) -> Array:
+    """`A pressure`: the divergence of the gradient through the open faces.
+
+    Args:
+        problem: The problem.
+        pressure: Array at the cell centers.
+        open_faces: For each axis 1 where a face is open, 0 where it is closed; default: from `problem.closed_faces()`.
+    """
+    if open_faces is None:
+        open_faces = [None] * len(problem.kinds) if problem.solid is None else [~closed for closed in problem.closed_faces()]
+    total = jnp.zeros_like(pressure)
+    for axis, (kinds, spacing) in enumerate(zip(problem.kinds, problem.grid.spacing, strict=True)):
+        below, above = neighbors(pressure, axis, kinds)
+        flux = above - below
+        if open_faces[axis] is not None:
+            flux = flux * jnp.asarray(open_faces[axis], pressure.dtype)
+        if kinds[0] == "periodic":
+            following = jnp.concatenate([_slice(flux, axis, 1, None), _slice(flux, axis, 0, 1)], axis)
+            total = total + (following - flux) / spacing**2
+        else:
+            total = total + (_slice(flux, axis, 1, None) - _slice(flux, axis, 0, -1)) / spacing**2
+    return total
+
+
+@functools.lru_cache(maxsize=32)
+def null_space(problem: PressureProblem) -> np.ndarray:
+    """An orthonormal basis of the null space of `A`, as an array (vectors, *cells).
+
+    It is spanned by the indicators of those regions of cells, joined through open faces, that touch no end with a fixed
+    pressure. Found from the actual sides and obstacles, not from the presence of some kind of side.
+    """
+    from scipy.ndimage import label  # only here: importing it takes as long as the rest of this file
+
+    count = int(np.prod(problem.grid.cells))
+    if problem.solid is None:
+        fixed = any(kind in ("ghost", "dirichlet") for pair in problem.kinds for kind in pair)
+        return np.zeros((0, *problem.grid.cells)) if fixed else np.full((1, *problem.grid.cells), count**-0.5)
+    solid = problem.solid_cells
+    fluid_regions, fluid_count = label(~solid)
+    solid_regions, _ = label(solid)
+    regions = np.where(solid, solid_regions + fluid_count, fluid_regions)
+    regions = _joined_across_periodic_ends(problem, regions, solid)
+    vectors = []
+    for region in np.unique(regions):
+        inside = regions == region
+        if not _touches_fixed_pressure(problem, inside):
+            vectors.append(inside / np.sqrt(inside.sum()))
+    return np.array(vectors).reshape(-1, *problem.grid.cells)
+
+
+def without_null_space(problem: PressureProblem, values: Array) -> tuple[Array, Array]:
+    """`values` without its component in the null space, and the largest absolute value of that component."""
+    basis = null_space(problem)
+    if not len(basis):
+        return values, jnp.zeros((), values.dtype)
+    vectors = jnp.asarray(basis, values.dtype)
+    axes = list(range(values.ndim))
+    component = jnp.tensordot(jnp.tensordot(vectors, values, (list(range(1, values.ndim + 1)), axes)), vectors, 1)
+    return values - component, jnp.max(jnp.abs(component))
+
+
+def _kind(condition) -> Kind:
+    kinds = {Periodic: "periodic", Neumann: "neumann", Ghost: "ghost", Dirichlet: "dirichlet"}
+    try:
+        return kinds[type(condition)]
+    except KeyError:
+        raise InputError(
+            f"PressureProblem: an end has the condition {type(condition).__name__}; Periodic, Neumann, Ghost or Dirichlet is accepted."
+        ) from None
+
+
+def _slice(values, axis: int, start: int | None, stop: int | None):
+    return values[tuple(slice(start, stop) if a == axis else slice(None) for a in range(values.ndim))]
+
+
+def _joined_across_periodic_ends(problem: PressureProblem, regions: np.ndarray, solid: np.ndarray) -> np.ndarray:
+    for axis, kinds in enumerate(problem.kinds):
+        if kinds[0] != "periodic":
+            continue
+        first, last = regions.take(0, axis), regions.take(-1, axis)
+        same = solid.take(0, axis) == solid.take(-1, axis)
+        for one, other in {(a, b) for a, b in zip(first[same], last[same], strict=True) if a != b}:
+            one, other = regions.take(0, axis)[first == one][0], regions.take(-1, axis)[last == other][0]  # as joined so far
+            regions = np.where(regions == other, one, regions)
+    return regions
+
+
+def _touches_fixed_pressure(problem: PressureProblem, inside: np.ndarray) -> bool:
+    for axis, kinds in enumerate(problem.kinds):
+        for kind, index in zip(kinds, (0, -1), strict=True):
+            if kind in ("ghost", "dirichlet") and inside.take(index, axis).any():
+                return True
+    return False

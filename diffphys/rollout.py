@@ -1,0 +1,207 @@
+"""Time: one loop over any step, its adjoint chosen by an argument.
+
+A rollout applies `step` again and again inside one compiled loop. What a gradient through it costs in memory, and how far back in
+time it reaches, is the choice of the caller:
+
+| adjoint | gradient | memory for n steps |
+|---|---|---|
+| `Checkpointed()` | exact | about sqrt(n) states and sqrt(n) steps' intermediates; each step computed twice |
+| `StoreAll()` | exact | n steps' intermediates; each step computed once |
+| `Truncated(window)` | cut where a window of steps begins | as `StoreAll` |
+| `Detached()` | none from step to step | as `StoreAll`, without the states' derivatives |
+"""
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from diffphys.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class StoreAll:
+    """Keep what every step's derivative needs: fastest, memory grows with the number of steps."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpointed:
+    """Keep the state at the beginning of each segment of about sqrt(n) steps and compute the segment again when its derivative is
+    needed (Griewank, Walther 2008, chapter 12). The gradient is that of `StoreAll` to round-off.
+
+    Args:
+        segment: Steps in a segment. Default: the square root of the number of steps.
+    """
+
+    segment: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Truncated:
+    """No gradient passes from one window of steps to the one before: the gradient sub-ranges of turbulence training (List, Chen,
+    Thuerey 2022). One window of all steps is `StoreAll`.
+
+    Args:
+        window: Steps in a window.
+    """
+
+    window: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Detached:
+    """No gradient passes through the state that enters a step, the first included: unrolled training that sees the states which
+    the trained step leads to, but not how they came about. Parameters of the step still have gradients."""
+
+
+Adjoint = StoreAll | Checkpointed | Truncated | Detached
+
+
+def rollout(
+    step: Callable[..., Any],
+    state: Any,
+    steps: int,
+    *,
+    inputs: Any = None,
+    save_every: int | None = None,
+    adjoint: Adjoint = Checkpointed(),  # noqa: B008 (frozen)
+) -> tuple[Any, Any]:
+    """Apply `step` to `state` `steps` times.
+
+    Args:
+        step: A pure function `step(state) -> state`, or `step(state, input) -> state` if `inputs` are given. Numbers in it are traced if
+            it is a pytree (as every system of `physics` is); a plain function is compiled once for each function object.
+        state: The initial state, any pytree of arrays.
+        steps: How many steps.
+        inputs: One input per step: a pytree of arrays with a leading axis of length `steps`; or None.
+        save_every: Save the state after every so many steps. Must divide `steps`. Default: save nothing.
+        adjoint: How gradients pass backwards in time.
+
+    Returns:
+        The final state, and the saved states as one pytree with a leading axis of length `steps / save_every` (None without
+        `save_every`). The initial state is not among them.
+
+    Raises:
+        InputError: for counts that are not positive or do not divide, inputs of another length, or a step that changes the shape
+            or type of its state.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+        raise InputError(f"rollout: steps is {steps!r}; a whole number of at least 0 is accepted.")
+    if save_every is not None and (not isinstance(save_every, int) or save_every < 1 or steps % save_every):
+        raise InputError(f"rollout: save_every is {save_every!r}; a whole number that divides steps ({steps}) is accepted.")
+    for name in ("segment", "window"):
+        length = getattr(adjoint, name, None)
+        if length is not None and (not isinstance(length, int) or length < 1):
+            raise InputError(f"rollout: {name} of the adjoint is {length!r}; a whole number of at least 1 is accepted.")
+    if not isinstance(adjoint, Adjoint):
+        raise InputError(f"rollout: adjoint is {adjoint!r}; StoreAll(), Checkpointed(), Truncated(window) or Detached() is accepted.")
+    for leaf in jax.tree.leaves(inputs):
+        if jnp.ndim(leaf) == 0 or jnp.shape(leaf)[0] != steps:
+            raise InputError(
+                f"rollout: an array of inputs has shape {jnp.shape(leaf)}; a leading axis of length {steps}, one entry for each step, is accepted."
+            )
+    return _rollout(step, state, steps, inputs, save_every, adjoint)
+
+
+@eqx.filter_jit
+def _rollout(step: Callable, state: Any, steps: int, inputs: Any, save_every: int | None, adjoint: Adjoint):
+    state = jax.tree.map(jnp.asarray, state)
+    _check_step(step, state, inputs)
+
+    def advance(carry, given):
+        index, current = carry
+        current = _cut(current, index, adjoint)
+        following = step(current) if inputs is None else step(current, given)
+        return (index + 1, jax.tree.map(_as_dtype_of, following, current)), None
+
+    carry = (jnp.zeros((), jnp.int32), state)
+    if save_every is None:
+        (_, final), _ = _loop(advance, carry, inputs, steps, _segment(steps, adjoint))
+        return final, None
+
+    def advance_frame(carry, given):
+        carry, _ = _loop(advance, carry, given, save_every, _segment(steps, adjoint))
+        return carry, carry[1]
+
+    frames = steps // save_every
+    per_frame = jax.tree.map(lambda leaf: leaf.reshape(frames, save_every, *leaf.shape[1:]), inputs)
+    segment = _segment(steps, adjoint)
+    frames_per_segment = None if segment is None or segment < save_every else max(1, segment // save_every)
+    (_, final), saved = _loop(advance_frame, carry, per_frame, frames, frames_per_segment)
+    return final, saved
+
+
+def _segment(steps: int, adjoint: Adjoint) -> int | None:
+    """Steps between checkpoints, or None where none are kept."""
+    if not isinstance(adjoint, Checkpointed):
+        return None
+    return adjoint.segment or max(1, math.isqrt(steps))
+
+
+def _cut(state: Any, index: Array, adjoint: Adjoint) -> Any:
+    match adjoint:
+        case Detached():
+            return jax.lax.stop_gradient(state)
+        case Truncated(window=window):
+            first = (index % window == 0) & (index > 0)
+            return jax.tree.map(lambda leaf: jnp.where(first, jax.lax.stop_gradient(leaf), leaf), state)
+    return state
+
+
+def _loop(body: Callable, carry: Any, inputs: Any, length: int, segment: int | None) -> tuple[Any, Any]:
+    """`jax.lax.scan` over `length` steps, in checkpointed segments if `segment` is given and shorter."""
+    if segment is None or segment >= length:
+        return jax.lax.scan(body, carry, inputs, length)
+    whole, rest = divmod(length, segment)
+
+    @jax.checkpoint
+    def advance_segment(carry, given):
+        return jax.lax.scan(body, carry, given, segment)
+
+    head = jax.tree.map(lambda leaf: leaf[: whole * segment].reshape(whole, segment, *leaf.shape[1:]), inputs)
+    carry, saved = jax.lax.scan(advance_segment, carry, head, whole)
+    saved = jax.tree.map(lambda leaf: leaf.reshape(whole * segment, *leaf.shape[2:]), saved)
+    if rest:
+        tail = jax.tree.map(lambda leaf: leaf[whole * segment :], inputs)
+        carry, last = jax.checkpoint(lambda carry, given: jax.lax.scan(body, carry, given, rest))(carry, tail)
+        saved = jax.tree.map(lambda head, tail: jnp.concatenate([head, tail]), saved, last)
+    return carry, saved
+
+
+def _check_step(step: Callable, state: Any, inputs: Any) -> None:
+    """One clear sentence where the step's result cannot be its next argument."""
+    if not callable(step):
+        raise InputError(f"rollout: step is {step!r}; a function from a state to the next state is accepted.")
+    if inputs is not None and not _accepts_input(step):
+        raise InputError("rollout: inputs are given but step accepts a state only; step(state, input) is accepted.")
+    first = None if inputs is None else jax.tree.map(lambda leaf: leaf[0], inputs)
+    following = jax.eval_shape(lambda: step(state) if inputs is None else step(state, first))
+    before, after = jax.tree.structure(state), jax.tree.structure(following)
+    if before != after:
+        raise InputError(f"rollout: step turns a state of structure {before} into {after}; a step that keeps it is accepted.")
+    for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(following), strict=True):
+        if jnp.shape(old) != new.shape:
+            raise InputError(
+                f"rollout: step turns an array of shape {jnp.shape(old)} into {new.shape}; a step that keeps the shapes of its state is "
+                "accepted (for a batch of states use jax.vmap)."
+            )
+
+
+def _accepts_input(step: Callable) -> bool:
+    try:
+        inspect.signature(step).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin without a signature
+        return True
+    return True
+
+
+def _as_dtype_of(new: Array, old: Array) -> Array:
+    return jnp.asarray(new, old.dtype)

@@ -1,0 +1,259 @@
+"""Training through a solver."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from diffphys.errors import InputError
+from diffphys.learning.corrected import Corrected, with_parameters
+from diffphys.learning.losses import half_sum_of_squares
+from diffphys.learning.trajectories import Trajectories
+from diffphys.rollout import Adjoint, rollout, StoreAll
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A part of a curriculum.
+
+    Args:
+        unroll: Over how many steps the loss looks.
+        updates: How many updates are made.
+        optimizer: Any Optax optimizer; it starts anew with the stage.
+    """
+
+    unroll: int
+    updates: int
+    optimizer: optax.GradientTransformation
+
+    def __post_init__(self):
+        for name in ("unroll", "updates"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"Stage: {name} is {value!r}; a whole number of at least 1 is accepted.")
+
+
+class Progress(eqx.Module):
+    """What training has come to: all that is needed to go on with the same bits.
+
+    Attributes:
+        trainable: The trained arrays.
+        optimizer_state: The optimizer's state in this stage.
+        stage: Index of the stage.
+        update: Updates made in this stage.
+        losses: For each update of all stages the loss before it; NaN where it has not been made.
+        skipped: How many updates were left out because a gradient was not finite.
+    """
+
+    trainable: Any
+    optimizer_state: Any
+    stage: Array
+    update: Array
+    losses: Array
+    skipped: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Log:
+    """What training saw.
+
+    Attributes:
+        losses: For each update the loss before it.
+        unroll: For each update over how many steps the loss looked.
+        skipped: How many updates were left out because a gradient was not finite.
+        validation: Pairs (update, value) of the validation function.
+    """
+
+    losses: np.ndarray
+    unroll: np.ndarray
+    skipped: int
+    validation: list[tuple[int, float]]
+
+
+def trained_network(step: Any) -> Any:
+    """What is trained unless something else is asked for: the network of a `Corrected`."""
+    if not isinstance(step, Corrected):
+        raise InputError(
+            f"train: step is a {type(step).__name__}; a Corrected is accepted, or another step with `trainable`, a function that picks "
+            "what is trained."
+        )
+    return step.network
+
+
+def train(
+    step: Any,
+    data: Trajectories,
+    *,
+    unroll: int = 1,
+    updates: int = 1000,
+    optimizer: optax.GradientTransformation | None = None,
+    curriculum: Sequence[Stage] | None = None,
+    batch: int = 3,
+    seed: int = 0,
+    adjoint: Adjoint = StoreAll(),  # noqa: B008 (frozen)
+    loss: Callable[[Any, Any], Array] = half_sum_of_squares,
+    start: Callable[[Any], Any] = lambda frame: frame,
+    observe: Callable[[Any], Any] = lambda state: state,
+    trainable: Callable[[Any], Any] = trained_network,
+    validation: Callable[[Any], float] | None = None,
+    validate_every: int = 500,
+    resume: Progress | None = None,
+    after_update: Callable[[Progress, int, float], None] | None = None,
+) -> tuple[Any, Log]:
+    """Train part of a step so that rollouts from frames of the data meet the frames that follow.
+
+    Each update draws `batch` windows (case, first frame) at random, starts from their first frames, unrolls n steps with the case's
+    parameters, and descends the gradient of `1/n sum_i loss(observe(s_i), frame_i)`, summed over the batch, through the steps.
+    What is drawn depends on `seed` and the number of the update only. An update whose gradient is not finite is left out.
+
+    Args:
+        step: The step, usually a `Corrected`.
+        data: Frames and, for each case, the values of numbers of the step (`with_parameters`).
+        unroll, updates, optimizer: A single stage: n, the number of updates, an Optax optimizer (default: Adam at 1e-3).
+        curriculum: Several stages instead, each with its n.
+        batch: Windows per update.
+        seed: Seed of the drawing.
+        adjoint: How gradients pass through the unrolled steps; `Detached()` gives unrolled training without gradients in time.
+        loss: From two pytrees (prediction, target) to a number. Default: `half_sum_of_squares`.
+        start: From a frame of the data to a state. Default: the frame is one.
+        observe: From a state to what the data holds. Default: the state.
+        trainable: From the step to the part of it that is trained. Default: the network of a `Corrected`.
+        validation: From the step to a number, asked for every `validate_every` updates and at the end; kept in the log.
+        validate_every: How often.
+        resume: Progress to go on from.
+        after_update: Called after each update with the progress, its number and its loss: for checkpoints, progress bars, and leaving
+            early by an exception.
+
+    Returns:
+        The trained step, and a log.
+
+    Raises:
+        InputError: if windows are longer than the data, or numbers are out of range.
+    """
+    optimizer = optax.adam(1e-3) if optimizer is None else optimizer
+    stages = [Stage(unroll, updates, optimizer)] if curriculum is None else list(curriculum)
+    if not stages:
+        raise InputError("train: curriculum is empty; at least one stage is accepted.")
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise InputError(f"train: batch is {batch!r}; a whole number of at least 1 is accepted.")
+    longest = max(stage.unroll for stage in stages)
+    if longest >= data.length:
+        raise InputError(
+            f"train: unroll is {longest} but the data has {data.length} frames; at most {data.length - 1} steps, one less than "
+            "the frames, are accepted."
+        )
+    problem = _Problem(data, batch, seed, adjoint, loss, start, observe, trainable)
+    progress = resume if resume is not None else initial_progress(step, stages, trainable)
+    offsets = np.cumsum([0] + [stage.updates for stage in stages])
+    validated: list[tuple[int, float]] = []
+
+    for index in range(int(progress.stage), len(stages)):
+        stage = stages[index]
+        guarded = optax.apply_if_finite(stage.optimizer, max_consecutive_errors=2**31 - 1)
+        if int(progress.stage) != index:
+            progress = _next_stage(progress, index, guarded)
+        for update in range(int(progress.update), stage.updates):
+            number = int(offsets[index]) + update
+            progress, value = _update(progress, step, problem, stage.unroll, guarded, number)
+            if after_update is not None:
+                after_update(progress, number, float(value))
+            if validation is not None and ((number + 1) % validate_every == 0 or number + 1 == offsets[-1]):
+                validated.append((number + 1, float(validation(_merge(step, progress.trainable, trainable)))))
+    unrolls = np.repeat([stage.unroll for stage in stages], [stage.updates for stage in stages])
+    log = Log(np.asarray(progress.losses), unrolls, int(progress.skipped), validated)
+    return _merge(step, progress.trainable, trainable), log
+
+
+def initial_progress(step: Any, stages: Sequence[Stage], trainable: Callable[[Any], Any] = trained_network) -> Progress:
+    """The progress of a training that has not begun: the shapes and types of a checkpoint."""
+    arrays = eqx.filter(trainable(step), eqx.is_inexact_array)
+    guarded = optax.apply_if_finite(stages[0].optimizer, max_consecutive_errors=2**31 - 1)
+    total = sum(stage.updates for stage in stages)
+    zero = jnp.zeros((), jnp.int32)
+    return Progress(arrays, guarded.init(arrays), zero, zero, jnp.full(total, jnp.nan), zero)
+
+
+class _Problem(eqx.Module):
+    """What stays the same during a training."""
+
+    data: Trajectories
+    batch: int = eqx.field(static=True)
+    seed: int = eqx.field(static=True)
+    adjoint: Adjoint = eqx.field(static=True)
+    loss: Callable = eqx.field(static=True)
+    start: Callable = eqx.field(static=True)
+    observe: Callable = eqx.field(static=True)
+    trainable: Callable = eqx.field(static=True)
+
+
+def _next_stage(progress: Progress, index: int, optimizer: optax.GradientTransformation) -> Progress:
+    return Progress(
+        progress.trainable,
+        optimizer.init(progress.trainable),
+        jnp.asarray(index, jnp.int32),
+        jnp.zeros((), jnp.int32),
+        progress.losses,
+        progress.skipped,
+    )
+
+
+@eqx.filter_jit
+def _update(
+    progress: Progress, step: Any, problem: _Problem, unroll: int, optimizer: optax.GradientTransformation, number: Any
+) -> tuple[Progress, Array]:
+    number = jnp.asarray(number, jnp.int32)
+    frames, parameters = _draw(problem, unroll, number)
+
+    def objective(arrays: Any) -> Array:
+        candidate = _merge(step, arrays, problem.trainable)
+        return jnp.sum(jax.vmap(lambda window, numbers: _window_loss(candidate, window, numbers, problem, unroll))(frames, parameters))
+
+    value, gradient = jax.value_and_grad(objective)(progress.trainable)
+    changes, optimizer_state = optimizer.update(gradient, progress.optimizer_state, progress.trainable)
+    finite = optimizer_state.last_finite
+    following = Progress(
+        optax.apply_updates(progress.trainable, changes),
+        optimizer_state,
+        progress.stage,
+        progress.update + 1,
+        progress.losses.at[number].set(value.astype(progress.losses.dtype)),
+        progress.skipped + jnp.where(finite, 0, 1).astype(progress.skipped.dtype),
+    )
+    return following, value
+
+
+def _draw(problem: _Problem, unroll: int, number: Array) -> tuple[Any, dict[str, Array]]:
+    """`batch` windows of `unroll + 1` frames and their cases' parameters."""
+    data = problem.data
+    case_key, frame_key = jax.random.split(jax.random.fold_in(jax.random.key(problem.seed), number))
+    cases = jax.random.randint(case_key, (problem.batch,), 0, data.cases)
+    firsts = jax.random.randint(frame_key, (problem.batch,), 0, data.length - unroll)
+
+    def window(leaf: Array) -> Array:
+        sizes = (1, unroll + 1, *leaf.shape[2:])
+        cut = lambda case, first: jax.lax.dynamic_slice(leaf, (case, first, *[0] * (leaf.ndim - 2)), sizes)[0]  # noqa: E731
+        return jax.vmap(cut)(cases, firsts)
+
+    frames = jax.tree.map(lambda leaf: window(jnp.asarray(leaf)), data.frames)
+    return frames, {name: jnp.asarray(values)[cases] for name, values in data.parameters.items()}
+
+
+def _window_loss(step: Any, window: Any, parameters: dict[str, Array], problem: _Problem, unroll: int) -> Array:
+    first = jax.tree.map(lambda leaf: leaf[0], window)
+    targets = jax.tree.map(lambda leaf: leaf[1:], window)
+    adapted = with_parameters(step, parameters)
+    _, states = rollout(adapted, problem.start(first), unroll, save_every=1, adjoint=problem.adjoint)
+    losses = jax.vmap(lambda state, target: problem.loss(problem.observe(state), target))(states, targets)
+    return jnp.mean(losses)
+
+
+def _merge(step: Any, arrays: Any, trainable: Callable[[Any], Any]) -> Any:
+    """`step` with the trained arrays in the place of its own."""
+    part = trainable(step)
+    return eqx.tree_at(trainable, step, eqx.combine(arrays, part))

@@ -13,7 +13,9 @@ PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Only errors: what pip warns of is the configuration of the machine.
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
+PIP_INSTALL := $(PIP) install -c constraints.txt
 
 # Test processes and later runs share what JAX has compiled; it stays inside this checkout.
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
@@ -21,6 +23,8 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.3
 # Material announces MkDocs 2 on every build; pyright announces its newer versions. The constraints file decides.
 export NO_MKDOCS_2_WARNING := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+# The kernel that executes the notebook; the usual one warns that other users of this machine could listen.
+docs serve: export JUPYTER_PATH := $(CURDIR)/docs/.jupyter
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -74,13 +78,13 @@ serve: $(VENV)/.installed-docs
 
 wheel: | $(VENV)/.created
 	rm -rf dist
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(PIP) wheel --no-deps --wheel-dir dist .
 
 # A fresh install of the newest versions that pyproject.toml allows, written down.
 constraints: | $(VENV)/.created
 	rm -rf .cache/constraints-venv
 	$(BIN)/python -m venv .cache/constraints-venv
-	.cache/constraints-venv/bin/python -m pip install --quiet --disable-pip-version-check ".[test,docs]"
+	.cache/constraints-venv/bin/python -m pip --quiet --quiet --disable-pip-version-check install ".[test,docs]"
 	sed -n '/^#/p' constraints.txt > .cache/constraints.txt
 	.cache/constraints-venv/bin/python -m pip freeze --exclude diffphys >> .cache/constraints.txt
 	mv .cache/constraints.txt constraints.txt

@@ -59,16 +59,19 @@ def check_make_command(words: list[str]) -> None:
 
 
 def check_diffphys_command(words: list[str]) -> None:
-    """Parse the words as the command line would, without doing anything."""
+    """Parse the words as the command line would, with the names of experiment, preset and settings, and run nothing."""
+    from typer.core import TyperGroup
     from typer.main import get_command
 
     from diffphys.cli import app  # pyright: ignore[reportMissingImports]
+    from diffphys.experiments import load_experiment  # pyright: ignore[reportMissingImports]
 
     group = get_command(app)
-    context = group.make_context("diffphys", list(words), resilient_parsing=False)
-    _, command, rest = group.resolve_command(context, [*context._protected_args, *context.args])  # pyright: ignore
-    assert command is not None
-    command.make_context(command.name, rest, parent=context)
+    assert isinstance(group, TyperGroup)
+    assert words and words[0] in group.commands, f"diffphys has no command {words[:1]}"
+    given = group.commands[words[0]].make_context(words[0], words[1:]).params
+    if words[0] == "run":
+        load_experiment(given["name"]).choose(given["preset"], given["set_"] or [])
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page_as_module(page.read_text()).strip()], ids=name_of)

@@ -1,0 +1,28 @@
+"""What every test may ask for."""
+
+import os
+
+
+# Figures are written to files, also where there is no screen.
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+
+# The first example of a property compiles, which no deadline allows for; the same examples come on every machine.
+hypothesis.settings.register_profile("diffphys", deadline=None, derandomize=True, max_examples=25)
+hypothesis.settings.load_profile("diffphys")
+
+
+@pytest.fixture
+def float64():
+    """Run the test in double precision, as verification does: `pytest.mark.usefixtures("float64")` on test or file."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    return jax.random.key(0)

@@ -1,0 +1,131 @@
+"""The command line: `diffphys list`, `diffphys run`, `diffphys report`.
+
+Exit codes: 0 success, 1 a result misses its stated bound, 2 bad input (one line on standard error says which setting
+and what it accepts), 130 and 143 stopped by SIGINT and SIGTERM with everything saved.
+"""
+
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from diffphys.errors import InputError
+from diffphys.experiments import EXPERIMENTS, Listed, load_experiment
+from diffphys.runs import Interrupted, Run, make_settings, read_description, stop_on_signals, storage_error
+
+
+app = typer.Typer(add_completion=False, help="Differentiable physics on JAX.", rich_markup_mode=None)
+
+# What `list` shows: a heading and its entries. Verifications and benchmarks take their place here.
+LISTS: dict[str, dict[str, Listed]] = {"Experiments (diffphys run NAME)": EXPERIMENTS}
+
+LARGEST_SEED = 2**32 - 1  # what a JAX random key takes without 64-bit integers
+
+
+@app.command("list")
+def list_everything() -> None:
+    """List every experiment, a line each."""
+    console = Console()
+    for heading, entries in LISTS.items():
+        console.print(heading, style="bold")
+        for name, entry in entries.items():
+            console.print(f"  {name:<16}{entry.summary}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("run")
+def run_experiment(
+    name: Annotated[str, typer.Argument(help="An experiment of `diffphys list`.")],
+    preset: Annotated[str, typer.Option(help="How large: demo, book, paper, or another the experiment has.")] = "demo",
+    out: Annotated[Path | None, typer.Option(help="Where to write (default: runs/NAME-PRESET).")] = None,
+    seed: Annotated[int, typer.Option(help="All randomness follows from it.", min=0, max=LARGEST_SEED)] = 0,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value.")] = None,
+) -> None:
+    """Run an experiment, or go on with it where it stopped."""
+    experiment = load_experiment(name)
+    settings = experiment.choose(preset, set_ or [])
+    directory = out or Path("runs") / f"{name}-{preset}"
+    command = ["diffphys", "run", name, "--preset", preset, "--out", str(directory), "--seed", str(seed)]
+    again = shlex.join(command + [word for assignment in set_ or [] for word in ("--set", assignment)])
+
+    with stop_on_signals() as stop, Run.open(directory, name, preset, settings, seed, stop) as run:
+        if run.finished:
+            print(f"This run is finished; `diffphys report {shlex.quote(str(directory))}` makes its figures again.")
+            _print_results(run, None)
+            return
+        try:
+            experiment.run(settings, run)
+            table = experiment.report(run)
+        except Interrupted:
+            _complain(f"stopped by {signal.Signals(stop.signal or signal.SIGINT).name} and saved; go on with: {again}")
+            raise typer.Exit(128 + (stop.signal or signal.SIGINT)) from None
+        run.finish()
+        _print_results(run, table)
+
+
+@app.command("report")
+def report_run(directory: Annotated[Path, typer.Argument(help="The directory of a run.")]) -> None:
+    """Make a run's tables and figures again, from what is on disk."""
+    found = read_description(directory)
+    experiment = load_experiment(found.experiment)
+    settings = make_settings(experiment.settings, found.settings)
+    with Run.open(directory, found.experiment, found.preset, settings, found.seed) as run:
+        _print_results(run, experiment.report(run))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line on these arguments (default: those of the process) and return the exit code."""
+    command = typer.main.get_command(app)
+    try:
+        # Not standalone: Typer would frame its messages in boxes of several lines.
+        result = command.main(None if arguments is None else list(arguments), "diffphys", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except InputError as error:
+        return _complain(str(error))
+    except typer.TyperException as error:
+        # `str` leaves out which argument is meant; the method that names it belongs to all usage errors.
+        return _complain(f"{getattr(error, 'format_message', error.__str__)()} (see diffphys --help)")
+    except OSError as error:  # a full disk, met by a library that writes files itself
+        explained = storage_error(error, error.filename or "a file")
+        if explained is None:
+            raise
+        return _complain(str(explained))
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted", 128 + signal.SIGINT)
+
+
+def _complain(message: str, code: int = 2) -> int:
+    """Print a message as one line on standard error and return the exit code."""
+    print("diffphys:", " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def _print_results(run: Run, table: Any) -> None:
+    """Print the experiment's table, or else the metrics that are single numbers, and where the files are."""
+    console = Console()
+    console.print(_metrics_table(run) if table is None else table)
+    figures = sorted(path.name for path in (run.directory / "figures").glob("[!.]*"))
+    print(f"Metrics: {run.directory / 'metrics.json'}")
+    if figures:
+        print(f"Figures: {run.directory / 'figures'} ({', '.join(figures)})")
+
+
+def _metrics_table(run: Run) -> Table:
+    """The metrics that are single numbers, beside the published ones where there are any."""
+    metrics = run.read_metrics()
+    paper = metrics.get("paper")
+    published = paper if isinstance(paper, dict) else {}
+    table = Table("metric", "here", *(["published"] if published else []), title=f"{run.experiment}, {run.preset}")
+    for name, value in metrics.items():
+        if isinstance(value, (int, float)):
+            table.add_row(name, f"{value:.4g}", *([_number(published.get(name))] if published else []))
+    return table
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, (int, float)) else ""

@@ -1,0 +1,79 @@
+"""The papers and studies that diffphys reproduces: one file each, listed here.
+
+An experiment is one file in this directory that ends in one value:
+
+    EXPERIMENT = Experiment("wake", Settings, {"demo": {"frames": 100}, "book": {}}, run, report)
+
+and one line in `EXPERIMENTS` below:
+
+    "wake": Listed("diffphys.experiments.wake", "what a reader of the list should know"),
+
+The line holds what a list shows, so that listing imports no experiment (and with it JAX and the simulators).
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from diffphys.errors import InputError
+from diffphys.runs import Run, make_settings, nearest, parse_overrides
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment that the command line can run.
+
+    Attributes:
+        name: its name in `EXPERIMENTS`.
+        settings: a frozen dataclass whose fields are made by `diffphys.runs.setting`.
+        presets: for each preset the settings in which it differs from the defaults.
+        run: `run(settings, run)` does all the work and writes through `run`. Called again on the same directory after
+            an interruption or kill -9, it goes on from its checkpoints and ends with the same bits.
+        report: `report(run)` makes tables and figures from what is on disk, and may return a Rich renderable (a table)
+            that the command line prints.
+    """
+
+    name: str
+    settings: type
+    presets: Mapping[str, Mapping[str, Any]]
+    run: Callable[[Any, Run], None]
+    report: Callable[[Run], Any]
+
+    def __post_init__(self):
+        """Refuse a preset with names or values that the settings do not accept."""
+        for overrides in self.presets.values():
+            make_settings(self.settings, overrides)
+
+    def choose(self, preset: str, assignments: list[str]) -> Any:
+        """The settings of a preset with the user's `key=value` texts on top.
+
+        Raises:
+            InputError: an unknown preset or setting, or a value that is not accepted.
+        """
+        if preset not in self.presets:
+            raise InputError(f'{self.name} has no preset "{preset}": {nearest(preset, self.presets)}')
+        overrides = parse_overrides(self.settings, assignments)
+        return make_settings(self.settings, {**self.presets[preset], **overrides})
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A line of `diffphys list`, and the module that holds what it names."""
+
+    module: str
+    summary: str
+
+
+EXPERIMENTS: dict[str, Listed] = {}
+
+
+def load_experiment(name: str) -> Experiment:
+    """Import an experiment by its name.
+
+    Raises:
+        InputError: there is no experiment of this name.
+    """
+    if name not in EXPERIMENTS:
+        raise InputError(f'there is no experiment "{name}": {nearest(name, EXPERIMENTS)}')
+    return importlib.import_module(EXPERIMENTS[name].module).EXPERIMENT

@@ -1,0 +1,28 @@
+"""A run on disk: settings, checkpoints, metrics, figures, signals and progress. It knows no physics."""
+
+from diffphys.runs.checkpoints import checkpoint_metadata, load_checkpoint, save_checkpoint
+from diffphys.runs.files import replacing, storage_error
+from diffphys.runs.progress import progress
+from diffphys.runs.run import Run, RunDescription, read_description
+from diffphys.runs.settings import make_settings, nearest, parse_overrides, setting
+from diffphys.runs.signals import Interrupted, StopRequest, stop_on_signals
+
+
+__all__ = [
+    "Interrupted",
+    "Run",
+    "RunDescription",
+    "StopRequest",
+    "checkpoint_metadata",
+    "load_checkpoint",
+    "make_settings",
+    "nearest",
+    "parse_overrides",
+    "progress",
+    "read_description",
+    "replacing",
+    "save_checkpoint",
+    "setting",
+    "stop_on_signals",
+    "storage_error",
+]

@@ -1,0 +1,87 @@
+"""Writing files so that a reader, a full disk or kill -9 never meets half of one."""
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from diffphys.errors import InputError
+
+
+PARTIAL_PREFIX = ".partial-"  # names of files still being written; a run removes those a killed process left behind
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG}
+
+
+def storage_error(error: OSError, path: str | Path) -> InputError | None:
+    """The sentence for a disk that is full or may not be written; None for every other kind of error."""
+    if error.errno in _FULL:
+        return InputError(
+            f'the disk (or your quota on it) is full, so "{path}" could not be written; '
+            "nothing saved before is lost: free some space and give the same command again"
+        )
+    if error.errno in _REFUSED:
+        return InputError(f'"{path}" cannot be written: {os.strerror(error.errno or 0)}')
+    return None
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Write a file as a whole or not at all.
+
+    Yields a temporary path with the same suffix in the same directory. What is written there takes the place of
+    `path` when the block ends without an exception; until then, and if it never does, `path` stays as it was.
+
+        with replacing("figures/loss.png") as path:
+            figure.savefig(path)
+
+    Raises:
+        InputError: the disk is full, or the path may not be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{PARTIAL_PREFIX}{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb+") as file:  # the contents must be on the disk before the name points to them
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        explained = storage_error(error, path)
+        if explained is None:
+            raise
+        raise explained from error
+    finally:
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file that may be missing, in a directory that may be missing, too."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:  # what went wrong before is the error to report, not this
+        pass
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON as a whole or not at all; numbers that are not finite, which JSON has no word for, become null."""
+    text = json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Mappings, sequences, arrays and scalars of NumPy and JAX as what JSON knows."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value

@@ -1,0 +1,83 @@
+"""Progress of long work: a bar with rate and remaining time on a terminal, an occasional line elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+@runtime_checkable
+class Advance(Protocol):
+    """What a work loop calls: `advance()` after each step, `advance(count)` after several, with a note if it likes."""
+
+    def __call__(self, count: int = 1, note: str = "") -> None:
+        """Count finished steps; the note (a loss, an error) is shown beside the bar."""
+        ...
+
+
+@contextmanager
+def progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
+    """Show the progress of `total` steps, of which `done` were finished by an earlier process, on standard error.
+
+    with progress("training", total=1000) as advance:
+        for update in range(1000):
+            ...
+            advance(note=f"loss {loss:.2e}")
+    """
+    display = _bar if sys.stderr.isatty() else _lines
+    with display(description, total, done) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(description: str, total: int, done: int) -> Iterator[Advance]:
+    started = time.monotonic()
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    with RichProgress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task(description, total=total, completed=done, note="", rate="")
+        finished = 0
+
+        def advance(count: int = 1, note: str = "") -> None:
+            nonlocal finished
+            finished += count
+            bars.update(task, advance=count, note=note, rate=_rate(finished / max(time.monotonic() - started, 1e-9)))
+
+        yield advance
+
+
+@contextmanager
+def _lines(description: str, total: int, done: int) -> Iterator[Advance]:
+    started = spoken = time.monotonic()
+    finished = 0
+
+    def advance(count: int = 1, note: str = "") -> None:
+        nonlocal finished, spoken
+        finished += count
+        now = time.monotonic()
+        if now - spoken >= SECONDS_BETWEEN_LINES or done + finished == total:
+            spoken = now
+            rate = finished / max(now - started, 1e-9)
+            left = (total - done - finished) / rate
+            words = (f"{description}: {done + finished}/{total}", _rate(rate), f"{left:.0f} s left", note)
+            print(", ".join(filter(None, words)), file=sys.stderr, flush=True)
+
+    yield advance
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:.3g}/s" if per_second >= 1 else f"{1 / max(per_second, 1e-9):.3g} s each"

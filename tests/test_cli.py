@@ -1,0 +1,136 @@
+"""The command line: every mistake is one line on standard error with exit code 2, and a finished run stays as it is."""
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diffphys.cli import main
+from diffphys.errors import InputError
+from diffphys.experiments import EXPERIMENTS, Experiment, Listed, load_experiment
+from diffphys.runs import Run
+
+
+@pytest.fixture(autouse=True)
+def dummy(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "runs"))
+    monkeypatch.setitem(EXPERIMENTS, "dummy", Listed("dummy_experiment", "A map for the tests [1]."))
+    monkeypatch.chdir(tmp_path)
+
+
+def short(*words):
+    return main(["run", "dummy", "--preset", "short", *words])
+
+
+def test_run_writes_everything_and_a_finished_run_stays_as_it_is(tmp_path, capsys):
+    assert short("--set", "starts=0.25,0.5", "--seed", "7") == 0
+    directory = tmp_path / "runs" / "dummy-short"
+    described = json.loads((directory / "settings.json").read_text())
+    assert (described["seed"], described["settings"]["starts"], described["finished"]) == (7, [0.25, 0.5], True)
+    assert (directory / "figures" / "final.png").exists() and (directory / "checkpoints" / "state.checkpoint").exists()
+    assert "mean" in json.loads((directory / "metrics.json").read_text())
+    out = capsys.readouterr().out
+    assert "published" in out and "0.5" in out and "metrics.json" in out and "final.png" in out
+
+    before = {path: path.stat().st_mtime_ns for path in directory.rglob("*.*") if path.name not in ("settings.json",)}
+    assert short("--set", "starts=0.25,0.5", "--seed", "7") == 0
+    assert "finished" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_report_makes_the_figures_again(tmp_path, capsys):
+    assert short("--out", "here") == 0
+    figure = tmp_path / "here" / "figures" / "final.png"
+    content = figure.read_bytes()
+    figure.unlink()
+    assert main(["report", "here"]) == 0
+    assert figure.read_bytes() == content
+
+
+def test_list_names_every_experiment_on_a_line(capsys):
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    for name, listed in EXPERIMENTS.items():
+        assert [line for line in out.splitlines() if line.split()[:1] == [name] and line.endswith(listed.summary)]
+
+
+def test_every_listed_experiment_is_there_under_its_name():
+    for name in EXPERIMENTS:
+        experiment = load_experiment(name)
+        assert experiment.name == name and "demo" in experiment.presets
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("", ["Missing command"]),
+        ("rnu", ["rnu", "Did you mean 'run'"]),
+        ("run", ["Missing argument 'name'"]),
+        ("run dumy", ['no experiment "dumy"', 'did you mean "dummy"']),
+        ("run dummy extra", ["extra"]),
+        ("run dummy --prset demo", ["--prset", "--preset"]),
+        ("run dummy --preset dmo", ['no preset "dmo"', 'did you mean "demo"']),
+        ("run dummy --seed -1", ["--seed", "greater than or equal to 0"]),
+        ("run dummy --seed one", ["--seed", "integer"]),
+        ("run dummy --seed 4294967296", ["--seed"]),
+        ("run dummy --set updtes=3", ['"updtes"', 'did you mean "updates"']),
+        ("run dummy --set updates=0", ['"updates"', "a whole number at least 1", '"0"']),
+        ("run dummy --set growth=5", ['"growth"', "a number above 0.0 and at most 4.0"]),
+        ("run dummy --set noise=pink", ['"noise"', "one of: normal, uniform"]),
+        ("run dummy --set updates", ['"updates"', "key=value"]),
+        ("run dummy --set", ["--set"]),
+        ("report", ["Missing argument 'directory'"]),
+        ("report nowhere", ['"nowhere" holds no run']),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(words, said, capsys, tmp_path):
+    assert main(words.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and len(captured.err.splitlines()) == 1 and captured.err.startswith("diffphys: ")
+    for word in said:
+        assert word in captured.err
+    assert list(tmp_path.iterdir()) == [], "a mistake leaves nothing behind"
+
+
+def test_the_directory_of_another_run_is_refused(capsys):
+    assert short("--out", "here") == 0
+    capsys.readouterr()
+    assert short("--out", "here", "--set", "updates=4") == 2
+    assert "there updates is 3, here 4" in capsys.readouterr().err
+    assert short("--out", "here", "--set", "pause=0.001") == 0
+    assert "finished" in capsys.readouterr().out
+
+
+def test_report_of_a_run_that_has_not_got_far(capsys):
+    settings = load_experiment("dummy").choose("short", [])
+    with Run.open("here", "dummy", "short", settings, 0):
+        pass
+    assert main(["report", "here"]) == 2
+    assert "holds no metrics yet" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_up_is_one_line(monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "data.zarr")
+
+    monkeypatch.setattr(Run, "write_metrics", full)
+    assert short() == 2
+    err = capsys.readouterr().err.splitlines()
+    assert 'full, so "data.zarr" could not be written' in err[-1] and "Traceback" not in "".join(err)
+
+
+def test_presets_are_checked_when_an_experiment_is_made():
+    dummy = load_experiment("dummy")
+    with pytest.raises(InputError, match='no setting "updats"'):
+        Experiment("other", dummy.settings, {"demo": {"updats": 3}}, dummy.run, dummy.report)
+
+
+def test_the_module_is_the_command_and_listing_does_not_wait_for_jax():
+    program = "import sys, diffphys.cli; code = diffphys.cli.main(['list']); sys.exit(code or 'jax' in sys.modules)"
+    root = Path(__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", program], cwd=root).returncode == 0
+    shown = subprocess.run([sys.executable, "-m", "diffphys", "--help"], cwd=root, capture_output=True, text=True)
+    assert shown.returncode == 0 and "report" in shown.stdout

@@ -1,27 +1,82 @@
-"""Differentiable physics on JAX: simulators that networks are trained through."""
+"""Differentiable physics on JAX: simulators that networks are trained through.
 
-from diffphys import grids as grids
-from diffphys import operators as operators
-from diffphys import physics as physics
-from diffphys import poisson as poisson
-from diffphys.errors import InputError as InputError
-from diffphys.grids import Box as Box
-from diffphys.grids import Field as Field
-from diffphys.grids import Grid as Grid
-from diffphys.grids import Inflow as Inflow
-from diffphys.grids import Open as Open
-from diffphys.grids import Outflow as Outflow
-from diffphys.grids import Periodic as Periodic
-from diffphys.grids import Sphere as Sphere
-from diffphys.grids import Wall as Wall
-from diffphys.physics import Burgers as Burgers
-from diffphys.physics import FlowState as FlowState
-from diffphys.physics import Heat as Heat
-from diffphys.physics import Held as Held
-from diffphys.physics import IncompressibleFlow as IncompressibleFlow
-from diffphys.physics import PassiveScalar as PassiveScalar
-from diffphys.rollout import Checkpointed as Checkpointed
-from diffphys.rollout import Detached as Detached
-from diffphys.rollout import rollout as rollout
-from diffphys.rollout import StoreAll as StoreAll
-from diffphys.rollout import Truncated as Truncated
+    import diffphys as dp
+
+Everything named in `__all__` is at hand as `dp.NAME`. A name is imported when it is first asked for, so that the
+command line can list what there is without waiting for JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from diffphys import grids as grids
+    from diffphys import learning as learning
+    from diffphys import nets as nets
+    from diffphys import operators as operators
+    from diffphys import physics as physics
+    from diffphys import poisson as poisson
+    from diffphys.errors import InputError as InputError
+    from diffphys.grids import Box as Box
+    from diffphys.grids import Dirichlet as Dirichlet
+    from diffphys.grids import Field as Field
+    from diffphys.grids import Grid as Grid
+    from diffphys.grids import Inflow as Inflow
+    from diffphys.grids import Neumann as Neumann
+    from diffphys.grids import Open as Open
+    from diffphys.grids import Outflow as Outflow
+    from diffphys.grids import Periodic as Periodic
+    from diffphys.grids import Sphere as Sphere
+    from diffphys.grids import Wall as Wall
+    from diffphys.learning import Corrected as Corrected
+    from diffphys.learning import Normalization as Normalization
+    from diffphys.learning import Stage as Stage
+    from diffphys.learning import Trajectories as Trajectories
+    from diffphys.learning import load_trajectories as load_trajectories
+    from diffphys.learning import save_trajectories as save_trajectories
+    from diffphys.learning import train as train
+    from diffphys.physics import Burgers as Burgers
+    from diffphys.physics import FlowState as FlowState
+    from diffphys.physics import Heat as Heat
+    from diffphys.physics import Held as Held
+    from diffphys.physics import IncompressibleFlow as IncompressibleFlow
+    from diffphys.physics import PassiveScalar as PassiveScalar
+    from diffphys.rollout import Checkpointed as Checkpointed
+    from diffphys.rollout import Detached as Detached
+    from diffphys.rollout import StoreAll as StoreAll
+    from diffphys.rollout import Truncated as Truncated
+    from diffphys.rollout import rollout as rollout
+
+
+_ROOMS = ("grids", "operators", "poisson", "physics", "nets", "learning")
+
+_HOME = {
+    "InputError": "errors",
+    **dict.fromkeys(
+        ("Box", "Dirichlet", "Field", "Grid", "Inflow", "Neumann", "Open", "Outflow", "Periodic", "Sphere", "Wall"),
+        "grids",
+    ),
+    **dict.fromkeys(("Burgers", "FlowState", "Heat", "Held", "IncompressibleFlow", "PassiveScalar"), "physics"),
+    **dict.fromkeys(("Checkpointed", "Detached", "StoreAll", "Truncated", "rollout"), "rollout"),
+    **dict.fromkeys(
+        ("Corrected", "Normalization", "Stage", "Trajectories", "load_trajectories", "save_trajectories", "train"),
+        "learning",
+    ),
+}
+
+__all__ = [*_ROOMS, *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str):
+    if name in _ROOMS:
+        return importlib.import_module(f"diffphys.{name}")
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"diffphys.{_HOME[name]}"), name)
+        globals()[name] = value  # asked for once; also puts the function `rollout` in the place of its module
+        return value
+    raise AttributeError(f"module 'diffphys' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

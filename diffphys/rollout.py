@@ -1,7 +1,7 @@
 """Time: one loop over any step, its adjoint chosen by an argument.
 
-A rollout applies `step` again and again inside one compiled loop. What a gradient through it costs in memory, and how far back in
-time it reaches, is the choice of the caller:
+A rollout applies `step` again and again inside one compiled loop. What a gradient through it costs in memory, and how
+far back in time it reaches, is the choice of the caller:
 
 | adjoint | gradient | memory for n steps |
 |---|---|---|
@@ -32,8 +32,8 @@ class StoreAll:
 
 @dataclasses.dataclass(frozen=True)
 class Checkpointed:
-    """Keep the state at the beginning of each segment of about sqrt(n) steps and compute the segment again when its derivative is
-    needed (Griewank, Walther 2008, chapter 12). The gradient is that of `StoreAll` to round-off.
+    """Keep the state at the beginning of each segment of about sqrt(n) steps and compute the segment again when its
+    derivative is needed (Griewank, Walther 2008, chapter 12). The gradient is that of `StoreAll` to round-off.
 
     Args:
         segment: Steps in a segment. Default: the square root of the number of steps.
@@ -44,8 +44,8 @@ class Checkpointed:
 
 @dataclasses.dataclass(frozen=True)
 class Truncated:
-    """No gradient passes from one window of steps to the one before: the gradient sub-ranges of turbulence training (List, Chen,
-    Thuerey 2022). One window of all steps is `StoreAll`.
+    """No gradient passes from one window of steps to the one before: the gradient sub-ranges of turbulence training
+    (List, Chen, Thuerey 2022). One window of all steps is `StoreAll`.
 
     Args:
         window: Steps in a window.
@@ -56,8 +56,9 @@ class Truncated:
 
 @dataclasses.dataclass(frozen=True)
 class Detached:
-    """No gradient passes through the state that enters a step, the first included: unrolled training that sees the states which
-    the trained step leads to, but not how they came about. Parameters of the step still have gradients."""
+    """No gradient passes through the state that enters a step, the first included: unrolled training that sees the
+    states which the trained step leads to, but not how they came about. Parameters of the step still have gradients.
+    """
 
 
 Adjoint = StoreAll | Checkpointed | Truncated | Detached
@@ -75,8 +76,9 @@ def rollout(
     """Apply `step` to `state` `steps` times.
 
     Args:
-        step: A pure function `step(state) -> state`, or `step(state, input) -> state` if `inputs` are given. Numbers in it are traced if
-            it is a pytree (as every system of `physics` is); a plain function is compiled once for each function object.
+        step: A pure function `step(state) -> state`, or `step(state, input) -> state` if `inputs` are given. Numbers in
+            it are traced if it is a pytree (as every system of `physics` is); a plain function is compiled once for
+            each function object.
         state: The initial state, any pytree of arrays.
         steps: How many steps.
         inputs: One input per step: a pytree of arrays with a leading axis of length `steps`; or None.
@@ -84,27 +86,32 @@ def rollout(
         adjoint: How gradients pass backwards in time.
 
     Returns:
-        The final state, and the saved states as one pytree with a leading axis of length `steps / save_every` (None without
-        `save_every`). The initial state is not among them.
+        The final state, and the saved states as one pytree with a leading axis of length `steps / save_every` (None
+        without `save_every`). The initial state is not among them.
 
     Raises:
-        InputError: for counts that are not positive or do not divide, inputs of another length, or a step that changes the shape
-            or type of its state.
+        InputError: for counts that are not positive or do not divide, inputs of another length, or a step that changes
+            the shape or type of its state.
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
         raise InputError(f"rollout: steps is {steps!r}; a whole number of at least 0 is accepted.")
     if save_every is not None and (not isinstance(save_every, int) or save_every < 1 or steps % save_every):
-        raise InputError(f"rollout: save_every is {save_every!r}; a whole number that divides steps ({steps}) is accepted.")
+        raise InputError(
+            f"rollout: save_every is {save_every!r}; a whole number that divides steps ({steps}) is accepted."
+        )
     for name in ("segment", "window"):
         length = getattr(adjoint, name, None)
         if length is not None and (not isinstance(length, int) or length < 1):
             raise InputError(f"rollout: {name} of the adjoint is {length!r}; a whole number of at least 1 is accepted.")
     if not isinstance(adjoint, Adjoint):
-        raise InputError(f"rollout: adjoint is {adjoint!r}; StoreAll(), Checkpointed(), Truncated(window) or Detached() is accepted.")
+        raise InputError(
+            f"rollout: adjoint is {adjoint!r}; StoreAll(), Checkpointed(), Truncated(window) or Detached() is accepted."
+        )
     for leaf in jax.tree.leaves(inputs):
         if jnp.ndim(leaf) == 0 or jnp.shape(leaf)[0] != steps:
             raise InputError(
-                f"rollout: an array of inputs has shape {jnp.shape(leaf)}; a leading axis of length {steps}, one entry for each step, is accepted."
+                f"rollout: an array of inputs has shape {jnp.shape(leaf)}; a leading axis of length {steps}, one "
+                f"entry for each step, is accepted."
             )
     return _rollout(step, state, steps, inputs, save_every, adjoint)
 
@@ -184,11 +191,14 @@ def _check_step(step: Callable, state: Any, inputs: Any) -> None:
     following = jax.eval_shape(lambda: step(state) if inputs is None else step(state, first))
     before, after = jax.tree.structure(state), jax.tree.structure(following)
     if before != after:
-        raise InputError(f"rollout: step turns a state of structure {before} into {after}; a step that keeps it is accepted.")
+        raise InputError(
+            f"rollout: step turns a state of structure {before} into {after}; a step that keeps it is accepted."
+        )
     for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(following), strict=True):
         if jnp.shape(old) != new.shape:
             raise InputError(
-                f"rollout: step turns an array of shape {jnp.shape(old)} into {new.shape}; a step that keeps the shapes of its state is "
+                f"rollout: step turns an array of shape {jnp.shape(old)} into {new.shape}; a step that keeps the "
+                f"shapes of its state is "
                 "accepted (for a batch of states use jax.vmap)."
             )
 

@@ -1,7 +1,8 @@
 """What a field does at the two ends of an axis: the vocabulary of the operators.
 
-Users name physics (`Wall`, `Inflow`, ...: see `sides`); the physics rooms translate that, variable by variable, into the few
-conditions below. A condition has one task, to say what stands in the *ghost points* beyond the end, and follows the arithmetic
+Users name physics (`Wall`, `Inflow`, ...: see `sides`); the physics rooms translate that, variable by variable, into
+the few conditions below. A condition has one task, to say what stands in the *ghost points* beyond the end, and follows
+the arithmetic
 of fields exactly: if `f` is fixed at 1, `f + 1` is fixed at 2, and `f * g` is fixed only where both factors are.
 
 With the boundary at distance d from an interior point and from its mirror image beyond the end:
@@ -63,13 +64,16 @@ Conditions = tuple[tuple[Condition, Condition], ...]
 
 
 def is_periodic(pair: tuple[Condition, Condition]) -> bool:
+    """Whether these are the ends of an axis that closes upon itself."""
     return isinstance(pair[0], Periodic)
 
 
 def check_conditions(conditions: Conditions, dimensions: int) -> None:
     """Raise `InputError` unless there is a pair for every axis and an axis is periodic at both ends or at none."""
     if len(conditions) != dimensions or any(len(pair) != 2 for pair in conditions):
-        raise InputError(f"conditions: {len(conditions)} given; a (lower, upper) pair for each of {dimensions} axes is accepted.")
+        raise InputError(
+            f"conditions: {len(conditions)} given; a (lower, upper) pair for each of {dimensions} axes is accepted."
+        )
     for axis, (lower, upper) in enumerate(conditions):
         if isinstance(lower, Periodic) != isinstance(upper, Periodic):
             raise InputError(f"conditions: axis {axis} is periodic at one end only; Periodic at both ends is accepted.")
@@ -123,7 +127,13 @@ def _combined(first: Condition, second: Condition, operation: Any, *, linear: bo
 
 
 def pad_axis(
-    values: Array, axis: int, conditions: tuple[Condition, Condition], widths: tuple[int, int], *, offset: float, spacing: float
+    values: Array,
+    axis: int,
+    conditions: tuple[Condition, Condition],
+    widths: tuple[int, int],
+    *,
+    offset: float,
+    spacing: float,
 ) -> Array:
     """`values` with `widths` ghost points before and behind along `axis`.
 
@@ -152,7 +162,9 @@ def _ghosts(
     count = values.shape[axis]
     if isinstance(condition, Periodic):
         if width > count:
-            raise InputError(f"pad_axis: {width} ghost points asked for along an axis of {count}; at most {count} are accepted.")
+            raise InputError(
+                f"pad_axis: {width} ghost points asked for along an axis of {count}; at most {count} are accepted."
+            )
         return _take(values, axis, count - width, count) if lower else _take(values, axis, 0, width)
     first = 0 if offset else 1  # a point on the boundary is its own mirror image
     if width + first > count and not isinstance(condition, Ghost):
@@ -160,7 +172,9 @@ def _ghosts(
             f"pad_axis: {width} ghost points asked for along an axis of {count}; at most {count - first} are accepted."
         )
     mirror = (
-        _take(values, axis, first, first + width) if lower else _take(values, axis, count - first - width, count - first)
+        _take(values, axis, first, first + width)
+        if lower
+        else _take(values, axis, count - first - width, count - first)
     )
     mirror = jnp.flip(mirror, axis)
     match condition:
@@ -169,13 +183,16 @@ def _ghosts(
         case Neumann(slope=slope):
             steps = jnp.arange(1, width + 1, dtype=values.dtype)
             distance = spacing * (2 * steps - 1 if offset else 2 * steps)
-            distance = (distance[::-1] if lower else distance).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
+            distance = (distance[::-1] if lower else distance).reshape(
+                [-1 if a == axis else 1 for a in range(values.ndim)]
+            )
             return mirror + distance * _profile(slope, values, axis)
         case Ghost(value=value):
             shape = [width if a == axis else extent for a, extent in enumerate(values.shape)]
             return jnp.broadcast_to(_profile(value, values, axis), shape).astype(values.dtype)
     raise InputError(
-        f"Field: a ghost value at the {'lower' if lower else 'upper'} end of axis {axis} is asked for, but no condition "
+        f"Field: a ghost value at the {'lower' if lower else 'upper'} end of axis {axis} is asked for, but no "
+        f"condition "
         "defines it; give the field conditions there (Field.with_conditions)."
     )
 
@@ -185,13 +202,14 @@ def _take(values: Array, axis: int, start: int, stop: int) -> Array:
 
 
 def _profile(value: Array, values: Array, axis: int) -> Array:
-    """`value` as something that broadcasts against `values`; a profile is continued beyond its ends by its end values."""
+    """`value` as something that broadcasts against `values`; a profile goes on beyond its ends with its end values."""
     value = value.astype(values.dtype)
     if value.ndim == 0:
         return value
     if value.ndim != values.ndim or value.shape[axis] != 1:
         raise InputError(
-            f"conditions: a profile of shape {value.shape} is given on axis {axis} of an array of shape {values.shape}; a number "
+            f"conditions: a profile of shape {value.shape} is given on axis {axis} of an array of shape "
+            f"{values.shape}; a number "
             "or an array with as many axes and extent 1 along that axis is accepted."
         )
     missing = [0 if extent == 1 else values.shape[a] - extent for a, extent in enumerate(value.shape)]

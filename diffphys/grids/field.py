@@ -10,7 +10,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import conditions as conditions_
-from diffphys.grids.conditions import Conditions, is_periodic, Unknown
+from diffphys.grids.conditions import Conditions, Unknown, is_periodic
 from diffphys.grids.grid import Grid
 
 
@@ -57,13 +57,16 @@ class Field(eqx.Module):
         self.conditions = ((Unknown(), Unknown()),) * grid.dimensions if conditions is None else tuple(conditions)
         conditions_.check_conditions(self.conditions, grid.dimensions)
         if len(self.offset) != grid.dimensions or any(place not in (0.0, 0.5) for place in self.offset):
-            raise InputError(f"Field: offset is {self.offset}; 0.0 or 0.5 for each of {grid.dimensions} axes is accepted.")
+            raise InputError(
+                f"Field: offset is {self.offset}; 0.0 or 0.5 for each of {grid.dimensions} axes is accepted."
+            )
         expected = self.grid.shape(self.offset, self.periodic)
         shape = tuple(np.shape(values))
         if shape != expected:
             hint = "; a leading axis is a batch: was jax.vmap forgotten?" if shape[-len(expected) :] == expected else ""
             raise InputError(
-                f"Field: values has shape {shape}; at offset {self.offset} of a grid of {grid.cells} cells {expected} is accepted{hint}."
+                f"Field: values has shape {shape}; at offset {self.offset} of a grid of {grid.cells} cells "
+                f"{expected} is accepted{hint}."
             )
         self.values = jnp.asarray(values)
 
@@ -136,7 +139,9 @@ class Field(eqx.Module):
 
     def _check_same_place(self, other: "Field") -> None:
         if self.grid != other.grid:
-            raise InputError(f"Field: operands live on different grids, {self.grid} and {other.grid}; one grid is accepted.")
+            raise InputError(
+                f"Field: operands live on different grids, {self.grid} and {other.grid}; one grid is accepted."
+            )
         if self.offset != other.offset:
             raise InputError(
                 f"Field: operands live at offsets {self.offset} and {other.offset}; equal offsets are accepted "
@@ -158,6 +163,7 @@ def _scalar(value: Array | float, operation: str) -> Array:
     if isinstance(value, (int, float, np.number, np.ndarray, jax.Array)) and np.ndim(value) == 0:
         return jnp.asarray(value)
     raise InputError(
-        f"Field: a field {operation} an operand of type {type(value).__name__} and shape {np.shape(value)}; a number or a field is "
+        f"Field: a field {operation} an operand of type {type(value).__name__} and shape {np.shape(value)}; a number "
+        f"or a field is "
         "accepted, since an array does not know its place (Field.with_values)."
     )

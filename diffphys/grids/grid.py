@@ -18,7 +18,8 @@ class Grid:
     """A uniform Cartesian grid of one to three axes.
 
     Axis order is x, y, z, and array axis 0 is x. Along an axis of `n` cells and length `L` the spacing is
-    `h = L / n`; cell `i` has its center at `origin + (i + 1/2) h` and its faces at `origin + i h` and `origin + (i + 1) h`.
+    `h = L / n`; cell `i` has its center at `origin + (i + 1/2) h` and its faces at `origin + i h` and `origin + (i + 1)
+    h`.
 
     Where in its cell a number lives is told by an *offset* in units of the spacing: `(0.5, 0.5)` is the center,
     `(0.0, 0.5)` the lower x-face. A periodic axis has as many faces as cells; a bounded one has one more.
@@ -96,7 +97,9 @@ class Grid:
     def coarsened(self, factor: int) -> "Grid":
         """The grid of the same domain with `factor` times fewer cells along every axis."""
         if factor < 1 or any(count % factor for count in self.cells):
-            raise InputError(f"coarsened: factor is {factor}; a whole number that divides cells {self.cells} is accepted.")
+            raise InputError(
+                f"coarsened: factor is {factor}; a whole number that divides cells {self.cells} is accepted."
+            )
         return Grid([count // factor for count in self.cells], self.size, self.origin)
 
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 
 from diffphys.errors import InputError
 
@@ -13,8 +13,8 @@ from diffphys.errors import InputError
 def as_number(value: Any) -> Array:
     """`value` as an array of the default float type.
 
-    Every number that could be learned or swept passes through here, so that `0.06`, `1` and `np.float64(0.06)` become leaves of
-    one type, and changing one for another compiles nothing anew.
+    Every number that could be learned or swept passes through here, so that `0.06`, `1` and `np.float64(0.06)` become
+    leaves of one type, and changing one for another compiles nothing anew.
     """
     try:
         return jnp.asarray(value, dtype=jnp.result_type(float))
@@ -24,7 +24,7 @@ def as_number(value: Any) -> Array:
 
 def concrete(value: Any) -> np.ndarray | None:
     """The value as a NumPy array, or None where it is being traced and cannot be looked at."""
-    return None if isinstance(value, jax.core.Tracer) else np.asarray(value)
+    return None if isinstance(value, Tracer) else np.asarray(value)
 
 
 def check_number(

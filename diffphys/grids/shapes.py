@@ -14,7 +14,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids.grid import Grid
-from diffphys.grids.numbers import as_number, check_number
+from diffphys.grids.numbers import as_number, check_number, concrete
 
 
 class Shape(eqx.Module):
@@ -24,8 +24,8 @@ class Shape(eqx.Module):
     def distance(self, points: Sequence[Array]) -> Array:
         """Signed distance to the surface at `points`, one array of coordinates per axis, broadcast against each other.
 
-        Inside a `Box`, and for every `Intersection`, `Union` and `Complement`, it is a lower bound of the true distance with the
-        right sign and the right zero set (Hart 1996).
+        Inside a `Box`, and for every `Intersection`, `Union` and `Complement`, it is a lower bound of the true distance
+        with the right sign and the right zero set (Hart 1996).
         """
 
     def contains(self, points: Sequence[Array]) -> Array:
@@ -33,8 +33,9 @@ class Shape(eqx.Module):
         return self.distance(points) <= 0
 
     def coverage(self, grid: Grid) -> Array:
-        """For each cell about which fraction of it lies inside: one within, zero outside, and linear in the distance of the cell's
-        center over one spacing at the surface. Differentiable in the shape's numbers."""
+        """For each cell about which fraction of it lies inside: one within, zero outside, and linear in the distance of
+        the cell's center over one spacing at the surface. Differentiable in the shape's numbers.
+        """
         spacing = float(np.mean(grid.spacing))
         return jnp.clip(0.5 - self.distance(grid.centers()) / spacing, 0.0, 1.0)
 
@@ -72,10 +73,13 @@ class Box(Shape):
     def __check_init__(self):
         if np.ndim(self.lower) != 1 or np.shape(self.lower) != np.shape(self.upper):
             raise InputError(
-                f"Box: lower and upper have shapes {np.shape(self.lower)} and {np.shape(self.upper)}; two corners with one number for "
+                f"Box: lower and upper have shapes {np.shape(self.lower)} and {np.shape(self.upper)}; two corners "
+                f"with one number for "
                 "each axis are accepted."
             )
-        check_number("Box", "upper - lower", jnp.nan_to_num(self.upper - self.lower, posinf=1.0), above=0.0, scalar=False)
+        check_number(
+            "Box", "upper - lower", jnp.nan_to_num(self.upper - self.lower, posinf=1.0), above=0.0, scalar=False
+        )
 
     def distance(self, points: Sequence[Array]) -> Array:
         _check_axes("Box", "lower", self.lower, points)
@@ -117,7 +121,7 @@ class Complement(Shape):
 
 def is_traced(shape: Shape) -> bool:
     """True where a number of the shape is being traced, so that its cells are not known before the program runs."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(shape))
+    return any(concrete(leaf) is None for leaf in jax.tree.leaves(shape))
 
 
 def _norm(parts: Sequence[Array]) -> Array:
@@ -128,4 +132,6 @@ def _norm(parts: Sequence[Array]) -> Array:
 
 def _check_axes(owner: str, name: str, numbers: Array, points: Sequence[Array]) -> None:
     if numbers.ndim != 1 or numbers.shape[0] != len(points):
-        raise InputError(f"{owner}: {name} has shape {numbers.shape}; one number for each of {len(points)} axes is accepted.")
+        raise InputError(
+            f"{owner}: {name} has shape {numbers.shape}; one number for each of {len(points)} axes is accepted."
+        )

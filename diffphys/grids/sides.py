@@ -41,8 +41,8 @@ class Inflow(eqx.Module):
     """Fluid enters at a prescribed speed.
 
     Args:
-        speed: Normal speed *into* the domain: a number, or a profile with an entry for each cell along the tangential axes
-            (negative: fluid is sucked out).
+        speed: Normal speed *into* the domain: a number, or a profile with an entry for each cell along the tangential
+            axes (negative: fluid is sucked out).
         scalar: What a carried scalar has where it enters.
     """
 
@@ -72,17 +72,21 @@ def parse_sides(grid: Grid, sides: Any) -> Sides:
             `dict(x=Wall(), y=(Inflow(1.0), Outflow()))`; or pairs for all axes, as this function returns them.
 
     Raises:
-        InputError: for an axis that is missing or unknown, a value that is no side, an axis periodic at one end only, or a
-            profile whose shape is not that of the side.
+        InputError: for an axis that is missing or unknown, a value that is no side, an axis periodic at one end only,
+            or a profile whose shape is not that of the side.
     """
     if isinstance(sides, Side):
         sides = {name: sides for name in grid.axis_names}
     if isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == grid.dimensions:
         sides = dict(zip(grid.axis_names, sides, strict=True))
     if not isinstance(sides, Mapping):
-        raise InputError(f"sides: {sides!r} was given; a side, or one for each of the axes {grid.axis_names} is accepted.")
+        raise InputError(
+            f"sides: {sides!r} was given; a side, or one for each of the axes {grid.axis_names} is accepted."
+        )
     if missing := [name for name in grid.axis_names if name not in sides]:
-        raise InputError(f"sides: nothing is said of axis {missing[0]}; a side for each of the axes {grid.axis_names} is accepted.")
+        raise InputError(
+            f"sides: nothing is said of axis {missing[0]}; a side for each of the axes {grid.axis_names} is accepted."
+        )
     if unknown := [name for name in sides if name not in grid.axis_names]:
         raise InputError(f"sides: axis {unknown[0]!r} was given; this grid has the axes {grid.axis_names}.")
     return tuple(_parse_pair(grid, axis, sides[name]) for axis, name in enumerate(grid.axis_names))
@@ -98,14 +102,17 @@ def _parse_pair(grid: Grid, axis: int, given: Any) -> tuple[Side, Side]:
         )
     lower, upper = pair
     if isinstance(lower, Periodic) != isinstance(upper, Periodic):
-        raise InputError(f"sides: axis {name} is periodic at one end only; Periodic() at both ends or at none is accepted.")
+        raise InputError(
+            f"sides: axis {name} is periodic at one end only; Periodic() at both ends or at none is accepted."
+        )
     tangential = tuple(cells for other, cells in enumerate(grid.cells) if other != axis)
     for side in pair:
         if isinstance(side, Inflow):
             check_number("Inflow", f"speed on axis {name}", side.speed, scalar=False)
             if side.speed.ndim and side.speed.shape != tangential:
                 raise InputError(
-                    f"Inflow: speed on axis {name} has shape {side.speed.shape}; a number or a profile of shape {tangential}, one "
+                    f"Inflow: speed on axis {name} has shape {side.speed.shape}; a number or a profile of shape "
+                    f"{tangential}, one "
                     "entry for each cell along the side, is accepted."
                 )
         if isinstance(side, Wall):

@@ -31,14 +31,17 @@ class Normalization(eqx.Module):
 
     @staticmethod
     def of(fields: Sequence[Array], parameters: Sequence[Array] = ()) -> "Normalization":
-        """The published scales: the standard deviation of the *absolute value* of each field over all training frames, and that of
-        each conditioning number over the training cases (Um et al. 2020)."""
+        """The published scales: the standard deviation of the *absolute value* of each field over all training frames,
+        and that of each conditioning number over the training cases (Um et al. 2020).
+        """
         scales = [jnp.std(jnp.abs(values)) for values in fields]
-        return Normalization(jnp.stack(scales), jnp.stack([jnp.std(values) for values in parameters]) if parameters else ())
+        return Normalization(
+            jnp.stack(scales), jnp.stack([jnp.std(values) for values in parameters]) if parameters else ()
+        )
 
 
 def default_fields(state: Any) -> Sequence[Field]:
-    """The fields of a state that are corrected unless something else is asked for: its velocity, or every field in it."""
+    """What is corrected of a state unless something else is asked for: its velocity, or every field in it."""
     if hasattr(state, "velocity"):
         return state.velocity
     fields = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, Field))
@@ -48,9 +51,10 @@ def default_fields(state: Any) -> Sequence[Field]:
 class Corrected(eqx.Module):
     """A solver whose every step is corrected by a network: `s -> P(s) + C(P(s))` (Um et al. 2020), the solver first.
 
-    The network sees the corrected fields as channels of one array (channels, *cells), each divided by its scale, and after them
-    one constant channel for each conditioning number. Fields on faces enter with the faces that belong to the cells, so that a
-    bounded axis leaves out its last face; that face gets no correction. The network's output is multiplied by the scales and added.
+    The network sees the corrected fields as channels of one array (channels, *cells), each divided by its scale, and
+    after them one constant channel for each conditioning number. Fields on faces enter with the faces that belong to
+    the cells, so that a bounded axis leaves out its last face; that face gets no correction. The network's output is
+    multiplied by the scales and added.
 
     Args:
         solver: A step, `step(state) -> state` or `step(state, input) -> state`.
@@ -71,9 +75,12 @@ class Corrected(eqx.Module):
         fields = tuple(self.fields(predicted))
         correction = self.correction(fields)
         corrected = tuple(
-            field.with_values(field.values + _at_place(part, field)) for field, part in zip(fields, correction, strict=True)
+            field.with_values(field.values + _at_place(part, field))
+            for field, part in zip(fields, correction, strict=True)
         )
-        return eqx.tree_at(lambda tree: tuple(self.fields(tree)), predicted, corrected, is_leaf=lambda n: isinstance(n, Field))
+        return eqx.tree_at(
+            lambda tree: tuple(self.fields(tree)), predicted, corrected, is_leaf=lambda n: isinstance(n, Field)
+        )
 
     def correction(self, fields: Sequence[Field]) -> Array:
         """What is added to the fields, as an array (fields, *cells) in their units.
@@ -94,7 +101,8 @@ class Corrected(eqx.Module):
         output = self.network(jnp.stack(channels))
         if output.shape != (len(fields), *cells):
             raise InputError(
-                f"Corrected: the network returns an array of shape {output.shape}; {(len(fields), *cells)}, one channel for each of "
+                f"Corrected: the network returns an array of shape {output.shape}; {(len(fields), *cells)}, one "
+                f"channel for each of "
                 "the corrected fields, is accepted."
             )
         return output * jnp.stack(field_scales).reshape(-1, *[1] * len(cells)).astype(output.dtype)
@@ -104,13 +112,15 @@ class Corrected(eqx.Module):
             return [jnp.ones(())] * count, []
         if self.normalization.fields.shape[-1:] != (count,):
             raise InputError(
-                f"Corrected: normalization has {self.normalization.fields.size} scales for fields; {count} are accepted, one for each."
+                f"Corrected: normalization has {self.normalization.fields.size} scales for fields; {count} are "
+                f"accepted, one for each."
             )
         return list(self.normalization.fields), list(self.normalization.parameters)
 
 
 def with_parameters(step: Any, parameters: Mapping[str, Array]) -> Any:
-    """`step` with other values for some of its numbers: `with_parameters(flow, {"viscosity": 0.1})`; of a `Corrected`, its solver's.
+    """`step` with other values for some of its numbers: `with_parameters(flow, {"viscosity": 0.1})`; of a `Corrected`,
+    its solver's.
 
     Raises:
         InputError: if the step has no number of that name.

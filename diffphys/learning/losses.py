@@ -11,7 +11,8 @@ def half_sum_of_squares(prediction: Any, target: Any, scales: Any = None) -> Arr
     """`1/2 sum ((prediction - target) / scale)^2` over all entries of all arrays.
 
     Args:
-        prediction, target: Pytrees of arrays.
+        prediction: Pytree of arrays.
+        target: Pytree of arrays of the same structure.
         scales: One number for each array in the same structure, or None for ones.
     """
     scales = jax.tree.map(lambda _: 1.0, prediction) if scales is None else scales

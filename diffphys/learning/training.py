@@ -15,7 +15,7 @@ from diffphys.errors import InputError
 from diffphys.learning.corrected import Corrected, with_parameters
 from diffphys.learning.losses import half_sum_of_squares
 from diffphys.learning.trajectories import Trajectories
-from diffphys.rollout import Adjoint, rollout, StoreAll
+from diffphys.rollout import Adjoint, StoreAll, rollout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,8 @@ def trained_network(step: Any) -> Any:
     """What is trained unless something else is asked for: the network of a `Corrected`."""
     if not isinstance(step, Corrected):
         raise InputError(
-            f"train: step is a {type(step).__name__}; a Corrected is accepted, or another step with `trainable`, a function that picks "
+            f"train: step is a {type(step).__name__}; a Corrected is accepted, or another step with `trainable`, a "
+            f"function that picks "
             "what is trained."
         )
     return step.network
@@ -108,18 +109,22 @@ def train(
 ) -> tuple[Any, Log]:
     """Train part of a step so that rollouts from frames of the data meet the frames that follow.
 
-    Each update draws `batch` windows (case, first frame) at random, starts from their first frames, unrolls n steps with the case's
-    parameters, and descends the gradient of `1/n sum_i loss(observe(s_i), frame_i)`, summed over the batch, through the steps.
-    What is drawn depends on `seed` and the number of the update only. An update whose gradient is not finite is left out.
+    Each update draws `batch` windows (case, first frame) at random, starts from their first frames, unrolls n steps
+    with the case's parameters, and descends the gradient of `1/n sum_i loss(observe(s_i), frame_i)`, summed over the
+    batch, through the steps. What is drawn depends on `seed` and the number of the update only. An update whose
+    gradient is not finite is left out.
 
     Args:
         step: The step, usually a `Corrected`.
         data: Frames and, for each case, the values of numbers of the step (`with_parameters`).
-        unroll, updates, optimizer: A single stage: n, the number of updates, an Optax optimizer (default: Adam at 1e-3).
+        unroll: Steps n over which the loss looks, in a single stage.
+        updates: Updates in a single stage.
+        optimizer: Any Optax optimizer, for a single stage. Default: Adam at 1e-3.
         curriculum: Several stages instead, each with its n.
         batch: Windows per update.
         seed: Seed of the drawing.
-        adjoint: How gradients pass through the unrolled steps; `Detached()` gives unrolled training without gradients in time.
+        adjoint: How gradients pass through the unrolled steps; `Detached()` gives unrolled training without gradients
+            in time.
         loss: From two pytrees (prediction, target) to a number. Default: `half_sum_of_squares`.
         start: From a frame of the data to a state. Default: the frame is one.
         observe: From a state to what the data holds. Default: the state.
@@ -127,8 +132,8 @@ def train(
         validation: From the step to a number, asked for every `validate_every` updates and at the end; kept in the log.
         validate_every: How often.
         resume: Progress to go on from.
-        after_update: Called after each update with the progress, its number and its loss: for checkpoints, progress bars, and leaving
-            early by an exception.
+        after_update: Called after each update with the progress, its number and its loss: for checkpoints, progress
+            bars, and leaving early by an exception.
 
     Returns:
         The trained step, and a log.
@@ -145,7 +150,8 @@ def train(
     longest = max(stage.unroll for stage in stages)
     if longest >= data.length:
         raise InputError(
-            f"train: unroll is {longest} but the data has {data.length} frames; at most {data.length - 1} steps, one less than "
+            f"train: unroll is {longest} but the data has {data.length} frames; at most {data.length - 1} steps, one "
+            f"less than "
             "the frames, are accepted."
         )
     problem = _Problem(data, batch, seed, adjoint, loss, start, observe, trainable)
@@ -212,11 +218,15 @@ def _update(
 
     def objective(arrays: Any) -> Array:
         candidate = _merge(step, arrays, problem.trainable)
-        return jnp.sum(jax.vmap(lambda window, numbers: _window_loss(candidate, window, numbers, problem, unroll))(frames, parameters))
+        return jnp.sum(
+            jax.vmap(lambda window, numbers: _window_loss(candidate, window, numbers, problem, unroll))(
+                frames, parameters
+            )
+        )
 
     value, gradient = jax.value_and_grad(objective)(progress.trainable)
     changes, optimizer_state = optimizer.update(gradient, progress.optimizer_state, progress.trainable)
-    finite = optimizer_state.last_finite
+    finite = optimizer_state.last_finite  # pyright: ignore[reportAttributeAccessIssue]
     following = Progress(
         optax.apply_updates(progress.trainable, changes),
         optimizer_state,

@@ -1,7 +1,7 @@
 """Trajectories: what a network is trained on, in memory and on disk.
 
-On disk a set of trajectories is a Zarr group that xarray opens, never a pickle. Zarr reads a chunk that is missing as zeros, so
-each array carries a checksum, and a damaged file is refused instead of being trained on.
+On disk a set of trajectories is a Zarr group that xarray opens, never a pickle. Zarr reads a chunk that is missing as
+zeros, so each array carries a checksum, and a damaged file is refused instead of being trained on.
 """
 
 import hashlib
@@ -19,7 +19,8 @@ import xarray
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import face_offset, Grid
+from diffphys.grids import Grid, face_offset
+from diffphys.grids.numbers import concrete
 
 
 FORMAT = "diffphys-trajectories"
@@ -43,18 +44,22 @@ class Trajectories(eqx.Module):
     def __check_init__(self):
         leaves = jax.tree.leaves(self.frames)
         if not leaves or any(np.ndim(leaf) < 2 for leaf in leaves):
-            raise InputError("Trajectories: frames has no arrays with two leading axes; arrays (cases, frames, ...) are accepted.")
+            raise InputError(
+                "Trajectories: frames has no arrays with two leading axes; arrays (cases, frames, ...) are accepted."
+            )
         leading = np.shape(leaves[0])[:2]
         for leaf in leaves:
             if np.shape(leaf)[:2] != leading:
                 raise InputError(
-                    f"Trajectories: arrays of frames have leading axes {leading} and {np.shape(leaf)[:2]}; equal ones are accepted."
+                    f"Trajectories: arrays of frames have leading axes {leading} and {np.shape(leaf)[:2]}; equal "
+                    f"ones are accepted."
                 )
             _check_finite("frames", leaf)
         for name, values in self.parameters.items():
             if np.shape(values)[:1] != leading[:1]:
                 raise InputError(
-                    f"Trajectories: parameter {name!r} has shape {np.shape(values)}; one value for each of {leading[0]} cases is accepted."
+                    f"Trajectories: parameter {name!r} has shape {np.shape(values)}; one value for each of "
+                    f"{leading[0]} cases is accepted."
                 )
             _check_finite(f"parameter {name!r}", values)
 
@@ -76,11 +81,13 @@ class Trajectories(eqx.Module):
         return Trajectories(jax.tree.map(lambda leaf: leaf[:, first:last], self.frames), self.parameters)
 
 
-def save_trajectories(path: Path | str, trajectories: Trajectories, grid: Grid, attributes: Mapping[str, Any] | None = None) -> None:
+def save_trajectories(
+    path: Path | str, trajectories: Trajectories, grid: Grid, attributes: Mapping[str, Any] | None = None
+) -> None:
     """Write trajectories whose frames are a mapping from names to arrays (cases, frames, *points) of values on `grid`.
 
-    Opens in xarray with coordinates. Written beside its place and then renamed, so that an interrupted call leaves nothing behind
-    that looks whole.
+    Opens in xarray with coordinates. Written beside its place and then renamed, so that an interrupted call leaves
+    nothing behind that looks whole.
 
     Raises:
         InputError: if the frames are not such a mapping or an array fits no place on the grid.
@@ -123,30 +130,42 @@ def load_trajectories(path: Path | str) -> tuple[Trajectories, Grid, dict[str, A
     """Read what `save_trajectories` wrote, with its grid and attributes.
 
     Raises:
-        InputError: if the path holds no such data, data of a newer version, data that is damaged, or values that are not finite.
+        InputError: if the path holds no such data, data of a newer version, data that is damaged, or values that are
+            not finite.
     """
     path = Path(path)
     if not path.is_dir():
-        raise InputError(f"load_trajectories: path is {path}, which is no directory; one that save_trajectories wrote is accepted.")
+        raise InputError(
+            f"load_trajectories: path is {path}, which is no directory; one that save_trajectories wrote is accepted."
+        )
     try:
         dataset = xarray.open_zarr(path, consolidated=False, chunks=None)
         attributes = dict(dataset.attrs)
     except Exception as error:  # zarr, numcodecs and json raise many kinds for what is not theirs
-        raise InputError(f"load_trajectories: {path} cannot be read as a Zarr group ({type(error).__name__}).") from error
+        raise InputError(
+            f"load_trajectories: {path} cannot be read as a Zarr group ({type(error).__name__})."
+        ) from error
     if attributes.get("format") != FORMAT:
-        raise InputError(f"load_trajectories: {path} holds no diffphys trajectories; what save_trajectories wrote is accepted.")
+        raise InputError(
+            f"load_trajectories: {path} holds no diffphys trajectories; what save_trajectories wrote is accepted."
+        )
     if attributes.get("version") != VERSION:
         raise InputError(
-            f"load_trajectories: {path} has format version {attributes.get('version')}; this diffphys reads version {VERSION}."
+            f"load_trajectories: {path} has format version {attributes.get('version')}; this diffphys reads version "
+            f"{VERSION}."
         )
     arrays = {}
     for name, checksum in attributes["checksums"].items():
         try:
             values = dataset[name].values
         except Exception as error:
-            raise InputError(f"load_trajectories: {name} in {path} is damaged ({type(error).__name__}); generate it again.") from error
+            raise InputError(
+                f"load_trajectories: {name} in {path} is damaged ({type(error).__name__}); generate it again."
+            ) from error
         if _checksum(values) != checksum:
-            raise InputError(f"load_trajectories: {name} in {path} is damaged (its checksum differs); generate it again.")
+            raise InputError(
+                f"load_trajectories: {name} in {path} is damaged (its checksum differs); generate it again."
+            )
         arrays[name] = jnp.asarray(values)
     frames = {name: arrays[name] for name in attributes["frame_names"]}
     parameters = {name: arrays[name] for name in attributes["parameter_names"]}
@@ -166,12 +185,13 @@ def _places(name: str, shape: tuple[int, ...], grid: Grid) -> tuple[list[str], d
                 dimension: np.asarray(line).reshape(-1) for dimension, line in zip(dimensions, lines, strict=True)
             }
     raise InputError(
-        f"save_trajectories: {name!r} has points of shape {shape}; values at the centers or faces of a grid of {grid.cells} cells are accepted."
+        f"save_trajectories: {name!r} has points of shape {shape}; values at the centers or faces of a grid of "
+        f"{grid.cells} cells are accepted."
     )
 
 
 def _check_finite(name: str, values: Any) -> None:
-    if isinstance(values, jax.core.Tracer) or not hasattr(values, "dtype") or not np.issubdtype(values.dtype, np.floating):
+    if concrete(values) is None or not hasattr(values, "dtype") or not np.issubdtype(values.dtype, np.floating):
         return
     finite = bool(jnp.all(jnp.isfinite(values)))
     if not finite:

@@ -17,26 +17,30 @@ def semi_lagrangian(
 ) -> Field:
     """One semi-Lagrangian step of `df/dt + v . grad f = 0`: each point takes the value found upstream.
 
-    The point that arrives at x is looked up at `x - dt v(x)` (one backward Euler step of the characteristic) by multilinear
-    interpolation (Courant, Isaacson, Rees 1952; Stam 1999). First order in time, unconditionally stable, never exceeds
-    the extremes of the field and its ghost values, and damps what is not smooth. Points upstream of a bounded domain are moved to
-    its boundary.
+    The point that arrives at x is looked up at `x - dt v(x)` (one backward Euler step of the characteristic) by
+    multilinear interpolation (Courant, Isaacson, Rees 1952; Stam 1999). First order in time, unconditionally stable,
+    never exceeds the extremes of the field and its ghost values, and damps what is not smooth. Points upstream of a
+    bounded domain are moved to its boundary.
 
     Args:
         field: The field to carry, at any place; its conditions must define one ghost value at every end.
         velocity: The velocity's components on the faces, in units of length per time.
         dt: Duration of the step.
-        largest_courant: If given, a bound on `dt |v_a| / h_a` in whole cells. The look-up is then written as a sum of weighted
-            shifts, several times faster on a CPU than the gathers that serve any Courant number, and otherwise the same to
-            round-off. Where the bound is exceeded the result is NaN: a wrong value is never returned.
+        largest_courant: If given, a bound on `dt |v_a| / h_a` in whole cells. The look-up is then written as a sum of
+            weighted shifts, several times faster on a CPU than the gathers that serve any Courant number, and otherwise
+            the same to round-off. Where the bound is exceeded the result is NaN: a wrong value is never returned.
 
     Returns:
         The carried field, with the conditions of `field`.
     """
     if len(velocity) != field.grid.dimensions:
-        raise InputError(f"semi_lagrangian: velocity has {len(velocity)} components; {field.grid.dimensions} are accepted.")
+        raise InputError(
+            f"semi_lagrangian: velocity has {len(velocity)} components; {field.grid.dimensions} are accepted."
+        )
     if largest_courant is not None and not (isinstance(largest_courant, int) and largest_courant >= 1):
-        raise InputError(f"semi_lagrangian: largest_courant is {largest_courant!r}; a whole number of cells >= 1 is accepted.")
+        raise InputError(
+            f"semi_lagrangian: largest_courant is {largest_courant!r}; a whole number of cells >= 1 is accepted."
+        )
     displacement = [_upstream_displacement(field, component, axis, dt) for axis, component in enumerate(velocity)]
     if largest_courant is None:
         values = look_up(field, [_wrapped(field, axis, part) for axis, part in enumerate(displacement)])
@@ -71,7 +75,9 @@ def _weighted_shifts(field: Field, displacement: Sequence[Array], reach: int) ->
     padded = field.values
     for axis, conditions in enumerate(field.conditions):
         padded = pad_axis(padded, axis, conditions, (1, 1), offset=field.offset[axis], spacing=field.grid.spacing[axis])
-        if reach > 1:  # upstream points stay within the domain, so ghosts beyond the first carry no weight unless periodic
+        if (
+            reach > 1
+        ):  # upstream points stay within the domain, so ghosts beyond the first carry no weight unless periodic
             if field.periodic[axis]:
                 padded = slice_axis(padded, axis, 1, padded.shape[axis] - 1)
                 padded = pad_axis(padded, axis, conditions, (reach, reach), offset=0.5, spacing=1.0)

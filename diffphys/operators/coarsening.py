@@ -9,9 +9,9 @@ from diffphys.grids import Condition, Field
 def coarsen(field: Field, factor: int) -> Field:
     """`field` on the grid with `factor` times fewer cells along every axis.
 
-    Along an axis where the field lives at the center of the cell the values of `factor` cells are averaged; where it lives on
-    faces every `factor`-th face is kept. A centered field keeps its mean, and each coarse face the flux through it:
-    the coarse divergence is the mean of the fine divergence (Um et al. 2020, section B.1).
+    Along an axis where the field lives at the center of the cell the values of `factor` cells are averaged; where it
+    lives on faces every `factor`-th face is kept. A centered field keeps its mean, and each coarse face the flux
+    through it: the coarse divergence is the mean of the fine divergence (Um et al. 2020, section B.1).
 
     Raises:
         InputError: if `factor` does not divide the number of cells.
@@ -38,4 +38,8 @@ def _coarsened(values: Array, offset: tuple[float, ...], factor: int) -> Array:
 def _of(field: Field, condition: Condition, factor: int) -> Condition:
     """The condition with its profile, if it has one, coarsened like the field."""
     profiles = {name: value for name, value in vars(condition).items() if jnp.ndim(value) == field.grid.dimensions}
-    return type(condition)(**{name: _coarsened(value, field.offset, factor) for name, value in profiles.items()}) if profiles else condition
+    return (
+        type(condition)(**{name: _coarsened(value, field.offset, factor) for name, value in profiles.items()})
+        if profiles
+        else condition
+    )

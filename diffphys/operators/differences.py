@@ -1,6 +1,7 @@
 """Second-order central differences between the places of a staggered grid.
 
-A difference over one spacing lives halfway between its two points: the derivative of centered values along x lives on the
+A difference over one spacing lives halfway between its two points: the derivative of centered values along x lives on
+    the
 x-faces, that of values on x-faces at the centers. Both are second-order accurate there (Harlow and Welch 1965).
 """
 
@@ -10,13 +11,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import center_offset, Condition, face_offset, Field, Periodic, Unknown
+from diffphys.grids import Condition, Field, Periodic, Unknown, center_offset, face_offset
 
 
 def difference(field: Field, axis: int) -> Field:
     """The derivative of `field` along `axis`, half a spacing away: `(f[i + 1] - f[i]) / h`.
 
-    From centers to faces the ghost values of the field's conditions are used, so a bounded axis of n cells gives n + 1 faces.
+    From centers to faces the ghost values of the field's conditions are used, so a bounded axis of n cells gives n + 1
+    faces.
 
     Raises:
         InputError: if a ghost value is needed that no condition defines.
@@ -41,16 +43,17 @@ def gradient(field: Field) -> tuple[Field, ...]:
 def divergence(velocity: Sequence[Field]) -> Field:
     """The divergence `sum_a d v_a / d a` of a staggered vector field, at the cell centers.
 
-    With the pressure's conditions taken from the same sides (slope 0 where the normal velocity is fixed, `Ghost(0)` where it is
-    free) it is exactly minus the transpose of `gradient` on all faces that are not fixed.
+    With the pressure's conditions taken from the same sides (slope 0 where the normal velocity is fixed, `Ghost(0)`
+    where it is free) it is exactly minus the transpose of `gradient` on all faces that are not fixed.
 
     Raises:
         InputError: if component a does not live on the faces normal to axis a.
     """
     for axis, component in enumerate(velocity):
-        if component.offset != face_offset(component.grid, axis):
+        expected = face_offset(component.grid, axis)
+        if component.offset != expected:
             raise InputError(
-                f"divergence: component {axis} lives at offset {component.offset}; {face_offset(component.grid, axis)} is accepted."
+                f"divergence: component {axis} lives at offset {component.offset}; {expected} is accepted."
             )
     terms = [difference(component, axis) for axis, component in enumerate(velocity)]
     total = terms[0].values

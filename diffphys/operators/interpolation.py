@@ -13,14 +13,17 @@ from diffphys.operators.differences import shifted_pair
 def interpolate(field: Field, offset: Sequence[float]) -> Field:
     """`field` at another offset of the same grid, by the mean of the two neighbors along each axis that changes.
 
-    Second-order accurate, exact for linear functions. On a boundary face the mean with the ghost value gives a `Dirichlet` value
-    exactly. What holds at the ends is kept along axes that do not change, and where it is a fixed value.
+    Second-order accurate, exact for linear functions. On a boundary face the mean with the ghost value gives a
+    `Dirichlet` value exactly. What holds at the ends is kept along axes that do not change, and where it is a fixed
+    value.
 
     Raises:
         InputError: if a ghost value is needed that no condition defines.
     """
     if len(offset) != field.grid.dimensions:
-        raise InputError(f"interpolate: offset is {tuple(offset)}; one entry for each of {field.grid.dimensions} axes is accepted.")
+        raise InputError(
+            f"interpolate: offset is {tuple(offset)}; one entry for each of {field.grid.dimensions} axes is accepted."
+        )
     # From centers to faces first: that is where ghost values, and so the field's own conditions, are needed.
     for axis in sorted(range(field.grid.dimensions), key=lambda axis: -field.offset[axis]):
         place = offset[axis]
@@ -51,7 +54,9 @@ def sample(field: Field, points: Sequence[Array]) -> Array:
     indices = []
     for axis, point in enumerate(points):
         position = (point - grid.origin[axis]) / grid.spacing[axis]
-        position = jnp.mod(position, grid.cells[axis]) if field.periodic[axis] else jnp.clip(position, 0.0, grid.cells[axis])
+        position = (
+            jnp.mod(position, grid.cells[axis]) if field.periodic[axis] else jnp.clip(position, 0.0, grid.cells[axis])
+        )
         indices.append(position - field.offset[axis])
     return look_up(field, indices)
 
@@ -75,6 +80,8 @@ def look_up(field: Field, indices: Sequence[Array]) -> Array:
 
 
 def _at_new_place(pair):
-    """Along another axis a profile of values has one entry for each old point, so only uniform conditions are carried over."""
+    """Along another axis a profile of values has one entry for each old point, so only uniform conditions are carried
+    over.
+    """
     uniform = all(all(jnp.ndim(leaf) == 0 for leaf in vars(condition).values()) for condition in pair)
     return pair if uniform else (Unknown(), Unknown())

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import Conditions, face_offset, Field, Grid
+from diffphys.grids import Conditions, Field, Grid, face_offset
 from diffphys.grids.conditions import check_conditions
 from diffphys.grids.numbers import as_number, check_number
 from diffphys.operators import explicit_diffusion, semi_lagrangian
@@ -17,8 +17,8 @@ from diffphys.physics.heat import check_diffusion_step
 class Burgers(eqx.Module):
     """`dv/dt + v . grad v = viscosity * laplacian(v)` in one to three dimensions, by first-order splitting.
 
-    One step is explicit diffusion followed by semi-Lagrangian self-advection. The state is the velocity, a tuple with one `Field`
-    on the faces of each axis.
+    One step is explicit diffusion followed by semi-Lagrangian self-advection. The state is the velocity, a tuple with
+    one `Field` on the faces of each axis.
 
     Args:
         grid: The grid.

@@ -50,9 +50,10 @@ def check_diffusion_step(owner: str, grid: Grid, diffusivity: Array, dt: Array) 
     step, coefficient = concrete(dt), concrete(diffusivity)
     if step is None or coefficient is None or step.dtype == object or coefficient.dtype == object:
         return
-    longest = float(stable_diffusion_step(grid, coefficient)) if coefficient > 0 else float("inf")
+    longest = float(stable_diffusion_step(grid, float(coefficient))) if coefficient > 0 else float("inf")
     if step > longest * (1 + 1e-6):
         raise InputError(
-            f"{owner}: dt is {float(step):g}; with this diffusivity and spacing at most {longest:g} is accepted, beyond which explicit "
+            f"{owner}: dt is {float(step):g}; with this diffusivity and spacing at most {longest:g} is accepted, "
+            f"beyond which explicit "
             "diffusion is unstable."
         )

@@ -8,11 +8,12 @@ One step of duration dt (Stam 1999; in this order as in Um et al. 2020):
 2. components that are held somewhere are overwritten there;
 3. semi-Lagrangian advection of scalars and velocity, both by the velocity of before the advection;
 4. sources of scalars and the force are added;
-5. projection: normal velocities at walls and inflows are set, those on an obstacle's faces are zero, and the gradient of a
+5. projection: normal velocities at walls and inflows are set, those on an obstacle's faces are zero, and the gradient
+of a
    pressure removes the divergence to round-off.
 
-Velocity components live on the faces (Harlow and Welch 1965); an obstacle is the set of cells whose centers it contains, so
-its surface is a staircase.
+Velocity components live on the faces (Harlow and Welch 1965); an obstacle is the set of cells whose centers it
+contains, so its surface is a staircase.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,6 @@ from diffphys.grids import (
     Condition,
     Conditions,
     Dirichlet,
-    face_offset,
     Field,
     Ghost,
     Grid,
@@ -37,18 +37,19 @@ from diffphys.grids import (
     Neumann,
     Open,
     Outflow,
-    parse_sides,
     Periodic,
     Shape,
     Side,
     Sides,
     Wall,
+    face_offset,
+    parse_sides,
 )
 from diffphys.grids.numbers import as_number, check_number, concrete
 from diffphys.grids.shapes import is_traced
 from diffphys.operators import difference, divergence, explicit_diffusion, semi_lagrangian
 from diffphys.physics.heat import check_diffusion_step
-from diffphys.poisson import direct, PressureProblem, Solution
+from diffphys.poisson import PressureProblem, Solution, direct
 from diffphys.poisson.problem import neighbors
 
 
@@ -117,8 +118,10 @@ class FixedSolid:
 class IncompressibleFlow(eqx.Module):
     """Incompressible flow as a pure function `step(state) -> state`, or `step(state, force) -> state`.
 
-    Second order in space except for the semi-Lagrangian advection's numerical diffusion, first order in time. Viscosity, dt,
-    inflow speeds, wall velocities, held velocities and rates are traced leaves: `dataclasses.replace(flow, viscosity=0.1)` compiles
+    Second order in space except for the semi-Lagrangian advection's numerical diffusion, first order in time.
+    Viscosity, dt,
+    inflow speeds, wall velocities, held velocities and rates are traced leaves: `dataclasses.replace(flow,
+        viscosity=0.1)` compiles
     nothing anew, and everything has a gradient.
 
     Args:
@@ -129,13 +132,14 @@ class IncompressibleFlow(eqx.Module):
         solid: An obstacle at rest, or None. Its numbers must be known when the flow is made.
         held: Regions in which velocity components are held.
         scalars: Passive scalars by name.
-        largest_courant: Bound on the Courant number in whole cells for faster advection: see `operators.semi_lagrangian`.
+        largest_courant: Bound on the Courant number in whole cells for faster advection: see
+            `operators.semi_lagrangian`.
         pressure_solver: From a `PressureProblem` to its solver. Default: the direct one.
 
     Raises:
-        InputError: for sides that are missing or contradict each other, a net flux through the sides that cannot vanish, an
-            obstacle that is outside of the domain or fills it, a number out of range, or a `dt` beyond the bound of
-            explicit diffusion.
+        InputError: for sides that are missing or contradict each other, a net flux through the sides that cannot
+            vanish, an obstacle that is outside of the domain or fills it, a number out of range, or a `dt` beyond the
+            bound of explicit diffusion.
     """
 
     grid: Grid = eqx.field(static=True)
@@ -178,7 +182,8 @@ class IncompressibleFlow(eqx.Module):
         for region in self.held:
             if len(region.velocity) != grid.dimensions:
                 raise InputError(
-                    f"Held: velocity has {len(region.velocity)} components; a number or None for each of {grid.dimensions} axes is accepted."
+                    f"Held: velocity has {len(region.velocity)} components; a number or None for each of "
+                    f"{grid.dimensions} axes is accepted."
                 )
 
     def __call__(self, state: FlowState, force: Sequence[Array] | None = None) -> FlowState:
@@ -206,8 +211,8 @@ class IncompressibleFlow(eqx.Module):
         """A state at time zero, made free of divergence.
 
         Args:
-            velocity: For each axis a number or an array with an entry for each face. Default: the stream that the inflows
-                drive, the mean of the normal speeds at the two sides of each axis.
+            velocity: For each axis a number or an array with an entry for each face. Default: the stream that the
+                inflows drive, the mean of the normal speeds at the two sides of each axis.
             scalars: For each scalar a number or an array with an entry for each cell. Default: zero.
 
         Raises:
@@ -215,9 +220,13 @@ class IncompressibleFlow(eqx.Module):
         """
         velocity = self._stream() if velocity is None else velocity
         if len(velocity) != self.grid.dimensions:
-            raise InputError(f"initial_state: velocity has {len(velocity)} components; {self.grid.dimensions} are accepted.")
+            raise InputError(
+                f"initial_state: velocity has {len(velocity)} components; {self.grid.dimensions} are accepted."
+            )
         if unknown := [name for name in scalars or {} if name not in self.scalars]:
-            raise InputError(f"initial_state: scalar {unknown[0]!r} was given; this flow carries {sorted(self.scalars)}.")
+            raise InputError(
+                f"initial_state: scalar {unknown[0]!r} was given; this flow carries {sorted(self.scalars)}."
+            )
         components = tuple(self._component(axis, values) for axis, values in enumerate(velocity))
         projected, _ = self.project(components)
         carried = {name: self._scalar(name, (scalars or {}).get(name, 0.0)) for name in self.scalars}
@@ -227,7 +236,8 @@ class IncompressibleFlow(eqx.Module):
     def project(self, velocity: Sequence[Field]) -> tuple[tuple[Field, ...], Solution]:
         """The nearest velocity without divergence: `v - grad phi` with `laplacian(phi) = div v`.
 
-        Normal velocities at walls and inflows are set first and those on an obstacle's faces are zero. On the remaining faces this is
+        Normal velocities at walls and inflows are set first and those on an obstacle's faces are zero. On the remaining
+        faces this is
         an orthogonal projection: linear, idempotent, symmetric.
 
         Returns:
@@ -318,7 +328,9 @@ class IncompressibleFlow(eqx.Module):
             velocity = tuple(
                 component
                 if value is None
-                else component.with_values(jnp.where(region.where.contains(component.coordinates()), value, component.values))
+                else component.with_values(
+                    jnp.where(region.where.contains(component.coordinates()), value, component.values)
+                )
                 for component, value in zip(velocity, region.velocity, strict=True)
             )
         return velocity
@@ -333,7 +345,9 @@ class IncompressibleFlow(eqx.Module):
 
     def _add(self, velocity: tuple[Field, ...], force: Sequence[Array]) -> tuple[Field, ...]:
         if len(force) != self.grid.dimensions:
-            raise InputError(f"IncompressibleFlow: force has {len(force)} components; {self.grid.dimensions} are accepted.")
+            raise InputError(
+                f"IncompressibleFlow: force has {len(force)} components; {self.grid.dimensions} are accepted."
+            )
         return tuple(
             component.with_values(component.values + self.dt * _broadcast("force", axis, part, component.shape))
             for axis, (component, part) in enumerate(zip(velocity, force, strict=True))
@@ -388,14 +402,19 @@ def _fixed(grid: Grid, solid: Shape | FixedSolid | None) -> FixedSolid | None:
         raise InputError(f"IncompressibleFlow: solid is {solid!r}; a shape or None is accepted.")
     if is_traced(solid):
         raise InputError(
-            "IncompressibleFlow: solid has numbers that are being traced; an obstacle whose cells are known when the flow is made is "
+            "IncompressibleFlow: solid has numbers that are being traced; an obstacle whose cells are known when the "
+            "flow is made is "
             "accepted (make the flow outside of jit, grad and vmap)."
         )
     fixed = FixedSolid(solid, grid)
     if not fixed.cells.any():
-        raise InputError("IncompressibleFlow: solid contains no cell's center; an obstacle within the domain is accepted.")
+        raise InputError(
+            "IncompressibleFlow: solid contains no cell's center; an obstacle within the domain is accepted."
+        )
     if fixed.cells.all():
-        raise InputError("IncompressibleFlow: solid contains every cell's center; an obstacle that leaves fluid cells is accepted.")
+        raise InputError(
+            "IncompressibleFlow: solid contains every cell's center; an obstacle that leaves fluid cells is accepted."
+        )
     return fixed
 
 
@@ -415,7 +434,8 @@ def _check_net_flux(grid: Grid, sides: Sides) -> None:
                 gross += area * float(np.mean(np.abs(speed)))
     if abs(net) > 1e-5 * gross:
         raise InputError(
-            f"IncompressibleFlow: sides let {net:g} (volume per time) in and nothing out; inflows that sum to zero, or an Outflow() or "
+            f"IncompressibleFlow: sides let {net:g} (volume per time) in and nothing out; inflows that sum to zero, "
+            f"or an Outflow() or "
             "Open() side, are accepted."
         )
 
@@ -428,5 +448,6 @@ def _broadcast(name: str, axis: int, values: Array | float, shape: tuple[int, ..
     except ValueError:
         hint = "; a leading axis is a batch: was jax.vmap forgotten?" if values.shape[-len(shape) :] == shape else ""
         raise InputError(
-            f"IncompressibleFlow: {name}[{axis}] has shape {values.shape}; a number or an array of shape {shape} is accepted{hint}."
+            f"IncompressibleFlow: {name}[{axis}] has shape {values.shape}; a number or an array of shape {shape} is "
+            f"accepted{hint}."
         ) from None

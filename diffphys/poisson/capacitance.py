@@ -1,15 +1,15 @@
 """Fixed obstacles by a small dense correction: the capacitance-matrix method.
 
-Let `A_0 = D G` be the operator without the obstacle and C the faces that the obstacle closes. Closing them removes their flux,
-`A = A_0 - D_C G_C`. With `q = G_C p`, the gradient that the closed faces would feel,
+Let `A_0 = D G` be the operator without the obstacle and C the faces that the obstacle closes. Closing them removes
+their flux, `A = A_0 - D_C G_C`. With `q = G_C p`, the gradient that the closed faces would feel,
 
     p = A_0^+ (rhs + D_C q)        and        (1 - G_C A_0^+ D_C) q = G_C A_0^+ rhs.
 
 The matrix on the left is as small as the obstacle's surface, symmetric, and known before the first step; its null space
 belongs to regions that the obstacle cuts off. (Buzbee, Dorr, George, Golub 1971; Proskurowski, Widlund 1976.)
 
-Because the eigenvectors are products over the axes, `G_C A_0^+ rhs` needs them only in the small box around the obstacle: the
-whole solve costs two full transforms, as without an obstacle.
+Because the eigenvectors are products over the axes, `G_C A_0^+ rhs` needs them only in the small box around the
+obstacle: the whole solve costs two full transforms, as without an obstacle.
 """
 
 import dataclasses
@@ -21,7 +21,13 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.poisson.diagonalization import along_axis, direct_solution, eigenbasis, FastDiagonalization, reciprocal_eigenvalues
+from diffphys.poisson.diagonalization import (
+    FastDiagonalization,
+    along_axis,
+    direct_solution,
+    eigenbasis,
+    reciprocal_eigenvalues,
+)
 from diffphys.poisson.problem import PressureProblem, Solution, without_null_space
 
 
@@ -59,11 +65,14 @@ class ObstacleCorrected:
 
     def __post_init__(self):
         if self.problem.solid is None:
-            raise InputError("ObstacleCorrected: the problem has no solid cells; FastDiagonalization is the solver for these.")
+            raise InputError(
+                "ObstacleCorrected: the problem has no solid cells; FastDiagonalization is the solver for these."
+            )
         count = sum(int(closed.sum()) for closed in self.problem.closed_faces())
         if count > self.largest_surface:
             raise InputError(
-                f"ObstacleCorrected: the obstacle closes {count} faces; at most {self.largest_surface} are accepted, beyond that "
+                f"ObstacleCorrected: the obstacle closes {count} faces; at most {self.largest_surface} are accepted, "
+                f"beyond that "
                 "use ConjugateGradients."
             )
 
@@ -102,11 +111,11 @@ def prepared_surface(problem: PressureProblem) -> Surface:
     cells = np.concatenate([below, above])
     start, stop = tuple(cells.min(axis=0)), tuple(cells.max(axis=0) + 1)
     box = tuple(int(last - first) for first, last in zip(start, stop, strict=True))
-    flat_below = np.ravel_multi_index(tuple((below - start).T), box)
-    flat_above = np.ravel_multi_index(tuple((above - start).T), box)
+    flat_below = np.asarray(np.ravel_multi_index(tuple((below - start).T), box))
+    flat_above = np.asarray(np.ravel_multi_index(tuple((above - start).T), box))
 
-    # Q = G_C A_0^+ D_C, symmetric. With e the product eigenvectors, g_f = (e(above_f) - e(below_f)) / h_f are the rows of G_C
-    # in these coordinates and -g_f those of D_C^T, so Q = -(g / lambda) g^T. Rows are made axis by axis.
+    # Q = G_C A_0^+ D_C, symmetric. With e the product eigenvectors, g_f = (e(above_f) - e(below_f)) / h_f are the rows
+    # of G_C in these coordinates and -g_f those of D_C^T, so Q = -(g / lambda) g^T. Rows are made axis by axis.
     bases = [eigenbasis(*axis)[1] for axis in zip(problem.grid.cells, problem.grid.spacing, problem.kinds, strict=True)]
     weights = reciprocal_eigenvalues(problem.without_obstacle())
     gradient_rows = _product_rows(bases, above) - _product_rows(bases, below)

@@ -8,20 +8,22 @@ import lineax
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.poisson.problem import apply, PressureProblem, Solution, without_null_space
+from diffphys.poisson.problem import PressureProblem, Solution, apply, without_null_space
 
 
 @dataclasses.dataclass(frozen=True)
 class ConjugateGradients:
     """Conjugate gradients on the pressure problem (Hestenes, Stiefel 1952), matrix-free, by Lineax.
 
-    The derivative is the solution of the same symmetric system (`jax.lax.custom_linear_solve`), never an unrolled iteration.
-    Every right side, a cotangent's too, is scaled to size one first, so that tiny ones are not lost.
+    The derivative is the solution of the same symmetric system (`jax.lax.custom_linear_solve`), never an unrolled
+    iteration. Every right side, a cotangent's too, is scaled to size one first, so that tiny ones are not lost.
 
     Args:
         problem: The problem.
-        tolerance: Largest residual relative to the right side (both in the Euclidean norm). Default: 1e-5 in float32, 1e-10 in float64.
-        largest_iterations: After how many iterations to give up. Default: ten times the number of cells along all axes, summed.
+        tolerance: Largest residual relative to the right side (both in the Euclidean norm). Default: 1e-5 in float32,
+            1e-10 in float64.
+        largest_iterations: After how many iterations to give up. Default: ten times the number of cells along all axes,
+            summed.
     """
 
     problem: PressureProblem
@@ -30,9 +32,13 @@ class ConjugateGradients:
 
     def __post_init__(self):
         if self.tolerance is not None and not 0 < self.tolerance < 1:
-            raise InputError(f"ConjugateGradients: tolerance is {self.tolerance}; a number between 0 and 1 is accepted.")
+            raise InputError(
+                f"ConjugateGradients: tolerance is {self.tolerance}; a number between 0 and 1 is accepted."
+            )
         if self.largest_iterations is not None and self.largest_iterations < 1:
-            raise InputError(f"ConjugateGradients: largest_iterations is {self.largest_iterations}; at least 1 is accepted.")
+            raise InputError(
+                f"ConjugateGradients: largest_iterations is {self.largest_iterations}; at least 1 is accepted."
+            )
 
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""

@@ -1,8 +1,9 @@
 """Fast diagonalization: the direct solver for every separable problem.
 
-On a uniform box the operator is a sum of one-dimensional ones, `A = A_x (x) I + I (x) A_y`, each symmetric for any pair of sides.
-With `A_x = V_x L_x V_x^T` the solution is `V_x V_y ((V_x^T V_y^T rhs) / (l_x + l_y))`: two matrix products per axis, exact to
-round-off (Lynch, Rice, Thomas 1964). Modes whose eigenvalue vanishes are the null space; they are left out.
+On a uniform box the operator is a sum of one-dimensional ones, `A = A_x (x) I + I (x) A_y`, each symmetric for any pair
+of sides. With `A_x = V_x L_x V_x^T` the solution is `V_x V_y ((V_x^T V_y^T rhs) / (l_x + l_y))`: two matrix products
+per axis, exact to round-off (Lynch, Rice, Thomas 1964). Modes whose eigenvalue vanishes are the null space; they are
+left out.
 """
 
 import dataclasses
@@ -13,14 +14,15 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.poisson.problem import apply, Kind, PressureProblem, Solution, without_null_space
+from diffphys.poisson.problem import Kind, PressureProblem, Solution, apply, without_null_space
 
 
 @dataclasses.dataclass(frozen=True)
 class FastDiagonalization:
     """The direct solver for problems without obstacles.
 
-    Cost: two dense products per axis, `4 n^3` multiplications on an n x n grid. Differentiates as the linear map it is, in any mode.
+    Cost: two dense products per axis, `4 n^3` multiplications on an n x n grid. Differentiates as the linear map it is,
+        in any mode.
 
     Args:
         problem: The problem.
@@ -33,7 +35,9 @@ class FastDiagonalization:
 
     def __post_init__(self):
         if self.problem.solid is not None:
-            raise InputError("FastDiagonalization: the problem has solid cells; ObstacleCorrected is the solver for these.")
+            raise InputError(
+                "FastDiagonalization: the problem has solid cells; ObstacleCorrected is the solver for these."
+            )
 
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers."""

@@ -6,5 +6,7 @@ from diffphys.poisson.problem import PressureProblem
 
 
 def direct(problem: PressureProblem) -> FastDiagonalization | ObstacleCorrected:
-    """The direct solver for a problem: fast diagonalization, with the capacitance correction where there is an obstacle."""
+    """The direct solver for a problem: fast diagonalization, with the capacitance correction where there is an
+    obstacle.
+    """
     return FastDiagonalization(problem) if problem.solid is None else ObstacleCorrected(problem)

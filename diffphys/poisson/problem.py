@@ -13,15 +13,17 @@ from diffphys.grids import Conditions, Dirichlet, Ghost, Grid, Neumann, Periodic
 
 
 Kind = str
-"""What holds at an end: "periodic", "neumann" (slope 0), "ghost" (0 at the first point beyond), "dirichlet" (0 on the side)."""
+"""What holds at an end: "periodic", "neumann" (slope 0), "ghost" (0 at the first point beyond), "dirichlet" (0 on the
+side).
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class PressureProblem:
     """`A p = rhs` with `A = divergence . open . gradient` at the cell centers.
 
-    `open` is 1 on faces that fluid can cross and 0 on those between fluid and solid. Static and hashable: it describes the kinds of
-    sides and which faces are closed, never a number that could be learned.
+    `open` is 1 on faces that fluid can cross and 0 on those between fluid and solid. Static and hashable: it describes
+    the kinds of sides and which faces are closed, never a number that could be learned.
 
     Args:
         grid: The grid.
@@ -38,7 +40,10 @@ class PressureProblem:
         """The problem for a centered field with these conditions (their numbers do not matter here)."""
         kinds = tuple((_kind(lower), _kind(upper)) for lower, upper in conditions)
         if solid is not None and solid.shape != grid.cells:
-            raise InputError(f"PressureProblem: solid has shape {solid.shape}; one entry for each of the cells {grid.cells} is accepted.")
+            raise InputError(
+                f"PressureProblem: solid has shape {solid.shape}; one entry for each of the cells {grid.cells} is "
+                f"accepted."
+            )
         return PressureProblem(grid, kinds, None if solid is None or not solid.any() else solid.astype(bool).tobytes())
 
     @property
@@ -53,7 +58,9 @@ class PressureProblem:
         return PressureProblem(self.grid, self.kinds)
 
     def closed_faces(self) -> list[np.ndarray]:
-        """For each axis which of its faces separate a fluid from a solid cell; faces on the domain's sides are never among them."""
+        """For each axis which of its faces separate a fluid from a solid cell; faces on the domain's sides are never
+        among them.
+        """
         solid = self.solid_cells
         closed = []
         for axis, kinds in enumerate(self.kinds):
@@ -70,7 +77,8 @@ class Solution(NamedTuple):
         residual: Largest absolute value of `A pressure - rhs` after the null space's component was removed from `rhs`.
         iterations: How many iterations were made; 0 for a direct solver.
         converged: Whether the solver met its tolerance; always true for a direct solver.
-        imbalance: Largest absolute value of the component of `rhs` in the null space, which no pressure can balance (for a closed
+        imbalance: Largest absolute value of the component of `rhs` in the null space, which no pressure can balance
+            (for a closed
             domain: the mean of the divergence).
     """
 
@@ -92,8 +100,8 @@ class PressureSolver(Protocol):
 def neighbors(values, axis: int, kinds: tuple[Kind, Kind], *, edge: bool = False):
     """For each face normal to `axis` the values of the cells below and above it.
 
-    Beyond an end stands the mirror image for slope 0 (`edge=True`: for every end), 0 for "ghost", minus the mirror image for
-    "dirichlet". Works on NumPy and JAX arrays.
+    Beyond an end stands the mirror image for slope 0 (`edge=True`: for every end), 0 for "ghost", minus the mirror
+    image for "dirichlet". Works on NumPy and JAX arrays.
     """
     numpy = np if isinstance(values, np.ndarray) else jnp
     first, last = (_slice(values, axis, 0, 1), _slice(values, axis, -1, None))
@@ -114,7 +122,9 @@ def apply(problem: PressureProblem, pressure: Array, open_faces: list | None = N
         open_faces: For each axis 1 where a face is open, 0 where it is closed; default: from `problem.closed_faces()`.
     """
     if open_faces is None:
-        open_faces = [None] * len(problem.kinds) if problem.solid is None else [~closed for closed in problem.closed_faces()]
+        open_faces = (
+            [None] * len(problem.kinds) if problem.solid is None else [~closed for closed in problem.closed_faces()]
+        )
     total = jnp.zeros_like(pressure)
     for axis, (kinds, spacing) in enumerate(zip(problem.kinds, problem.grid.spacing, strict=True)):
         below, above = neighbors(pressure, axis, kinds)
@@ -172,7 +182,8 @@ def _kind(condition) -> Kind:
         return kinds[type(condition)]
     except KeyError:
         raise InputError(
-            f"PressureProblem: an end has the condition {type(condition).__name__}; Periodic, Neumann, Ghost or Dirichlet is accepted."
+            f"PressureProblem: an end has the condition {type(condition).__name__}; Periodic, Neumann, Ghost or "
+            f"Dirichlet is accepted."
         ) from None
 
 
@@ -184,10 +195,11 @@ def _joined_across_periodic_ends(problem: PressureProblem, regions: np.ndarray, 
     for axis, kinds in enumerate(problem.kinds):
         if kinds[0] != "periodic":
             continue
-        first, last = regions.take(0, axis), regions.take(-1, axis)
-        same = solid.take(0, axis) == solid.take(-1, axis)
-        for one, other in {(a, b) for a, b in zip(first[same], last[same], strict=True) if a != b}:
-            one, other = regions.take(0, axis)[first == one][0], regions.take(-1, axis)[last == other][0]  # as joined so far
+        same = np.atleast_1d(solid.take(0, axis) == solid.take(-1, axis))
+        count = int(same.sum())
+        for index in range(count):  # one pair of cells after the other, since each may join what others joined before
+            one = np.atleast_1d(regions.take(0, axis))[same].flat[index]
+            other = np.atleast_1d(regions.take(-1, axis))[same].flat[index]
             regions = np.where(regions == other, one, regions)
     return regions
 

@@ -435,7 +435,7 @@ def _checked_frames(
                 f'rows: "{name}" has shape {values.shape}; give one two-dimensional array for each of the '
                 f"{len(times)} times, ({len(times)}, n0, n1)"
             )
-        frames[name] = values
+        frames[name] = np.where(np.isfinite(values), values, np.nan)  # drawn in gray: a flow that blew up
     return frames, times, _two_positive("size", size)
 
 

@@ -117,6 +117,8 @@ def test_all_panels_share_one_symmetric_color_scale(horizontal):
 def test_a_row_that_blew_up_leaves_the_others_readable():
     wild = rows() | {"source": np.full((3, 7, 15), np.nan), "corrected": waves(scale=1e30)}
     assert images(frames_figure(wild, TIMES, SIZE))[0].get_clim()[1] <= 1.0
+    lost = {"reference": np.full((3, 7, 15), np.inf), "source": np.full((3, 7, 15), np.inf)}
+    frames_figure(lost, TIMES, SIZE, errors=True).savefig(io.BytesIO())
 
 
 def test_flow_along_y_runs_from_left_to_right_without_a_mirror():

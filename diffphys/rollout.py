@@ -71,6 +71,7 @@ def rollout(
     *,
     inputs: Any = None,
     save_every: int | None = None,
+    save: Callable[[Any], Any] = lambda state: state,
     adjoint: Adjoint = Checkpointed(),  # noqa: B008 (frozen)
 ) -> tuple[Any, Any]:
     """Apply `step` to `state` `steps` times.
@@ -82,11 +83,12 @@ def rollout(
         state: The initial state, any pytree of arrays.
         steps: How many steps.
         inputs: One input per step: a pytree of arrays with a leading axis of length `steps`; or None.
-        save_every: Save the state after every so many steps. Must divide `steps`. Default: save nothing.
+        save_every: Save after every so many steps. Must divide `steps`. Default: save nothing.
+        save: From a state to what is saved of it. Default: all of it.
         adjoint: How gradients pass backwards in time.
 
     Returns:
-        The final state, and the saved states as one pytree with a leading axis of length `steps / save_every` (None
+        The final state, and what was saved as one pytree with a leading axis of length `steps / save_every` (None
         without `save_every`). The initial state is not among them.
 
     Raises:
@@ -113,11 +115,13 @@ def rollout(
                 f"rollout: an array of inputs has shape {jnp.shape(leaf)}; a leading axis of length {steps}, one "
                 f"entry for each step, is accepted."
             )
-    return _rollout(step, state, steps, inputs, save_every, adjoint)
+    return _rollout(step, state, steps, inputs, save_every, save, adjoint)
 
 
 @eqx.filter_jit
-def _rollout(step: Callable, state: Any, steps: int, inputs: Any, save_every: int | None, adjoint: Adjoint):
+def _rollout(
+    step: Callable, state: Any, steps: int, inputs: Any, save_every: int | None, save: Callable, adjoint: Adjoint
+):
     state = jax.tree.map(jnp.asarray, state)
     _check_step(step, state, inputs)
 
@@ -134,7 +138,7 @@ def _rollout(step: Callable, state: Any, steps: int, inputs: Any, save_every: in
 
     def advance_frame(carry, given):
         carry, _ = _loop(advance, carry, given, save_every, _segment(steps, adjoint))
-        return carry, carry[1]
+        return carry, save(carry[1])
 
     frames = steps // save_every
     per_frame = jax.tree.map(lambda leaf: leaf.reshape(frames, save_every, *leaf.shape[1:]), inputs)

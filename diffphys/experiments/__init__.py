@@ -65,7 +65,11 @@ class Listed:
     summary: str
 
 
-EXPERIMENTS: dict[str, Listed] = {}
+EXPERIMENTS: dict[str, Listed] = {
+    "wake": Listed(
+        "diffphys.experiments.wake", "2D cylinder wake: a network, trained through a coarse solver, corrects it"
+    ),
+}
 
 
 def load_experiment(name: str) -> Experiment:

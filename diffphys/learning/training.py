@@ -166,7 +166,7 @@ def train(
             progress = _next_stage(progress, index, guarded)
         for update in range(int(progress.update), stage.updates):
             number = int(offsets[index]) + update
-            progress, value = _update(progress, step, problem, stage.unroll, guarded, number)
+            progress, value = _update(progress, step, problem, stage.unroll, guarded, jnp.asarray(number, jnp.int32))
             if after_update is not None:
                 after_update(progress, number, float(value))
             if validation is not None and ((number + 1) % validate_every == 0 or number + 1 == offsets[-1]):
@@ -211,9 +211,13 @@ def _next_stage(progress: Progress, index: int, optimizer: optax.GradientTransfo
 
 @eqx.filter_jit
 def _update(
-    progress: Progress, step: Any, problem: _Problem, unroll: int, optimizer: optax.GradientTransformation, number: Any
+    progress: Progress,
+    step: Any,
+    problem: _Problem,
+    unroll: int,
+    optimizer: optax.GradientTransformation,
+    number: Array,
 ) -> tuple[Progress, Array]:
-    number = jnp.asarray(number, jnp.int32)
     frames, parameters = _draw(problem, unroll, number)
 
     def objective(arrays: Any) -> Array:

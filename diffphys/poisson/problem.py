@@ -153,8 +153,8 @@ def null_space(problem: PressureProblem) -> np.ndarray:
         fixed = any(kind in ("ghost", "dirichlet") for pair in problem.kinds for kind in pair)
         return np.zeros((0, *problem.grid.cells)) if fixed else np.full((1, *problem.grid.cells), count**-0.5)
     solid = problem.solid_cells
-    fluid_regions, fluid_count = label(~solid)
-    solid_regions, _ = label(solid)
+    fluid_regions, fluid_count = label(~solid)  # pyright: ignore[reportGeneralTypeIssues] (SciPy has no types)
+    solid_regions, _ = label(solid)  # pyright: ignore[reportGeneralTypeIssues]
     regions = np.where(solid, solid_regions + fluid_count, fluid_regions)
     regions = _joined_across_periodic_ends(problem, regions, solid)
     vectors = []

@@ -1,0 +1,154 @@
+"""The wake experiment in miniature: what it writes, and that nothing but the settings decides it."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffphys.cli import main
+from diffphys.experiments.wake import EXPERIMENT, Settings, make_network, wake_flow
+from diffphys.nets import count_parameters
+from diffphys.operators import coarsen, divergence
+from diffphys.rollout import rollout
+from diffphys.runs import Run
+
+
+SMALL = {
+    "resolution": "16",
+    "scale": "2",
+    "warmup": "12",
+    "train_frames": "8",
+    "frames": "6",
+    "train_reynolds": "200,400",
+    "test_reynolds": "300,4687.5",
+    "features": "4",
+    "unroll": "1,2",
+    "updates": "3,2",
+    "learning_rates": "1e-3,1e-3",
+}
+
+
+def command(out, *more: str, **changes: str) -> list[str]:
+    settings = SMALL | changes
+    words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    return ["run", "wake", "--preset", "demo", "--out", str(out), *words, *more]
+
+
+def test_the_metrics_hold_what_is_promised(tmp_path, capsys):
+    assert main(command(tmp_path / "run", "--seed", "3", arms="one-step,detached,unrolled")) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    promised = """mae_source mae_corrected mae_source_mean mae_corrected_mean reduction test_reynolds frames parameters
+        unroll updates train_seconds seconds_per_update data_seconds reference_step_ms source_step_ms corrected_step_ms
+        max_divergence seed paper arms"""
+    assert set(promised.split()) <= set(metrics)
+    assert metrics["test_reynolds"] == [300.0, 4687.5] and metrics["frames"] == 6 and metrics["seed"] == 3
+    assert len(metrics["mae_source"]) == len(metrics["mae_corrected"]) == 2
+    assert np.isclose(metrics["mae_source_mean"], np.mean(metrics["mae_source"]))
+    assert np.isclose(metrics["reduction"], metrics["mae_source_mean"] / metrics["mae_corrected_mean"])
+    assert set(metrics["arms"]) == {"source", "one-step", "detached", "unrolled"}
+    errors = {name: arm["mae_mean"] for name, arm in metrics["arms"].items()}
+    assert len(set(errors.values())) == 4, "each arm is trained differently"
+    assert metrics["max_divergence"] < 1e-5
+    figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
+    assert {"vorticity.png", "error-over-time.png", "loss-unrolled.png", "arms.png", "wake.gif"} <= figures
+    with Image.open(tmp_path / "run" / "figures" / "wake.gif") as animation:
+        assert animation.n_frames == 6  # pyright: ignore[reportAttributeAccessIssue]
+    assert "Re 4688" in capsys.readouterr().out
+
+    # Its network serves another run as weights, without training; a report needs nothing but the directory.
+    weights = tmp_path / "run" / "checkpoints" / "network-unrolled.checkpoint"
+    assert main(command(tmp_path / "again", arms="unrolled", weights=str(weights))) == 0
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())
+    assert again["mae_corrected"] == metrics["arms"]["unrolled"]["mae"]
+    assert not (tmp_path / "again" / "data" / "reynolds-200.zarr").exists(), "training data is not generated"
+    (tmp_path / "again" / "figures" / "vorticity.png").unlink()
+    assert main(["report", str(tmp_path / "again")]) == 0
+    assert (tmp_path / "again" / "figures" / "vorticity.png").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_with_the_same_bits(tmp_path):
+    words = {"updates": "40,20", "checkpoint_seconds": "0"}
+    assert main(command(tmp_path / "whole", **words)) == 0
+    program = [sys.executable, "-m", "diffphys", *command(tmp_path / "killed", **words)]
+    checkpoint = tmp_path / "killed" / "checkpoints" / "training-unrolled.checkpoint"
+    process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert checkpoint.exists() and not (tmp_path / "killed" / "metrics.json").exists()
+    assert main(command(tmp_path / "killed", **words)) == 0
+    name = "checkpoints/network-unrolled.checkpoint"
+    assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    one, other = (json.loads((tmp_path / run / "metrics.json").read_text()) for run in ("whole", "killed"))
+    assert one["mae_corrected"] == other["mae_corrected"]
+
+
+def test_the_source_and_the_reference_solve_the_same_equations():
+    coarse, fine = (wake_flow(Settings(), cells, 585.9375) for cells in (32, 128))
+    assert float(coarse.viscosity) == float(fine.viscosity) == pytest.approx(1e4 / 960_000)
+    assert coarse.grid.size == fine.grid.size == (100.0, 200.0)
+    assert coarse.grid.cells == (32, 64) and fine.grid.cells == (128, 256)
+
+
+@pytest.mark.parametrize("sides", ["channel", "no-slip", "published"])
+def test_reference_frames_are_free_of_divergence_on_the_coarse_grid(sides):
+    flow = wake_flow(Settings(sides=sides), 32, 300.0)
+    state, _ = rollout(flow, flow.initial_state(), 20)
+    coarse = [coarsen(field, 2) for field in state.velocity]
+    # The flux through a coarse face is that of the fine ones, so cells away from the cylinder inherit a zero
+    # divergence; so do those at its surface, whose closed faces carry nothing.
+    assert float(jnp.max(jnp.abs(divergence(coarse).values))) < 1e-5
+    # What is held stays near its value where the projection has the last word.
+    assert float(jnp.mean(state.velocity[1].values[:, 0])) == pytest.approx(1.0, abs=0.1)
+
+
+def test_parameter_counts_are_those_published():
+    key = jax.random.key(0)
+    assert count_parameters(make_network("paper", 32, key)) == 260_354
+    assert count_parameters(make_network("small", 32, key)) == 49_442
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"unroll": "1,2,3"}, "unroll"),
+        ({"unroll": "1,8"}, "unroll"),
+        ({"test_reynolds": "300,300"}, "test_reynolds"),
+        ({"test_reynolds": "-3"}, "test_reynolds"),
+        ({"arms": "unroled"}, "arms"),
+        ({"sides": "closed"}, "sides"),
+        ({"resolution": "4"}, "resolution"),
+        ({"frames": "many"}, "frames"),
+        ({"frame": "3"}, "frames"),
+        ({"weights": "no-such-file"}, "no-such-file"),
+        ({"largest_speed": "0.5"}, "largest_speed"),
+    ],
+)
+def test_bad_settings_are_one_sentence_and_exit_code_2(tmp_path, capfd, changes, word):
+    assert main(command(tmp_path / "run", **changes)) == 2
+    message = capfd.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith("diffphys:") and word in message
+
+
+def test_damaged_data_is_refused(tmp_path, capfd):
+    out = tmp_path / "run"
+    assert main(command(out, arms="none")) == 0
+    chunk = max(
+        (path for path in (out / "data" / "reynolds-300.zarr" / "velocity_x").rglob("*") if path.is_file()),
+        key=lambda p: p.stat().st_size,
+    )
+    chunk.unlink()
+    settings = EXPERIMENT.choose("demo", [f"{k}={v}" for k, v in (SMALL | {"arms": "none"}).items()])
+    with pytest.raises(ValueError, match="damaged"), Run.open(out, "wake", "demo", settings, 0) as run:
+        EXPERIMENT.run(settings, run)

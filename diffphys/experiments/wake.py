@@ -194,7 +194,6 @@ def generate_data(settings: Settings, run: Run, labels: tuple[float, ...]) -> tu
     reference = wake_flow(settings, settings.resolution * settings.scale, 1000.0)
     seconds, steps = [], []
     earlier = run.checkpoint_metadata("data")["seconds"] if run.has_checkpoint("data") else 0.0
-    (run.directory / "data").mkdir(exist_ok=True)
     missing = [label for label in dict.fromkeys(labels) if not _data_path(settings, run, label).exists()]
 
     def save(state: FlowState) -> dict[str, Array]:

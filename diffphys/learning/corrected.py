@@ -74,13 +74,16 @@ class Corrected(eqx.Module):
         predicted = self.solver(state, *inputs)
         fields = tuple(self.fields(predicted))
         correction = self.correction(fields)
-        corrected = tuple(
-            field.with_values(field.values + _at_place(part, field))
+        corrected = {
+            id(field): field.with_values(field.values + _at_place(part, field))
             for field, part in zip(fields, correction, strict=True)
-        )
-        return eqx.tree_at(
-            lambda tree: tuple(self.fields(tree)), predicted, corrected, is_leaf=lambda n: isinstance(n, Field)
-        )
+        }
+        leaves, structure = jax.tree.flatten(predicted, is_leaf=lambda node: isinstance(node, Field))
+        if not corrected.keys() <= {id(leaf) for leaf in leaves}:
+            raise InputError(
+                "Corrected: fields returns a field that is not part of the state; fields of the state are accepted."
+            )
+        return jax.tree.unflatten(structure, [corrected.get(id(leaf), leaf) for leaf in leaves])
 
     def correction(self, fields: Sequence[Field]) -> Array:
         """What is added to the fields, as an array (fields, *cells) in their units.

@@ -5,8 +5,6 @@ zeros, so each array carries a checksum, and a damaged file is refused instead o
 """
 
 import hashlib
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from jax import Array
 from diffphys.errors import InputError
 from diffphys.grids import Grid, face_offset
 from diffphys.grids.numbers import concrete
+from diffphys.runs import replacing
 
 
 FORMAT = "diffphys-trajectories"
@@ -86,8 +85,7 @@ def save_trajectories(
 ) -> None:
     """Write trajectories whose frames are a mapping from names to arrays (cases, frames, *points) of values on `grid`.
 
-    Opens in xarray with coordinates. Written beside its place and then renamed, so that an interrupted call leaves
-    nothing behind that looks whole.
+    Opens in xarray with coordinates. Written as a whole or not at all.
 
     Raises:
         InputError: if the frames are not such a mapping or an array fits no place on the grid.
@@ -113,17 +111,9 @@ def save_trajectories(
         "origin": list(grid.origin),
         **(attributes or {}),
     }
-    path = Path(path)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
+    with replacing(path) as beside:
         dataset = xarray.Dataset(variables, coordinates, described)
         dataset.to_zarr(beside, mode="w", zarr_format=3, consolidated=False)
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(beside, path)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def load_trajectories(path: Path | str) -> tuple[Trajectories, Grid, dict[str, Any]]:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,7 @@ def storage_error(error: OSError, path: str | Path) -> InputError | None:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Write a file as a whole or not at all.
+    """Write a file, or a directory of files, as a whole or not at all.
 
     Yields a temporary path with the same suffix in the same directory. What is written there takes the place of
     `path` when the block ends without an exception; until then, and if it never does, `path` stays as it was.
@@ -47,8 +48,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with open(temporary, "rb+") as file:  # the contents must be on the disk before the name points to them
-            os.fsync(file.fileno())
+        is_directory = temporary.is_dir()
+        for written in (file for file in temporary.rglob("*") if file.is_file()) if is_directory else (temporary,):
+            with open(written, "rb+") as file:  # the contents must be on the disk before the name points to them
+                os.fsync(file.fileno())
+        if is_directory:
+            _remove(path)  # a directory takes the place of nothing but an empty one
         os.replace(temporary, path)
     except OSError as error:
         explained = storage_error(error, path)
@@ -60,9 +65,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file that may be missing, in a directory that may be missing, too."""
+    """Remove a file or directory that may be missing, in a directory that may be missing, too."""
     try:
-        path.unlink(missing_ok=True)
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     except OSError:  # what went wrong before is the error to report, not this
         pass
 

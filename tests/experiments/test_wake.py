@@ -94,6 +94,17 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     assert one["mae_corrected"] == other["mae_corrected"]
 
 
+def test_the_published_preset_runs(tmp_path):
+    """Its network and its single stage, on a small flow for two updates; the whole is meant for a GPU."""
+    small = {name: value for name, value in SMALL.items() if name not in ("features", "unroll", "learning_rates")}
+    words = [word for name, value in (small | {"updates": "2"}).items() for word in ("--set", f"{name}={value}")]
+    assert EXPERIMENT.choose("paper", []).unroll == (32,)
+    out = tmp_path / "run"
+    assert main(["run", "wake", "--preset", "paper", "--out", str(out), *words, "--set", "unroll=3"]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["parameters"] == 260_354 and metrics["unroll"] == 3
+
+
 def test_the_source_and_the_reference_solve_the_same_equations():
     coarse, fine = (wake_flow(Settings(), cells, 585.9375) for cells in (32, 128))
     assert float(coarse.viscosity) == float(fine.viscosity) == pytest.approx(1e4 / 960_000)

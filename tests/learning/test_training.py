@@ -1,0 +1,146 @@
+"""Training in the loop, on a problem whose answer is known."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import diffphys as dp
+from diffphys.learning import half_sum_of_squares, mean_absolute_error, train
+from diffphys.learning.training import initial_progress
+
+
+GRID = dp.Grid((8,), (1.0,))
+SIDES = ((dp.Periodic(), dp.Periodic()),)
+SHORT = [dp.Stage(1, 3, optax.adam(1e-2)), dp.Stage(2, 2, optax.adam(1e-2))]
+
+
+def heat(diffusivity: float = 0.05) -> dp.Heat:
+    return dp.Heat(GRID, diffusivity, 0.1, SIDES)
+
+
+class Gain(eqx.Module):
+    """A correction that multiplies: the heat equation with another decay is reached exactly by one number per mode."""
+
+    kernel: jax.Array
+
+    def __call__(self, image):
+        return jax.vmap(lambda row: jnp.convolve(jnp.concatenate([row[-1:], row, row[:1]]), self.kernel, "valid"))(
+            image
+        )
+
+
+def trajectories(diffusivities=(0.05, 0.03), frames: int = 12) -> dp.Trajectories:
+    """Frames of the heat equation with a little more diffusion than the solver that is corrected."""
+    start = heat().initial_state(jax.random.normal(jax.random.key(1), (8,)))
+    cases = [dp.rollout(heat(value + 0.005), start, frames, save_every=1)[1] for value in diffusivities]
+    frames_of_all = jax.tree.map(lambda *leaves: jnp.stack(leaves), *cases)
+    return dp.Trajectories(frames_of_all, {"diffusivity": jnp.asarray(diffusivities)})
+
+
+def start_model() -> dp.Corrected:
+    return dp.Corrected(heat(), Gain(jnp.zeros(3)))
+
+
+def error(prediction, target):
+    return half_sum_of_squares(prediction.values, target.values)
+
+
+@pytest.mark.parametrize("adjoint", [dp.StoreAll(), dp.Detached(), dp.Truncated(2), dp.Checkpointed()])
+def test_training_finds_the_missing_diffusion(adjoint):
+    trained, log = train(
+        start_model(), trajectories(), unroll=4, updates=400, optimizer=optax.adam(3e-3), loss=error, adjoint=adjoint
+    )
+    # What is missing from a step is 0.005 * dt / h^2 = 0.032 times the second difference, to first order in dt.
+    assert log.losses[-20:].mean() < 1e-3 * log.losses[:20].mean()
+    assert jnp.allclose(trained.network.kernel, 0.032 * jnp.array([1.0, -2.0, 1.0]), atol=0.005)
+    assert log.skipped == 0 and np.all(log.unroll == 4)
+
+
+def test_going_on_gives_the_same_bits():
+    whole, log = train(start_model(), trajectories(), curriculum=SHORT, loss=error)
+    kept = {}
+
+    def keep(progress, number, loss):
+        kept[number] = progress
+
+    train(start_model(), trajectories(), curriculum=SHORT, loss=error, after_update=keep)
+    for number in (0, 2, 3):  # within a stage, at its end, within the next
+        resumed, again = train(start_model(), trajectories(), curriculum=SHORT, loss=error, resume=kept[number])
+        assert jnp.array_equal(resumed.network.kernel, whole.network.kernel)
+        assert np.array_equal(again.losses, log.losses)
+    like = initial_progress(start_model(), SHORT)
+    assert jax.tree.structure(like) == jax.tree.structure(kept[4])
+
+
+def test_the_seed_decides_what_is_drawn():
+    results = [train(start_model(), trajectories(), updates=3, seed=seed, loss=error)[1].losses for seed in (0, 0, 1)]
+    assert np.array_equal(results[0], results[1]) and not np.array_equal(results[0], results[2])
+
+
+def test_updates_compile_once(monkeypatch):
+    traces = []
+
+    def counting(prediction, target):
+        traces.append(1)
+        return error(prediction, target)
+
+    train(start_model(), trajectories(), updates=1, loss=counting)
+    once = len(traces)
+    traces.clear()
+    train(start_model(), trajectories(), updates=6, loss=counting)
+    assert len(traces) <= once
+
+
+def test_the_first_loss_is_the_mean_over_steps_summed_over_the_batch():
+    data = trajectories((0.05,), frames=3)  # one window of two steps only
+    _, log = train(start_model(), data, unroll=2, updates=1, batch=3, loss=error)
+    frames, _ = data.case(0)
+    state = jax.tree.map(lambda leaf: leaf[0], frames)
+    total = 0.0
+    for step in (1, 2):
+        state = heat()(state)
+        total += float(error(state, jax.tree.map(lambda leaf, step=step: leaf[step], frames)))
+    assert log.losses[0] == pytest.approx(3 * total / 2, rel=1e-5)
+
+
+def test_an_update_without_a_finite_gradient_is_left_out():
+    def broken(prediction, target):
+        return error(prediction, target) * jnp.where(jnp.max(jnp.abs(target.values)) > 0, jnp.nan, 1.0)
+
+    trained, log = train(start_model(), trajectories(), updates=2, loss=broken)
+    assert log.skipped == 2 and jnp.array_equal(trained.network.kernel, jnp.zeros(3))
+
+
+def test_validation_is_asked_for_and_kept():
+    _, log = train(start_model(), trajectories(), updates=5, loss=error, validation=lambda step: 7.0, validate_every=2)
+    assert log.validation == [(2, 7.0), (4, 7.0), (5, 7.0)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"unroll": 12}, "unroll"),
+        ({"unroll": 0}, "unroll"),
+        ({"updates": 0}, "updates"),
+        ({"batch": 0}, "batch"),
+        ({"curriculum": []}, "curriculum"),
+        ({"step": heat()}, "Heat"),
+    ],
+)
+def test_bad_arguments_are_named(changes, word):
+    arguments = {"step": start_model(), "data": trajectories(), "updates": 1, "loss": error} | changes
+    with pytest.raises(dp.InputError, match=word):
+        train(arguments.pop("step"), arguments.pop("data"), **arguments)
+
+
+def test_losses():
+    prediction, target = (
+        {"a": jnp.array([1.0, 2.0]), "b": jnp.array([[3.0]])},
+        {"a": jnp.zeros(2), "b": jnp.zeros((1, 1))},
+    )
+    assert float(half_sum_of_squares(prediction, target)) == 7.0
+    assert float(half_sum_of_squares(prediction, target, {"a": 1.0, "b": 3.0})) == 3.0
+    assert float(mean_absolute_error(prediction, target)) == 2.0

@@ -47,7 +47,7 @@ class Field(eqx.Module):
 
     def __init__(
         self,
-        values: Array,
+        values: Array | np.ndarray,
         grid: Grid,
         offset: Sequence[float] | None = None,
         conditions: Conditions | None = None,
@@ -83,7 +83,7 @@ class Field(eqx.Module):
         """Coordinates of the field's points, one array per axis, shaped to broadcast against each other."""
         return self.grid.coordinates(self.offset, self.periodic)
 
-    def with_values(self, values: Array) -> "Field":
+    def with_values(self, values: Array | np.ndarray) -> "Field":
         """The same place and conditions with other values."""
         return Field(values, self.grid, self.offset, self.conditions)
 

@@ -8,7 +8,7 @@ import lineax
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.poisson.problem import PressureProblem, Solution, apply, without_null_space
+from diffphys.poisson.problem import PressureProblem, Solution, apply, check_right_side, without_null_space
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +43,7 @@ class ConjugateGradients:
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
         problem = self.problem
+        check_right_side(problem, rhs)
         rhs, imbalance = without_null_space(problem, rhs)
         tolerance = self.tolerance or (1e-5 if rhs.dtype == jnp.float32 else 1e-10)
         iterations = self.largest_iterations or 10 * sum(problem.grid.cells)
@@ -69,7 +70,7 @@ class ConjugateGradients:
             length = jnp.where(length > 0, length, 1.0)
             found = lineax.linear_solve(operator, given / length, method, throw=False)
             pressure, _ = without_null_space(problem, found.value)
-            converged = (found.result == lineax.RESULTS.successful) & jnp.all(jnp.isfinite(pressure))
+            converged = (found.result == lineax.RESULTS.successful) & jnp.isfinite(length * largest)
             return pressure * (length * unit) * largest, (found.stats["num_steps"], converged)
 
         pressure, (steps, converged) = jax.lax.custom_linear_solve(

@@ -44,6 +44,8 @@ class PressureProblem:
                 f"PressureProblem: solid has shape {solid.shape}; one entry for each of the cells {grid.cells} is "
                 f"accepted."
             )
+        if solid is not None and solid.all():
+            raise InputError("PressureProblem: solid fills the domain; an obstacle that leaves fluid cells is accepted.")
         return PressureProblem(grid, kinds, None if solid is None or not solid.any() else solid.astype(bool).tobytes())
 
     @property
@@ -163,6 +165,16 @@ def null_space(problem: PressureProblem) -> np.ndarray:
         if not _touches_fixed_pressure(problem, inside):
             vectors.append(inside / np.sqrt(inside.sum()))
     return np.array(vectors).reshape(-1, *problem.grid.cells)
+
+
+def check_right_side(problem: PressureProblem, rhs: Array) -> None:
+    """Raise `InputError` unless there is one entry for each cell."""
+    if jnp.shape(rhs) != problem.grid.cells:
+        hint = "; a leading axis is a batch: was jax.vmap forgotten?" if rhs.shape[1:] == problem.grid.cells else ""
+        raise InputError(
+            f"solve: rhs has shape {jnp.shape(rhs)}; one entry for each of the cells {problem.grid.cells} is "
+            f"accepted{hint}."
+        )
 
 
 def without_null_space(problem: PressureProblem, values: Array) -> tuple[Array, Array]:

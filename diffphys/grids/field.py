@@ -99,39 +99,49 @@ class Field(eqx.Module):
     def padded(self, widths: Sequence[tuple[int, int]]) -> Array:
         """The values with ghost points around them, `widths[axis] = (lower, upper)` of them.
 
-        Axes are padded one after the other, so that corners combine the conditions of both axes.
+        Axes are padded one after the other, so that corners combine the conditions of both axes; the periodic ones
+        come last, so that a profile at a side wraps with the values beside it.
         """
         values = self.values
-        for axis, width in enumerate(widths):
+        for axis in self.padding_order():
             values = conditions_.pad_axis(
-                values, axis, self.conditions[axis], width, offset=self.offset[axis], spacing=self.grid.spacing[axis]
+                values,
+                axis,
+                self.conditions[axis],
+                widths[axis],
+                offset=self.offset[axis],
+                spacing=self.grid.spacing[axis],
             )
         return values
 
-    def __add__(self, other: "Field | Array | float") -> "Field":
+    def padding_order(self) -> list[int]:
+        """The axes in the order in which they are padded: bounded ones first, then periodic ones."""
+        return sorted(range(self.grid.dimensions), key=lambda axis: self.periodic[axis])
+
+    def __add__(self, other: "Field | Array | float | int") -> "Field":
         if isinstance(other, Field):
             self._check_same_place(other)
             return self._combine(self.values + other.values, other, conditions_.added)
         constant = _scalar(other, "+")
         return self._transform(self.values + constant, lambda condition: conditions_.shifted(condition, constant))
 
-    def __mul__(self, other: "Field | Array | float") -> "Field":
+    def __mul__(self, other: "Field | Array | float | int") -> "Field":
         if isinstance(other, Field):
             self._check_same_place(other)
             return self._combine(self.values * other.values, other, conditions_.multiplied)
         factor = _scalar(other, "*")
         return self._transform(self.values * factor, lambda condition: conditions_.scaled(condition, factor))
 
-    def __truediv__(self, other: "Array | float") -> "Field":
+    def __truediv__(self, other: "Array | float | int") -> "Field":
         return self * (1.0 / _scalar(other, "/"))
 
     def __neg__(self) -> "Field":
         return self * -1.0
 
-    def __sub__(self, other: "Field | Array | float") -> "Field":
+    def __sub__(self, other: "Field | Array | float | int") -> "Field":
         return self + (-other)
 
-    def __rsub__(self, other: "Array | float") -> "Field":
+    def __rsub__(self, other: "Array | float | int") -> "Field":
         return (-self) + other
 
     __radd__ = __add__
@@ -159,7 +169,7 @@ class Field(eqx.Module):
         return Field(values, self.grid, self.offset, tuple((rule(low), rule(high)) for low, high in self.conditions))
 
 
-def _scalar(value: Array | float, operation: str) -> Array:
+def _scalar(value: Array | float | int, operation: str) -> Array:
     if isinstance(value, (int, float, np.number, np.ndarray, jax.Array)) and np.ndim(value) == 0:
         return jnp.asarray(value)
     raise InputError(

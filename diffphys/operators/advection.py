@@ -13,7 +13,7 @@ from diffphys.operators.interpolation import interpolate, look_up
 
 
 def semi_lagrangian(
-    field: Field, velocity: Sequence[Field], dt: Array | float, largest_courant: int | None = None
+    field: Field, velocity: Sequence[Field], dt: Array | float | int, largest_courant: int | None = None
 ) -> Field:
     """One semi-Lagrangian step of `df/dt + v . grad f = 0`: each point takes the value found upstream.
 
@@ -49,7 +49,7 @@ def semi_lagrangian(
     return field.with_values(values)
 
 
-def _upstream_displacement(field: Field, component: Field, axis: int, dt: Array | float) -> Array:
+def _upstream_displacement(field: Field, component: Field, axis: int, dt: Array | float | int) -> Array:
     """From each point of the field to its upstream point, along one axis, in cells."""
     speed = interpolate(component, field.offset).values
     displacement = speed * jnp.asarray(-dt / field.grid.spacing[axis], speed.dtype)
@@ -73,7 +73,8 @@ def _wrapped(field: Field, axis: int, displacement: Array) -> Array:
 def _weighted_shifts(field: Field, displacement: Sequence[Array], reach: int) -> Array:
     """Linear interpolation at `i + d` is the sum over shifts k of `max(0, 1 - |d - k|) f[i + k]`, axis by axis."""
     padded = field.values
-    for axis, conditions in enumerate(field.conditions):
+    for axis in field.padding_order():
+        conditions = field.conditions[axis]
         padded = pad_axis(padded, axis, conditions, (1, 1), offset=field.offset[axis], spacing=field.grid.spacing[axis])
         if (
             reach > 1

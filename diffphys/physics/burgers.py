@@ -43,7 +43,7 @@ class Burgers(eqx.Module):
         check_number("Burgers", "dt", self.dt, above=0.0)
         check_diffusion_step("Burgers", self.grid, self.viscosity, self.dt)
 
-    def initial_state(self, velocity: Sequence[Array | float]) -> tuple[Field, ...]:
+    def initial_state(self, velocity: Sequence[Array | float | int]) -> tuple[Field, ...]:
         """The velocity from one number or array of face values per component."""
         if len(velocity) != self.grid.dimensions:
             raise InputError(f"Burgers: velocity has {len(velocity)} components; {self.grid.dimensions} are accepted.")

@@ -37,7 +37,7 @@ class Heat(eqx.Module):
         check_number("Heat", "dt", self.dt, above=0.0)
         check_diffusion_step("Heat", self.grid, self.diffusivity, self.dt)
 
-    def initial_state(self, temperature: Array | float = 0.0) -> Field:
+    def initial_state(self, temperature: Array | float | int = 0.0) -> Field:
         """A field of this temperature: a number, or an array with an entry for each cell."""
         return Field(jnp.broadcast_to(as_number(temperature), self.grid.cells), self.grid, conditions=self.conditions)
 

@@ -155,8 +155,8 @@ class IncompressibleFlow(eqx.Module):
     def __init__(
         self,
         grid: Grid,
-        viscosity: Array | float,
-        dt: Array | float,
+        viscosity: Array | float | int,
+        dt: Array | float | int,
         sides: Any,
         solid: Shape | FixedSolid | None = None,
         held: Sequence[Held] = (),
@@ -206,7 +206,7 @@ class IncompressibleFlow(eqx.Module):
         return FlowState(projected, pressure, scalars, state.time + self.dt)
 
     def initial_state(
-        self, velocity: Sequence[Array | float] | None = None, scalars: Mapping[str, Array | float] | None = None
+        self, velocity: Sequence[Array | float | int] | None = None, scalars: Mapping[str, Array | float | int] | None = None
     ) -> FlowState:
         """A state at time zero, made free of divergence.
 
@@ -362,13 +362,13 @@ class IncompressibleFlow(eqx.Module):
             speeds.append(sum(moving[1:], moving[0]) / len(moving) if moving else jnp.zeros(()))
         return speeds
 
-    def _component(self, axis: int, values: Array | float) -> Field:
+    def _component(self, axis: int, values: Array | float | int) -> Field:
         conditions = self.velocity_conditions(axis)
         offset = face_offset(self.grid, axis)
         shape = self.grid.shape(offset, tuple(isinstance(pair[0], Periodic) for pair in conditions))
         return Field(_broadcast("velocity", axis, values, shape), self.grid, offset, conditions)
 
-    def _scalar(self, name: str, values: Array | float) -> Field:
+    def _scalar(self, name: str, values: Array | float | int) -> Field:
         check_number("initial_state", f"scalar {name!r}", values, scalar=False)
         values = as_number(values)
         values = values if values.ndim else jnp.broadcast_to(values, self.grid.cells)
@@ -440,7 +440,7 @@ def _check_net_flux(grid: Grid, sides: Sides) -> None:
         )
 
 
-def _broadcast(name: str, axis: int, values: Array | float, shape: tuple[int, ...]) -> Array:
+def _broadcast(name: str, axis: int, values: Array | float | int, shape: tuple[int, ...]) -> Array:
     check_number("IncompressibleFlow", f"{name}[{axis}]", values, scalar=False)
     values = as_number(values)
     try:

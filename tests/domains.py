@@ -1,7 +1,7 @@
 """Domains to try things on: every combination of sides, unequal spacings, obstacles of any form."""
 
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import hypothesis.strategies as st
@@ -44,7 +44,9 @@ def pressure_pairs() -> list[tuple]:
     return [(dp.Periodic(), dp.Periodic()), (wall, wall), (wall, outflow), (outflow, wall), (outflow, outflow)]
 
 
-def make_flow(grid: dp.Grid, pairs, solid=None, viscosity=0.01, dt=0.1, **settings) -> dp.IncompressibleFlow:
+def make_flow(
+    grid: dp.Grid, pairs, solid: Shape | None = None, viscosity: float = 0.01, dt: float = 0.1, **settings: Any
+) -> dp.IncompressibleFlow:
     sides = dict(zip(grid.axis_names, pairs, strict=True))
     return dp.IncompressibleFlow(grid, viscosity=viscosity, dt=dt, sides=sides, solid=solid, **settings)
 

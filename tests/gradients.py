@@ -118,7 +118,7 @@ def check_derivatives(
             )
         return found
 
-    found = {name: np.asarray(number) for name, number in measure(inexact).items()}
+    found: dict[str, Any] = {name: np.asarray(number) for name, number in measure(inexact).items()}
     assert np.abs(found["slope"]) > 0, "the derivative along the direction is zero: nothing was tested"
     np.testing.assert_allclose(found["forward"], found["reverse"], rtol=0, atol=1e-11 * found["size"])
     np.testing.assert_allclose(found["slope"], found["reverse_slope"], rtol=1e-9, atol=1e-12 * np.abs(found["value"]))

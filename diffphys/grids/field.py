@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import conditions as conditions_
@@ -118,30 +119,30 @@ class Field(eqx.Module):
         """The axes in the order in which they are padded: bounded ones first, then periodic ones."""
         return sorted(range(self.grid.dimensions), key=lambda axis: self.periodic[axis])
 
-    def __add__(self, other: "Field | Array | float | int") -> "Field":
+    def __add__(self, other: "Field | ArrayLike") -> "Field":
         if isinstance(other, Field):
             self._check_same_place(other)
             return self._combine(self.values + other.values, other, conditions_.added)
         constant = _scalar(other, "+")
         return self._transform(self.values + constant, lambda condition: conditions_.shifted(condition, constant))
 
-    def __mul__(self, other: "Field | Array | float | int") -> "Field":
+    def __mul__(self, other: "Field | ArrayLike") -> "Field":
         if isinstance(other, Field):
             self._check_same_place(other)
             return self._combine(self.values * other.values, other, conditions_.multiplied)
         factor = _scalar(other, "*")
         return self._transform(self.values * factor, lambda condition: conditions_.scaled(condition, factor))
 
-    def __truediv__(self, other: "Array | float | int") -> "Field":
+    def __truediv__(self, other: "ArrayLike") -> "Field":
         return self * (1.0 / _scalar(other, "/"))
 
     def __neg__(self) -> "Field":
         return self * -1.0
 
-    def __sub__(self, other: "Field | Array | float | int") -> "Field":
-        return self + (-other)
+    def __sub__(self, other: "Field | ArrayLike") -> "Field":
+        return self + (-other if isinstance(other, Field) else -_scalar(other, "-"))
 
-    def __rsub__(self, other: "Array | float | int") -> "Field":
+    def __rsub__(self, other: "ArrayLike") -> "Field":
         return (-self) + other
 
     __radd__ = __add__
@@ -169,7 +170,7 @@ class Field(eqx.Module):
         return Field(values, self.grid, self.offset, tuple((rule(low), rule(high)) for low, high in self.conditions))
 
 
-def _scalar(value: Array | float | int, operation: str) -> Array:
+def _scalar(value: ArrayLike, operation: str) -> Array:
     if isinstance(value, (int, float, np.number, np.ndarray, jax.Array)) and np.ndim(value) == 0:
         return jnp.asarray(value)
     raise InputError(

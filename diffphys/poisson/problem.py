@@ -45,7 +45,9 @@ class PressureProblem:
                 f"accepted."
             )
         if solid is not None and solid.all():
-            raise InputError("PressureProblem: solid fills the domain; an obstacle that leaves fluid cells is accepted.")
+            raise InputError(
+                "PressureProblem: solid fills the domain; an obstacle that leaves fluid cells is accepted."
+            )
         return PressureProblem(grid, kinds, None if solid is None or not solid.any() else solid.astype(bool).tobytes())
 
     @property
@@ -148,15 +150,15 @@ def null_space(problem: PressureProblem) -> np.ndarray:
     It is spanned by the indicators of those regions of cells, joined through open faces, that touch no end with a fixed
     pressure. Found from the actual sides and obstacles, not from the presence of some kind of side.
     """
-    from scipy.ndimage import label  # only here: importing it takes as long as the rest of this file
-
     count = int(np.prod(problem.grid.cells))
     if problem.solid is None:
         fixed = any(kind in ("ghost", "dirichlet") for pair in problem.kinds for kind in pair)
         return np.zeros((0, *problem.grid.cells)) if fixed else np.full((1, *problem.grid.cells), count**-0.5)
+    from scipy.ndimage import label  # only here: importing it takes as long as the rest of this file
+
     solid = problem.solid_cells
-    fluid_regions, fluid_count = label(~solid)
-    solid_regions, _ = label(solid)
+    fluid_regions, fluid_count = label(~solid)  # pyright: ignore[reportGeneralTypeIssues]
+    solid_regions, _ = label(solid)  # pyright: ignore[reportGeneralTypeIssues]
     regions = np.where(solid, solid_regions + fluid_count, fluid_regions)
     regions = _joined_across_periodic_ends(problem, regions, solid)
     vectors = []

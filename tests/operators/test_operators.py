@@ -48,7 +48,9 @@ def random_velocity(grid, conditions, key, scale=1.0) -> tuple:
     periodic = tuple(isinstance(pair[0], dp.Periodic) for pair in conditions)
     shapes = [grid.shape(face_offset(grid, axis), periodic) for axis in range(grid.dimensions)]
     return tuple(
-        dp.Field(scale * jax.random.normal(jax.random.fold_in(key, axis), shape), grid, face_offset(grid, axis), conditions)
+        dp.Field(
+            scale * jax.random.normal(jax.random.fold_in(key, axis), shape), grid, face_offset(grid, axis), conditions
+        )
         for axis, shape in enumerate(shapes)
     )
 
@@ -64,7 +66,9 @@ def test_linear_functions_are_exact_everywhere():
     def linear(x, y):
         return a + b * x + c * y
 
-    x_line, y_line = (grid.origin[axis] + (np.arange(n) + 0.5) * grid.spacing[axis] for axis, n in enumerate(grid.cells))
+    x_line, y_line = (
+        grid.origin[axis] + (np.arange(n) + 0.5) * grid.spacing[axis] for axis, n in enumerate(grid.cells)
+    )
     conditions = (
         (dp.Dirichlet(linear(grid.origin[0], y_line)[None, :]), dp.Neumann(b)),
         (dp.Dirichlet(linear(x_line, grid.origin[1])[:, None]), dp.Neumann(c)),
@@ -203,9 +207,7 @@ def test_gathers_and_weighted_shifts_agree(cells, key):
     for first, second in combinations if len(cells) < 3 else combinations[1:5:3]:
         conditions = (first, second, first)[: len(cells)]
         velocity = random_velocity(grid, conditions, key)
-        fastest = max(
-            float(jnp.max(jnp.abs(part.values))) / h for part, h in zip(velocity, grid.spacing, strict=True)
-        )
+        fastest = max(float(jnp.max(jnp.abs(part.values))) / h for part, h in zip(velocity, grid.spacing, strict=True))
         for reach in (1, 3):
             dt = 0.999 * reach / fastest
             for field in velocity[:1] + (interpolate(velocity[0], center_offset(grid)),):
@@ -285,8 +287,10 @@ def test_coarsening_coarsens_profiles_and_keeps_numbers():
     grid = dp.Grid((4, 6))
     conditions = ((dp.Dirichlet(jnp.arange(6.0).reshape(1, 6)), dp.Neumann(0.5)), PERIODIC)
     coarse = coarsen(dp.Field(jnp.zeros((5, 6)), grid, (0.0, 0.5), conditions), 2)
-    np.testing.assert_array_equal(coarse.conditions[0][0].value, [[0.5, 2.5, 4.5]])
-    np.testing.assert_array_equal(coarse.conditions[0][1].slope, 0.5)
+    lower, upper = coarse.conditions[0]
+    assert isinstance(lower, dp.Dirichlet) and isinstance(upper, dp.Neumann)
+    np.testing.assert_array_equal(lower.value, [[0.5, 2.5, 4.5]])
+    np.testing.assert_array_equal(upper.slope, 0.5)
     assert coarse.grid == dp.Grid((2, 3), (4.0, 6.0))
 
 
@@ -357,6 +361,7 @@ def test_vmap_equals_a_loop(key):
 # Bad input -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_wrong_places_are_refused():
     grid = dp.Grid((6, 5))
     center = dp.Field(jnp.zeros((6, 5)), grid, conditions=(PERIODIC, PERIODIC))
@@ -377,7 +382,7 @@ def test_wrong_places_are_refused():
         semi_lagrangian(center, (face,), 0.1)
     for wrong in (0, 1.5, -1):
         with pytest.raises(dp.InputError, match="largest_courant"):
-            semi_lagrangian(center, (face, face), 0.1, wrong)
+            semi_lagrangian(center, (face, face), 0.1, wrong)  # pyright: ignore[reportArgumentType]
     for wrong in (0, 4, -1):
         with pytest.raises(dp.InputError, match="factor"):
             coarsen(center, wrong)
@@ -390,7 +395,12 @@ def test_ghost_values_that_nothing_defines_are_refused():
     unknown = dp.Field(jnp.zeros((6, 5)), grid)
     half = unknown.with_conditions((PERIODIC, (Unknown(), dp.Neumann())))
     for field in (unknown, half):
-        for operator in (gradient, laplacian, lambda f: interpolate(f, (0.5, 0.0)), lambda f: explicit_diffusion(f, 1, 1)):
+        for operator in (
+            gradient,
+            laplacian,
+            lambda f: interpolate(f, (0.5, 0.0)),
+            lambda f: explicit_diffusion(f, 1, 1),
+        ):
             with pytest.raises(dp.InputError, match="ghost"):
                 operator(field)
     difference(half, 0)  # the axis that is known

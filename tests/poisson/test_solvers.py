@@ -1,6 +1,7 @@
 """Direct, corrected and iterative solves of one problem, and known solutions."""
 
 import itertools
+from typing import Any
 
 import hypothesis
 import jax
@@ -160,7 +161,7 @@ def test_derivatives(solver, key):
     """The solution is linear in the right side; a symmetric inverse is its own transpose."""
     solid = None if solver is FastDiagonalization else SOLID
     problem = PressureProblem.from_conditions(dp.Grid((8, 6)), ((Neumann(), Neumann()), (Neumann(), Neumann())), solid)
-    settings = dict(tolerance=1e-14) if solver is ConjugateGradients else {}
+    settings: dict[str, Any] = dict(tolerance=1e-14) if solver is ConjugateGradients else {}
     instance = solver(problem, **settings)
     check_derivatives(lambda rhs: instance.solve(rhs).pressure, jax.random.normal(key, (8, 6)), key)
 

@@ -8,6 +8,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
+import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 
 
@@ -21,6 +22,12 @@ def float64():
     """Run the test in double precision, as verification does: `pytest.mark.usefixtures("float64")` on test or file."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def unchecked_types(monkeypatch):
+    """Leave out the type checks that only tests have: here is tested what users are told, who run without them."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids.numbers import as_number
+from diffphys.grids.numbers import number
 
 
 class Condition(eqx.Module):
@@ -36,13 +36,13 @@ class Periodic(Condition):
 class Dirichlet(Condition):
     """The value on the boundary is fixed. `value`: a number, or an array of extent 1 along the axis."""
 
-    value: Array = eqx.field(converter=as_number, default=0.0)
+    value: Array = eqx.field(converter=number("Dirichlet: value"), default=0.0)
 
 
 class Neumann(Condition):
     """The derivative along the *outward* normal is fixed. `slope`: a number, or an array of extent 1 along the axis."""
 
-    slope: Array = eqx.field(converter=as_number, default=0.0)
+    slope: Array = eqx.field(converter=number("Neumann: slope"), default=0.0)
 
 
 class Ghost(Condition):
@@ -52,7 +52,7 @@ class Ghost(Condition):
     transpose of the divergence, boundary faces included.
     """
 
-    value: Array = eqx.field(converter=as_number, default=0.0)
+    value: Array = eqx.field(converter=number("Ghost: value"), default=0.0)
 
 
 class Unknown(Condition):

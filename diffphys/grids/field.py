@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import conditions as conditions_
@@ -47,7 +48,7 @@ class Field(eqx.Module):
 
     def __init__(
         self,
-        values: Array,
+        values: Array | np.ndarray,
         grid: Grid,
         offset: Sequence[float] | None = None,
         conditions: Conditions | None = None,
@@ -83,7 +84,7 @@ class Field(eqx.Module):
         """Coordinates of the field's points, one array per axis, shaped to broadcast against each other."""
         return self.grid.coordinates(self.offset, self.periodic)
 
-    def with_values(self, values: Array) -> "Field":
+    def with_values(self, values: Array | np.ndarray) -> "Field":
         """The same place and conditions with other values."""
         return Field(values, self.grid, self.offset, self.conditions)
 
@@ -99,39 +100,49 @@ class Field(eqx.Module):
     def padded(self, widths: Sequence[tuple[int, int]]) -> Array:
         """The values with ghost points around them, `widths[axis] = (lower, upper)` of them.
 
-        Axes are padded one after the other, so that corners combine the conditions of both axes.
+        Axes are padded one after the other, so that corners combine the conditions of both axes; the periodic ones
+        come last, so that a profile at a side wraps with the values beside it.
         """
         values = self.values
-        for axis, width in enumerate(widths):
+        for axis in self.padding_order():
             values = conditions_.pad_axis(
-                values, axis, self.conditions[axis], width, offset=self.offset[axis], spacing=self.grid.spacing[axis]
+                values,
+                axis,
+                self.conditions[axis],
+                widths[axis],
+                offset=self.offset[axis],
+                spacing=self.grid.spacing[axis],
             )
         return values
 
-    def __add__(self, other: "Field | Array | float") -> "Field":
+    def padding_order(self) -> list[int]:
+        """The axes in the order in which they are padded: bounded ones first, then periodic ones."""
+        return sorted(range(self.grid.dimensions), key=lambda axis: self.periodic[axis])
+
+    def __add__(self, other: "Field | ArrayLike") -> "Field":
         if isinstance(other, Field):
             self._check_same_place(other)
             return self._combine(self.values + other.values, other, conditions_.added)
         constant = _scalar(other, "+")
         return self._transform(self.values + constant, lambda condition: conditions_.shifted(condition, constant))
 
-    def __mul__(self, other: "Field | Array | float") -> "Field":
+    def __mul__(self, other: "Field | ArrayLike") -> "Field":
         if isinstance(other, Field):
             self._check_same_place(other)
             return self._combine(self.values * other.values, other, conditions_.multiplied)
         factor = _scalar(other, "*")
         return self._transform(self.values * factor, lambda condition: conditions_.scaled(condition, factor))
 
-    def __truediv__(self, other: "Array | float") -> "Field":
+    def __truediv__(self, other: "ArrayLike") -> "Field":
         return self * (1.0 / _scalar(other, "/"))
 
     def __neg__(self) -> "Field":
         return self * -1.0
 
-    def __sub__(self, other: "Field | Array | float") -> "Field":
-        return self + (-other)
+    def __sub__(self, other: "Field | ArrayLike") -> "Field":
+        return self + (-other if isinstance(other, Field) else -_scalar(other, "-"))
 
-    def __rsub__(self, other: "Array | float") -> "Field":
+    def __rsub__(self, other: "ArrayLike") -> "Field":
         return (-self) + other
 
     __radd__ = __add__
@@ -159,7 +170,7 @@ class Field(eqx.Module):
         return Field(values, self.grid, self.offset, tuple((rule(low), rule(high)) for low, high in self.conditions))
 
 
-def _scalar(value: Array | float, operation: str) -> Array:
+def _scalar(value: ArrayLike, operation: str) -> Array:
     if isinstance(value, (int, float, np.number, np.ndarray, jax.Array)) and np.ndim(value) == 0:
         return jnp.asarray(value)
     raise InputError(

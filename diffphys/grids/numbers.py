@@ -1,5 +1,7 @@
 """How numbers that users give become traced leaves."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,16 +12,42 @@ from jax.core import Tracer
 from diffphys.errors import InputError
 
 
-def as_number(value: Any) -> Array:
-    """`value` as an array of the default float type.
+def as_number(value: Any, name: str = "an argument") -> Array:
+    """`value` as an array of the default float type; `name` is for the message where it is none.
 
     Every number that could be learned or swept passes through here, so that `0.06`, `1` and `np.float64(0.06)` become
     leaves of one type, and changing one for another compiles nothing anew.
     """
     try:
+        if value is None:
+            raise TypeError
         return jnp.asarray(value, dtype=jnp.result_type(float))
     except (TypeError, ValueError):
-        raise InputError(f"a number or an array of numbers is accepted, {value!r} was given.") from None
+        raise InputError(f"{name} is {value!r}; a number or an array of numbers is accepted.") from None
+
+
+def number(name: str) -> Callable[[Any], Array]:
+    """The converter of a module's field that holds a number: `viscosity: Array = eqx.field(converter=number(...))`."""
+    return functools.partial(as_number, name=name)
+
+
+def as_array_of_shape(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> Array:
+    """A number, or an array with this shape (or extent 1 along some axes), as an array of it.
+
+    Raises:
+        InputError: for another shape, and for numbers that are not finite; traced values pass the latter.
+    """
+    values = as_number(value, f"{owner}: {name}")
+    check_number(owner, name, values, scalar=False)
+    if values.ndim and (
+        values.ndim != len(shape)  # fewer axes would be broadcast, but along which of them is a guess
+        or any(given not in (1, extent) for given, extent in zip(values.shape, shape, strict=True))
+    ):
+        hint = "; a leading axis is a batch: was jax.vmap forgotten?" if values.shape[1:] == shape else ""
+        raise InputError(
+            f"{owner}: {name} has shape {values.shape}; a number or an array of shape {shape} is accepted{hint}."
+        )
+    return jnp.broadcast_to(values, shape)
 
 
 def concrete(value: Any) -> np.ndarray | None:

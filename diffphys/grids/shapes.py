@@ -14,7 +14,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids.grid import Grid
-from diffphys.grids.numbers import as_number, check_number, concrete
+from diffphys.grids.numbers import check_number, concrete, number
 
 
 class Shape(eqx.Module):
@@ -52,8 +52,8 @@ class Shape(eqx.Module):
 class Sphere(Shape):
     """All points within `radius` of `center`: an interval in 1D, a disk in 2D, a ball in 3D."""
 
-    center: Array = eqx.field(converter=as_number)
-    radius: Array = eqx.field(converter=as_number)
+    center: Array = eqx.field(converter=number("Sphere: center"))
+    radius: Array = eqx.field(converter=number("Sphere: radius"))
 
     def __check_init__(self):
         check_number("Sphere", "center", self.center, scalar=False)
@@ -67,8 +67,8 @@ class Sphere(Shape):
 class Box(Shape):
     """All points between the corners `lower` and `upper`; a corner may be infinite along an axis."""
 
-    lower: Array = eqx.field(converter=as_number)
-    upper: Array = eqx.field(converter=as_number)
+    lower: Array = eqx.field(converter=number("Box: lower"))
+    upper: Array = eqx.field(converter=number("Box: upper"))
 
     def __check_init__(self):
         if np.ndim(self.lower) != 1 or np.shape(self.lower) != np.shape(self.upper):

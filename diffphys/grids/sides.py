@@ -22,7 +22,7 @@ from jax import Array
 from diffphys.errors import InputError
 from diffphys.grids.conditions import Periodic
 from diffphys.grids.grid import Grid
-from diffphys.grids.numbers import as_number, check_number
+from diffphys.grids.numbers import check_number, number
 
 
 class Wall(eqx.Module):
@@ -33,7 +33,7 @@ class Wall(eqx.Module):
         slip: If true the fluid slips along it without friction.
     """
 
-    velocity: Array = eqx.field(converter=as_number, default=0.0)
+    velocity: Array = eqx.field(converter=number("Wall: velocity"), default=0.0)
     slip: bool = eqx.field(static=True, default=False)
 
 
@@ -46,8 +46,8 @@ class Inflow(eqx.Module):
         scalar: What a carried scalar has where it enters.
     """
 
-    speed: Array = eqx.field(converter=as_number)
-    scalar: Array = eqx.field(converter=as_number, default=0.0)
+    speed: Array = eqx.field(converter=number("Inflow: speed"))
+    scalar: Array = eqx.field(converter=number("Inflow: scalar"), default=0.0)
 
 
 class Outflow(eqx.Module):
@@ -109,6 +109,7 @@ def _parse_pair(grid: Grid, axis: int, given: Any) -> tuple[Side, Side]:
     for side in pair:
         if isinstance(side, Inflow):
             check_number("Inflow", f"speed on axis {name}", side.speed, scalar=False)
+            check_number("Inflow", f"scalar on axis {name}", side.scalar)
             if side.speed.ndim and side.speed.shape != tangential:
                 raise InputError(
                     f"Inflow: speed on axis {name} has shape {side.speed.shape}; a number or a profile of shape "

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Field
@@ -13,7 +14,7 @@ from diffphys.operators.interpolation import interpolate, look_up
 
 
 def semi_lagrangian(
-    field: Field, velocity: Sequence[Field], dt: Array | float, largest_courant: int | None = None
+    field: Field, velocity: Sequence[Field], dt: ArrayLike, largest_courant: int | None = None
 ) -> Field:
     """One semi-Lagrangian step of `df/dt + v . grad f = 0`: each point takes the value found upstream.
 
@@ -37,10 +38,7 @@ def semi_lagrangian(
         raise InputError(
             f"semi_lagrangian: velocity has {len(velocity)} components; {field.grid.dimensions} are accepted."
         )
-    if largest_courant is not None and not (isinstance(largest_courant, int) and largest_courant >= 1):
-        raise InputError(
-            f"semi_lagrangian: largest_courant is {largest_courant!r}; a whole number of cells >= 1 is accepted."
-        )
+    check_largest_courant("semi_lagrangian", largest_courant)
     displacement = [_upstream_displacement(field, component, axis, dt) for axis, component in enumerate(velocity)]
     if largest_courant is None:
         values = look_up(field, [_wrapped(field, axis, part) for axis, part in enumerate(displacement)])
@@ -49,10 +47,18 @@ def semi_lagrangian(
     return field.with_values(values)
 
 
-def _upstream_displacement(field: Field, component: Field, axis: int, dt: Array | float) -> Array:
+def check_largest_courant(owner: str, bound: int | None) -> None:
+    """Raise `InputError` unless the bound is a whole number of cells, or None."""
+    if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int) or bound < 1):
+        raise InputError(
+            f"{owner}: largest_courant is {bound!r}; a whole number of cells of at least 1, or None, is accepted."
+        )
+
+
+def _upstream_displacement(field: Field, component: Field, axis: int, dt: ArrayLike) -> Array:
     """From each point of the field to its upstream point, along one axis, in cells."""
     speed = interpolate(component, field.offset).values
-    displacement = speed * jnp.asarray(-dt / field.grid.spacing[axis], speed.dtype)
+    displacement = speed * jnp.asarray(-jnp.asarray(dt) / field.grid.spacing[axis], speed.dtype)
     if field.periodic[axis]:
         return displacement
     index = _indices(field, axis, displacement.dtype)
@@ -73,7 +79,8 @@ def _wrapped(field: Field, axis: int, displacement: Array) -> Array:
 def _weighted_shifts(field: Field, displacement: Sequence[Array], reach: int) -> Array:
     """Linear interpolation at `i + d` is the sum over shifts k of `max(0, 1 - |d - k|) f[i + k]`, axis by axis."""
     padded = field.values
-    for axis, conditions in enumerate(field.conditions):
+    for axis in field.padding_order():
+        conditions = field.conditions[axis]
         padded = pad_axis(padded, axis, conditions, (1, 1), offset=field.offset[axis], spacing=field.grid.spacing[axis])
         if (
             reach > 1

@@ -23,6 +23,8 @@ def difference(field: Field, axis: int) -> Field:
     Raises:
         InputError: if a ghost value is needed that no condition defines.
     """
+    if not 0 <= axis < field.grid.dimensions:
+        raise InputError(f"difference: axis is {axis}; 0 to {field.grid.dimensions - 1} are accepted.")
     values = shifted_pair(field, axis)
     offset = tuple(0.5 - place if a == axis else place for a, place in enumerate(field.offset))
     conditions = tuple(_derived(pair) for pair in field.conditions)
@@ -49,6 +51,8 @@ def divergence(velocity: Sequence[Field]) -> Field:
     Raises:
         InputError: if component a does not live on the faces normal to axis a.
     """
+    if not velocity or len(velocity) != velocity[0].grid.dimensions:
+        raise InputError(f"divergence: velocity has {len(velocity)} components; one for each axis is accepted.")
     for axis, component in enumerate(velocity):
         expected = face_offset(component.grid, axis)
         if component.offset != expected:

@@ -51,6 +51,10 @@ def sample(field: Field, points: Sequence[Array]) -> Array:
         Array of that shape.
     """
     grid = field.grid
+    if len(points) != grid.dimensions:
+        raise InputError(
+            f"sample: points has {len(points)} arrays; one for each of {grid.dimensions} axes is accepted."
+        )
     indices = []
     for axis, point in enumerate(points):
         position = (point - grid.origin[axis]) / grid.spacing[axis]

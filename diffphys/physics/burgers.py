@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 
 import equinox as eqx
-import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Conditions, Field, Grid, face_offset
 from diffphys.grids.conditions import check_conditions
-from diffphys.grids.numbers import as_number, check_number
+from diffphys.grids.numbers import as_array_of_shape, check_number, number
 from diffphys.operators import explicit_diffusion, semi_lagrangian
+from diffphys.operators.advection import check_largest_courant
 from diffphys.physics.heat import check_diffusion_step
 
 
@@ -32,8 +33,8 @@ class Burgers(eqx.Module):
     """
 
     grid: Grid = eqx.field(static=True)
-    viscosity: Array = eqx.field(converter=as_number)
-    dt: Array = eqx.field(converter=as_number)
+    viscosity: Array = eqx.field(converter=number("Burgers: viscosity"))
+    dt: Array = eqx.field(converter=number("Burgers: dt"))
     conditions: Conditions
     largest_courant: int | None = eqx.field(static=True, default=None)
 
@@ -41,21 +42,27 @@ class Burgers(eqx.Module):
         check_conditions(self.conditions, self.grid.dimensions)
         check_number("Burgers", "viscosity", self.viscosity, minimum=0.0)
         check_number("Burgers", "dt", self.dt, above=0.0)
+        check_largest_courant("Burgers", self.largest_courant)
         check_diffusion_step("Burgers", self.grid, self.viscosity, self.dt)
 
-    def initial_state(self, velocity: Sequence[Array | float]) -> tuple[Field, ...]:
-        """The velocity from one number or array of face values per component."""
+    def initial_state(self, velocity: Sequence[ArrayLike]) -> tuple[Field, ...]:
+        """The velocity from one number or array of face values per component.
+
+        Raises:
+            InputError: for arrays of another shape or with values that are not finite.
+        """
         if len(velocity) != self.grid.dimensions:
             raise InputError(f"Burgers: velocity has {len(velocity)} components; {self.grid.dimensions} are accepted.")
-        return tuple(self._component(axis, as_number(values)) for axis, values in enumerate(velocity))
+        return tuple(self._component(axis, values) for axis, values in enumerate(velocity))
 
     def __call__(self, velocity: tuple[Field, ...]) -> tuple[Field, ...]:
         velocity = tuple(component.with_conditions(self.conditions) for component in velocity)
         diffused = tuple(explicit_diffusion(component, self.viscosity, self.dt) for component in velocity)
         return tuple(semi_lagrangian(component, diffused, self.dt, self.largest_courant) for component in diffused)
 
-    def _component(self, axis: int, values: Array) -> Field:
+    def _component(self, axis: int, values: ArrayLike) -> Field:
         offset = face_offset(self.grid, axis)
         periodic = tuple(type(pair[0]).__name__ == "Periodic" for pair in self.conditions)
-        values = values if values.ndim else jnp.broadcast_to(values, self.grid.shape(offset, periodic))
+        shape = self.grid.shape(offset, periodic)
+        values = as_array_of_shape("Burgers", f"velocity[{axis}]", values, shape)
         return Field(values, self.grid, offset, self.conditions)

@@ -1,13 +1,13 @@
 """Heat conduction: the smallest example of how a system is added."""
 
 import equinox as eqx
-import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Conditions, Field, Grid
 from diffphys.grids.conditions import check_conditions
-from diffphys.grids.numbers import as_number, check_number, concrete
+from diffphys.grids.numbers import as_array_of_shape, check_number, concrete, number
 from diffphys.operators import explicit_diffusion, stable_diffusion_step
 
 
@@ -27,8 +27,8 @@ class Heat(eqx.Module):
     """
 
     grid: Grid = eqx.field(static=True)
-    diffusivity: Array = eqx.field(converter=as_number)
-    dt: Array = eqx.field(converter=as_number)
+    diffusivity: Array = eqx.field(converter=number("Heat: diffusivity"))
+    dt: Array = eqx.field(converter=number("Heat: dt"))
     conditions: Conditions
 
     def __check_init__(self):
@@ -37,9 +37,14 @@ class Heat(eqx.Module):
         check_number("Heat", "dt", self.dt, above=0.0)
         check_diffusion_step("Heat", self.grid, self.diffusivity, self.dt)
 
-    def initial_state(self, temperature: Array | float = 0.0) -> Field:
-        """A field of this temperature: a number, or an array with an entry for each cell."""
-        return Field(jnp.broadcast_to(as_number(temperature), self.grid.cells), self.grid, conditions=self.conditions)
+    def initial_state(self, temperature: ArrayLike = 0.0) -> Field:
+        """A field of this temperature: a number, or an array with an entry for each cell.
+
+        Raises:
+            InputError: for an array of another shape or with values that are not finite.
+        """
+        values = as_array_of_shape("Heat", "temperature", temperature, self.grid.cells)
+        return Field(values, self.grid, conditions=self.conditions)
 
     def __call__(self, temperature: Field) -> Field:
         return explicit_diffusion(temperature.with_conditions(self.conditions), self.diffusivity, self.dt)

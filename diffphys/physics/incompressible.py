@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import (
@@ -45,12 +46,13 @@ from diffphys.grids import (
     face_offset,
     parse_sides,
 )
-from diffphys.grids.numbers import as_number, check_number, concrete
+from diffphys.grids.numbers import as_array_of_shape, as_number, check_number, concrete, number
 from diffphys.grids.shapes import is_traced
 from diffphys.operators import difference, divergence, explicit_diffusion, semi_lagrangian
+from diffphys.operators.advection import check_largest_courant
 from diffphys.physics.heat import check_diffusion_step
 from diffphys.poisson import PressureProblem, Solution, direct
-from diffphys.poisson.problem import neighbors
+from diffphys.poisson.problem import neighbors, null_space
 
 
 class FlowState(eqx.Module):
@@ -81,7 +83,7 @@ class Held(eqx.Module):
 
     where: Shape
     velocity: tuple[Array | None, ...] = eqx.field(
-        converter=lambda parts: tuple(None if part is None else as_number(part) for part in parts)
+        converter=lambda parts: tuple(None if part is None else as_number(part, "Held: velocity") for part in parts)
     )
 
 
@@ -94,9 +96,9 @@ class PassiveScalar(eqx.Module):
         rate: Amount per time and volume released there.
     """
 
-    diffusivity: Array = eqx.field(converter=as_number, default=0.0)
+    diffusivity: Array = eqx.field(converter=number("PassiveScalar: diffusivity"), default=0.0)
     source: Shape | None = None
-    rate: Array = eqx.field(converter=as_number, default=1.0)
+    rate: Array = eqx.field(converter=number("PassiveScalar: rate"), default=1.0)
 
 
 @jax.tree_util.register_static
@@ -155,8 +157,8 @@ class IncompressibleFlow(eqx.Module):
     def __init__(
         self,
         grid: Grid,
-        viscosity: Array | float,
-        dt: Array | float,
+        viscosity: ArrayLike,
+        dt: ArrayLike,
         sides: Any,
         solid: Shape | FixedSolid | None = None,
         held: Sequence[Held] = (),
@@ -167,8 +169,8 @@ class IncompressibleFlow(eqx.Module):
         if not isinstance(grid, Grid):
             raise InputError(f"IncompressibleFlow: grid is {grid!r}; a Grid is accepted.")
         self.grid = grid
-        self.viscosity = as_number(viscosity)
-        self.dt = as_number(dt)
+        self.viscosity = as_number(viscosity, "IncompressibleFlow: viscosity")
+        self.dt = as_number(dt, "IncompressibleFlow: dt")
         self.sides = parse_sides(grid, sides)
         self.solid = _fixed(grid, solid)
         self.held = tuple(held)
@@ -178,15 +180,31 @@ class IncompressibleFlow(eqx.Module):
         check_number("IncompressibleFlow", "viscosity", self.viscosity, minimum=0.0)
         check_number("IncompressibleFlow", "dt", self.dt, above=0.0)
         check_diffusion_step("IncompressibleFlow", grid, self.viscosity, self.dt)
-        _check_net_flux(grid, self.sides)
+        _check_net_flux(grid, self.sides, self.pressure_problem())
+        check_largest_courant("IncompressibleFlow", largest_courant)
+        centers = grid.centers()
+        for name, scalar in self.scalars.items():
+            if not isinstance(scalar, PassiveScalar):
+                raise InputError(f"IncompressibleFlow: scalars[{name!r}] is {scalar!r}; a PassiveScalar is accepted.")
+            owner = f"PassiveScalar {name!r}"
+            check_number(owner, "diffusivity", scalar.diffusivity, minimum=0.0)
+            check_number(owner, "rate", scalar.rate)
+            check_diffusion_step(owner, grid, scalar.diffusivity, self.dt)
+            _check_region(owner, "source", scalar.source, centers)
         for region in self.held:
+            if not isinstance(region, Held):
+                raise InputError(f"IncompressibleFlow: held has {region!r}; values of type Held are accepted.")
+            _check_region("Held", "where", region.where, centers)
+            for axis, value in enumerate(region.velocity):
+                if value is not None:
+                    check_number("Held", f"velocity[{axis}]", value)
             if len(region.velocity) != grid.dimensions:
                 raise InputError(
                     f"Held: velocity has {len(region.velocity)} components; a number or None for each of "
                     f"{grid.dimensions} axes is accepted."
                 )
 
-    def __call__(self, state: FlowState, force: Sequence[Array] | None = None) -> FlowState:
+    def __call__(self, state: FlowState, force: Sequence[ArrayLike] | None = None) -> FlowState:
         """The state one `dt` later.
 
         Args:
@@ -198,6 +216,11 @@ class IncompressibleFlow(eqx.Module):
         )
         diffused = tuple(explicit_diffusion(component, self.viscosity, self.dt) for component in velocity)
         carrier = self._hold(diffused)
+        if missing := [name for name in self.scalars if name not in state.scalars]:
+            raise InputError(
+                f"IncompressibleFlow: the state has no scalar {missing[0]!r}; a state with {sorted(self.scalars)}, as "
+                "initial_state gives, is accepted."
+            )
         scalars = {name: self._carry(name, state.scalars[name], carrier) for name in self.scalars}
         advected = tuple(semi_lagrangian(component, carrier, self.dt, self.largest_courant) for component in carrier)
         forced = advected if force is None else self._add(advected, force)
@@ -206,7 +229,7 @@ class IncompressibleFlow(eqx.Module):
         return FlowState(projected, pressure, scalars, state.time + self.dt)
 
     def initial_state(
-        self, velocity: Sequence[Array | float] | None = None, scalars: Mapping[str, Array | float] | None = None
+        self, velocity: Sequence[ArrayLike] | None = None, scalars: Mapping[str, ArrayLike] | None = None
     ) -> FlowState:
         """A state at time zero, made free of divergence.
 
@@ -302,8 +325,6 @@ class IncompressibleFlow(eqx.Module):
     def _impose(self, axis: int, component: Field) -> Field:
         """The component with its fixed normal values on the sides and zero on the obstacle's faces."""
         values = component.values
-        if self.solid is not None:
-            values = jnp.where(self._solid_faces(axis), 0.0, values)
         parts = [values]
         for end, condition in enumerate(component.conditions[axis]):
             if isinstance(condition, Dirichlet):
@@ -312,7 +333,10 @@ class IncompressibleFlow(eqx.Module):
                 fixed = jnp.broadcast_to(condition.value, shape).astype(values.dtype)
                 parts[0 if end == 0 else -1] = parts[0 if end == 0 else -1][index]
                 parts.insert(len(parts) if end else 0, fixed)
-        return component.with_values(jnp.concatenate(parts, axis) if len(parts) > 1 else values)
+        values = jnp.concatenate(parts, axis) if len(parts) > 1 else values
+        if self.solid is not None:  # last: where an obstacle stands in an inflow, nothing comes in
+            values = jnp.where(self._solid_faces(axis), 0.0, values)
+        return component.with_values(values)
 
     def _closed_faces(self, axis: int) -> Array:
         return jnp.asarray(self.pressure_problem().closed_faces()[axis])
@@ -343,14 +367,18 @@ class IncompressibleFlow(eqx.Module):
             return scalar
         return scalar.with_values(scalar.values + self.dt * settings.rate * settings.source.coverage(self.grid))
 
-    def _add(self, velocity: tuple[Field, ...], force: Sequence[Array]) -> tuple[Field, ...]:
+    def _add(self, velocity: tuple[Field, ...], force: Sequence[ArrayLike]) -> tuple[Field, ...]:
         if len(force) != self.grid.dimensions:
             raise InputError(
                 f"IncompressibleFlow: force has {len(force)} components; {self.grid.dimensions} are accepted."
             )
-        return tuple(
-            component.with_values(component.values + self.dt * _broadcast("force", axis, part, component.shape))
+        parts = [
+            as_array_of_shape("IncompressibleFlow", f"force[{axis}]", part, component.shape)
             for axis, (component, part) in enumerate(zip(velocity, force, strict=True))
+        ]
+        return tuple(
+            component.with_values(component.values + self.dt * part)
+            for component, part in zip(velocity, parts, strict=True)
         )
 
     def _stream(self) -> list[Array]:
@@ -362,16 +390,15 @@ class IncompressibleFlow(eqx.Module):
             speeds.append(sum(moving[1:], moving[0]) / len(moving) if moving else jnp.zeros(()))
         return speeds
 
-    def _component(self, axis: int, values: Array | float) -> Field:
+    def _component(self, axis: int, values: ArrayLike) -> Field:
         conditions = self.velocity_conditions(axis)
         offset = face_offset(self.grid, axis)
         shape = self.grid.shape(offset, tuple(isinstance(pair[0], Periodic) for pair in conditions))
-        return Field(_broadcast("velocity", axis, values, shape), self.grid, offset, conditions)
+        values = as_array_of_shape("initial_state", f"velocity[{axis}]", values, shape)
+        return Field(values, self.grid, offset, conditions)
 
-    def _scalar(self, name: str, values: Array | float) -> Field:
-        check_number("initial_state", f"scalar {name!r}", values, scalar=False)
-        values = as_number(values)
-        values = values if values.ndim else jnp.broadcast_to(values, self.grid.cells)
+    def _scalar(self, name: str, values: ArrayLike) -> Field:
+        values = as_array_of_shape("initial_state", f"scalar {name!r}", values, self.grid.cells)
         return Field(values, self.grid, conditions=self.scalar_conditions())
 
 
@@ -418,36 +445,39 @@ def _fixed(grid: Grid, solid: Shape | FixedSolid | None) -> FixedSolid | None:
     return fixed
 
 
-def _check_net_flux(grid: Grid, sides: Sides) -> None:
-    """Without an open side what flows in must flow out."""
-    if any(isinstance(side, (Outflow, Open)) for pair in sides for side in pair):
+def _check_region(owner: str, name: str, region: Shape | None, points: Sequence[Array]) -> None:
+    if region is None:
         return
-    net, gross = 0.0, 0.0
-    for axis, pair in enumerate(sides):
-        area = float(np.prod([length for other, length in enumerate(grid.size) if other != axis]))
-        for side in pair:
-            if isinstance(side, Inflow):
-                speed = concrete(side.speed)
-                if speed is None or speed.dtype == object:
-                    return
-                net += area * float(np.mean(speed))
-                gross += area * float(np.mean(np.abs(speed)))
-    if abs(net) > 1e-5 * gross:
-        raise InputError(
-            f"IncompressibleFlow: sides let {net:g} (volume per time) in and nothing out; inflows that sum to zero, "
-            f"or an Outflow() or "
-            "Open() side, are accepted."
-        )
-
-
-def _broadcast(name: str, axis: int, values: Array | float, shape: tuple[int, ...]) -> Array:
-    check_number("IncompressibleFlow", f"{name}[{axis}]", values, scalar=False)
-    values = as_number(values)
+    if not isinstance(region, Shape):
+        raise InputError(f"{owner}: {name} is {region!r}; a shape is accepted.")
     try:
-        return jnp.broadcast_to(values, shape)
-    except ValueError:
-        hint = "; a leading axis is a batch: was jax.vmap forgotten?" if values.shape[-len(shape) :] == shape else ""
-        raise InputError(
-            f"IncompressibleFlow: {name}[{axis}] has shape {values.shape}; a number or an array of shape {shape} is "
-            f"accepted{hint}."
-        ) from None
+        jax.eval_shape(region.contains, points)
+    except InputError as error:
+        raise InputError(f"{owner}: {name} does not fit the grid. {error}") from None
+
+
+def _check_net_flux(grid: Grid, sides: Sides, problem: PressureProblem) -> None:
+    """What flows into a region that no outflow drains must flow out of it: the whole domain, or what an obstacle cuts
+    off. Where an obstacle stands in an inflow nothing comes in.
+    """
+    if not any(isinstance(side, Inflow) for pair in sides for side in pair):
+        return
+    solid = problem.solid_cells
+    for region in null_space(problem):
+        fluid = (region != 0) & ~solid
+        net, gross = 0.0, 0.0
+        for axis, pair in enumerate(sides):
+            area = float(np.prod([spacing for other, spacing in enumerate(grid.spacing) if other != axis]))
+            for end, side in enumerate(pair):
+                if isinstance(side, Inflow):
+                    speed = concrete(side.speed)
+                    if speed is None or speed.dtype == object:
+                        return
+                    speeds = np.where(fluid.take(-end, axis), speed, 0.0)
+                    net += area * float(np.sum(speeds))
+                    gross += area * float(np.sum(np.abs(speeds)))
+        if abs(net) > 1e-5 * gross:
+            raise InputError(
+                f"IncompressibleFlow: sides let {net:g} (volume per time) into a region and nothing out of it; inflows "
+                "that sum to zero, or an Outflow() or Open() side, are accepted."
+            )

@@ -28,7 +28,7 @@ from diffphys.poisson.diagonalization import (
     eigenbasis,
     reciprocal_eigenvalues,
 )
-from diffphys.poisson.problem import PressureProblem, Solution, without_null_space
+from diffphys.poisson.problem import PressureProblem, Solution, check_right_side, without_null_space
 
 
 class Surface(NamedTuple):
@@ -80,6 +80,7 @@ class ObstacleCorrected:
         """Solve `A pressure = rhs` for an array at the cell centers."""
         separable = FastDiagonalization(self.problem.without_obstacle())
         surface = prepared_surface(self.problem)
+        check_right_side(self.problem, rhs)
         rhs, imbalance = without_null_space(self.problem, rhs)
         coefficients = separable.scaled(separable.transform(rhs))
 

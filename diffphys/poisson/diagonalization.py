@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.poisson.problem import Kind, PressureProblem, Solution, apply, without_null_space
+from diffphys.poisson.problem import Kind, PressureProblem, Solution, apply, check_right_side, without_null_space
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +41,7 @@ class FastDiagonalization:
 
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers."""
+        check_right_side(self.problem, rhs)
         rhs, imbalance = without_null_space(self.problem, rhs)
         pressure = self.inverse(self.scaled(self.transform(rhs)))
         return direct_solution(self.problem, pressure, rhs, imbalance)

@@ -44,6 +44,10 @@ class PressureProblem:
                 f"PressureProblem: solid has shape {solid.shape}; one entry for each of the cells {grid.cells} is "
                 f"accepted."
             )
+        if solid is not None and solid.all():
+            raise InputError(
+                "PressureProblem: solid fills the domain; an obstacle that leaves fluid cells is accepted."
+            )
         return PressureProblem(grid, kinds, None if solid is None or not solid.any() else solid.astype(bool).tobytes())
 
     @property
@@ -146,12 +150,12 @@ def null_space(problem: PressureProblem) -> np.ndarray:
     It is spanned by the indicators of those regions of cells, joined through open faces, that touch no end with a fixed
     pressure. Found from the actual sides and obstacles, not from the presence of some kind of side.
     """
-    from scipy.ndimage import label  # only here: importing it takes as long as the rest of this file
-
     count = int(np.prod(problem.grid.cells))
     if problem.solid is None:
         fixed = any(kind in ("ghost", "dirichlet") for pair in problem.kinds for kind in pair)
         return np.zeros((0, *problem.grid.cells)) if fixed else np.full((1, *problem.grid.cells), count**-0.5)
+    from scipy.ndimage import label  # only here: importing it takes as long as the rest of this file
+
     solid = problem.solid_cells
     fluid_regions, fluid_count = label(~solid)  # pyright: ignore[reportGeneralTypeIssues] (SciPy has no types)
     solid_regions, _ = label(solid)  # pyright: ignore[reportGeneralTypeIssues]
@@ -163,6 +167,16 @@ def null_space(problem: PressureProblem) -> np.ndarray:
         if not _touches_fixed_pressure(problem, inside):
             vectors.append(inside / np.sqrt(inside.sum()))
     return np.array(vectors).reshape(-1, *problem.grid.cells)
+
+
+def check_right_side(problem: PressureProblem, rhs: Array) -> None:
+    """Raise `InputError` unless there is one entry for each cell."""
+    if jnp.shape(rhs) != problem.grid.cells:
+        hint = "; a leading axis is a batch: was jax.vmap forgotten?" if rhs.shape[1:] == problem.grid.cells else ""
+        raise InputError(
+            f"solve: rhs has shape {jnp.shape(rhs)}; one entry for each of the cells {problem.grid.cells} is "
+            f"accepted{hint}."
+        )
 
 
 def without_null_space(problem: PressureProblem, values: Array) -> tuple[Array, Array]:

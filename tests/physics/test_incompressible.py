@@ -16,7 +16,7 @@ import diffphys as dp
 from diffphys.operators import divergence
 from diffphys.poisson import ConjugateGradients
 from tests.domains import domains, free_faces, make_flow, mask, pressure_pairs, random_velocity
-from tests.gradients import check_derivatives
+from tests.gradients import check_derivatives, only
 
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -236,20 +236,14 @@ def wake_step(flow, state, numbers):
 
 @pytest.mark.parametrize("largest_courant", [None, 1])
 def test_derivatives_of_the_wake_step(largest_courant, key):
-    """With respect to the state and every number at once; and to each number alone, where a small one could hide."""
+    """With respect to the state and every number, all at once, and each alone, since a small one could hide."""
     flow = channel(largest_courant=largest_courant)
     state, numbers = random_state(flow), numbers_of(flow)
     assert float(flow.courant_number(state)) < 1
-    check_derivatives(lambda given: wake_step(flow, *given), (state, numbers), key)
-
-
-def test_derivatives_with_respect_to_each_number(key):
-    flow = channel()
-    state, numbers = random_state(flow), numbers_of(flow)
-    for name, number in numbers.items():
-        check_derivatives(
-            lambda given, name=name: wake_step(flow, state, numbers | {name: given}), number, key, second=False
-        )
+    point = (state, numbers)
+    alone = [only(point, lambda tree: tree[0], key)]
+    alone += [only(point, lambda tree, name=name: tree[1][name], key, length=30.0) for name in numbers]
+    check_derivatives(lambda given: wake_step(flow, *given), point, key, directions=alone)
 
 
 class TinyNetwork(eqx.Module):
@@ -276,7 +270,10 @@ def test_derivatives_of_five_steps_that_carry_a_network(key):
         step = dp.Corrected(with_numbers(flow, numbers), network)
         return dp.rollout(step, state, 5, inputs=forces)[0]
 
-    check_derivatives(unrolled, (state, numbers, network, forces), key)
+    point = (state, numbers, network, forces)
+    alone = [only(point, lambda tree, index=index: tree[index], key) for index in range(4)]
+    alone += [only(point, lambda tree, name=name: tree[1][name], key, length=30.0) for name in numbers]
+    check_derivatives(unrolled, point, key, directions=alone)
 
 
 # Batches and compilations --------------------------------------------------------------------------------------------

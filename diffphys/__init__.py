@@ -7,6 +7,8 @@ command line can list what there is without waiting for JAX.
 """
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING
 
 
@@ -73,9 +75,22 @@ def __getattr__(name: str):
         return importlib.import_module(f"diffphys.{name}")
     if name in _HOME:
         value = getattr(importlib.import_module(f"diffphys.{_HOME[name]}"), name)
-        globals()[name] = value  # asked for once; also puts the function `rollout` in the place of its module
+        globals()[name] = value  # asked for once
         return value
     raise AttributeError(f"module 'diffphys' has no attribute {name!r}")
+
+
+class _Face(types.ModuleType):
+    """The package, where `dp.rollout` is always the function: importing the file of that name, as any other room does,
+    would put the module in its place.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name == "rollout" and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Face
 
 
 def __dir__() -> list[str]:

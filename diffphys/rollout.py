@@ -95,26 +95,29 @@ def rollout(
         InputError: for counts that are not positive or do not divide, inputs of another length, or a step that changes
             the shape or type of its state.
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+    if not _is_count(steps, least=0):
         raise InputError(f"rollout: steps is {steps!r}; a whole number of at least 0 is accepted.")
-    if save_every is not None and (not isinstance(save_every, int) or save_every < 1 or steps % save_every):
+    if save_every is not None and (not _is_count(save_every) or steps % save_every):
         raise InputError(
             f"rollout: save_every is {save_every!r}; a whole number that divides steps ({steps}) is accepted."
         )
     for name in ("segment", "window"):
         length = getattr(adjoint, name, None)
-        if length is not None and (not isinstance(length, int) or length < 1):
+        if length is not None and not _is_count(length):
             raise InputError(f"rollout: {name} of the adjoint is {length!r}; a whole number of at least 1 is accepted.")
     if not isinstance(adjoint, Adjoint):
         raise InputError(
             f"rollout: adjoint is {adjoint!r}; StoreAll(), Checkpointed(), Truncated(window) or Detached() is accepted."
         )
+    if not callable(save):
+        raise InputError(f"rollout: save is {save!r}; a function from a state to what is saved of it is accepted.")
     for leaf in jax.tree.leaves(inputs):
         if jnp.ndim(leaf) == 0 or jnp.shape(leaf)[0] != steps:
             raise InputError(
                 f"rollout: an array of inputs has shape {jnp.shape(leaf)}; a leading axis of length {steps}, one "
                 f"entry for each step, is accepted."
             )
+    state = jax.tree.map(_as_array, state)  # also Python's numbers, so that another value compiles nothing anew
     return _rollout(step, state, steps, inputs, save_every, save, adjoint)
 
 
@@ -122,14 +125,13 @@ def rollout(
 def _rollout(
     step: Callable, state: Any, steps: int, inputs: Any, save_every: int | None, save: Callable, adjoint: Adjoint
 ):
-    state = jax.tree.map(jnp.asarray, state)
     _check_step(step, state, inputs)
 
     def advance(carry, given):
         index, current = carry
         current = _cut(current, index, adjoint)
         following = step(current) if inputs is None else step(current, given)
-        return (index + 1, jax.tree.map(_as_dtype_of, following, current)), None
+        return (index + 1, jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), following, current)), None
 
     carry = (jnp.zeros((), jnp.int32), state)
     if save_every is None:
@@ -205,6 +207,11 @@ def _check_step(step: Callable, state: Any, inputs: Any) -> None:
                 f"shapes of its state is "
                 "accepted (for a batch of states use jax.vmap)."
             )
+        if old.dtype != new.dtype:
+            raise InputError(
+                f"rollout: step turns an array of type {old.dtype} into {new.dtype}; a step that keeps the types of "
+                "its state is accepted."
+            )
 
 
 def _accepts_input(step: Callable) -> bool:
@@ -217,5 +224,12 @@ def _accepts_input(step: Callable) -> bool:
     return True
 
 
-def _as_dtype_of(new: Array, old: Array) -> Array:
-    return jnp.asarray(new, old.dtype)
+def _is_count(value: Any, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _as_array(leaf: Any) -> Array:
+    try:
+        return jnp.asarray(leaf)
+    except TypeError:
+        raise InputError(f"rollout: state contains {leaf!r}; a pytree of arrays is accepted.") from None

@@ -1,10 +1,13 @@
 """The files around the package agree with each other and with the package."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 import yaml
 
 
@@ -51,3 +54,10 @@ def test_the_typing_marker_is_installed():
     import diffphys
 
     assert (Path(diffphys.__file__).parent / "py.typed").exists()
+
+
+@pytest.mark.parametrize("first", ["Corrected", "train", "rollout", "Checkpointed"])
+def test_rollout_is_the_function_whatever_is_asked_for_first(first):
+    """The package holds a function and a file of that name; the file is imported by others, the function is meant."""
+    program = f"import diffphys as dp; dp.{first}; import diffphys.rollout; assert callable(dp.rollout), dp.rollout"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)

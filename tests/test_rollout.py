@@ -1,0 +1,388 @@
+"""Time: saving, inputs, the four adjoints, what is compiled anew, and what is refused."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import diffphys as dp
+from tests.gradients import check_derivatives
+
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+class Oscillators(eqx.Module):
+    """A cheap nonlinear step with parameters: every state depends on all before it, and gradients do not vanish."""
+
+    coupling: jax.Array
+    dt: jax.Array
+
+    def __call__(self, state: dict, force: Any = None) -> dict:
+        acceleration = jnp.tanh(self.coupling @ state["position"]) - 0.1 * state["speed"]
+        if force is not None:
+            acceleration = acceleration + force["push"]
+        speed = state["speed"] + self.dt * acceleration
+        return {"position": state["position"] + self.dt * speed, "speed": speed}
+
+
+def example(key, steps=11) -> tuple[Oscillators, dict, dict]:
+    keys = jax.random.split(key, 4)
+    step = Oscillators(jax.random.normal(keys[0], (3, 3)), jnp.asarray(0.3))
+    state = {"position": jax.random.normal(keys[1], (3,)), "speed": jax.random.normal(keys[2], (3,))}
+    return step, state, {"push": 0.3 * jax.random.normal(keys[3], (steps, 3))}
+
+
+def unrolled(step, state, inputs, steps, cut=lambda index, state: state):
+    """The plain Python loop."""
+    states = []
+    for index in range(steps):
+        state = cut(index, state)
+        given = () if inputs is None else (jax.tree.map(lambda leaf, index=index: leaf[index], inputs),)
+        state = step(state, *given)
+        states.append(state)
+    return state, states
+
+
+def stacked(states):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+
+
+def assert_close(found, expected, tolerance=1e-12):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, two, rtol=tolerance, atol=tolerance)
+
+
+def assert_differ(found, expected):
+    differences = [
+        float(jnp.max(jnp.abs(one - two)))
+        for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+    ]
+    assert max(differences) > 1e-3, differences
+
+
+def loss_of(final, frames) -> jax.Array:
+    total = sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(final))
+    if frames is not None:
+        total += sum(
+            jnp.sum(jnp.cos(leaf) * jnp.arange(1.0, 1 + leaf.shape[0])[:, None]) for leaf in jax.tree.leaves(frames)
+        )
+    return jnp.asarray(total)
+
+
+def value_and_gradients(step, state, inputs, steps, save_every, adjoints) -> list:
+    """The loss and its gradients with each adjoint, in one compiled program."""
+
+    def loss(given, adjoint):
+        step, state, inputs = given
+        return loss_of(*dp.rollout(step, state, steps, inputs=inputs, save_every=save_every, adjoint=adjoint))
+
+    return quickly_compiled(lambda given: [jax.value_and_grad(loss)(given, adjoint) for adjoint in adjoints])(
+        (step, state, inputs)
+    )
+
+
+def reference(step, state, inputs, steps, save_every, cut=lambda index, state: state):
+    """The loss and its gradients through the plain Python loop."""
+
+    def loss(given):
+        final, states = unrolled(*given, steps, cut)
+        return loss_of(final, None if save_every is None else stacked(states[save_every - 1 :: save_every]))
+
+    return quickly_compiled(jax.value_and_grad(loss))((step, state, inputs))
+
+
+def quickly_compiled(function):
+    """Compiled without optimization: what runs once for a millisecond is not worth it."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+
+
+@pytest.mark.parametrize("with_inputs", [False, True])
+def test_the_loop_is_the_loop(with_inputs, key):
+    step, state, inputs = example(key, 12)
+    given = inputs if with_inputs else None
+    final, states = unrolled(step, state, given, 12)
+    for save_every in (None, 1, 3, 12):
+        found, frames = dp.rollout(step, state, 12, inputs=given, save_every=save_every)
+        assert_close(found, final)
+        if save_every is None:
+            assert frames is None
+        else:
+            assert_close(frames, stacked(states[save_every - 1 :: save_every]))
+    _, positions = dp.rollout(step, state, 12, inputs=given, save_every=4, save=lambda state: state["position"])
+    assert_close(positions, stacked([one["position"] for one in states[3::4]]))
+
+
+def test_no_steps_change_nothing(key):
+    step, state, _ = example(key)
+    assert_close(dp.rollout(step, state, 0)[0], state, 0)
+    final, frames = dp.rollout(step, state, 0, save_every=2)
+    assert frames["position"].shape == (0, 3)
+
+
+SEGMENTS = (None, 1, 2, 5, 12, 40)
+
+
+@pytest.mark.parametrize("with_inputs, save_every", [(False, None), (True, 2), (True, 6)])
+def test_adjoints_that_are_exact_agree(with_inputs, save_every, key):
+    """Segments that divide the steps or leave a remainder, are shorter or longer than the interval of saving."""
+    step, state, inputs = example(key, 12)
+    given = inputs if with_inputs else None
+    expected = reference(step, state, given, 12, save_every)
+    adjoints = [dp.StoreAll(), dp.Truncated(12), dp.Truncated(99), *map(dp.Checkpointed, SEGMENTS)]
+    for found in value_and_gradients(step, state, given, 12, save_every, adjoints):
+        assert_close(found, expected, 1e-11)
+
+
+def test_truncated_is_a_loop_with_stop_gradient(key):
+    step, state, inputs = example(key, 12)
+    exact = reference(step, state, inputs, 12, 3)
+    windows = (1, 2, 5)
+    results = value_and_gradients(step, state, inputs, 12, 3, [dp.Truncated(window) for window in windows])
+    for window, found in zip(windows, results, strict=True):
+
+        def cut(index, state, window=window):
+            return jax.lax.stop_gradient(state) if index and index % window == 0 else state
+
+        assert_close(found, reference(step, state, inputs, 12, 3, cut), 1e-11)
+        assert_close(found[0], exact[0])
+        assert_differ(found[1], exact[1])
+
+
+def test_detached_is_a_loop_without_gradients_between_steps(key):
+    step, state, inputs = example(key, 12)
+    found, truncated, exact = value_and_gradients(
+        step, state, inputs, 12, 1, [dp.Detached(), dp.Truncated(1), dp.StoreAll()]
+    )
+    expected = reference(step, state, inputs, 12, 1, lambda index, state: jax.lax.stop_gradient(state))
+    assert_close(found, expected, 1e-11)
+    assert_close(truncated[1][0], found[1][0])  # with respect to parameters
+    assert_close(truncated[1][2], found[1][2])  # with respect to inputs
+    assert_close(found[1][1], jax.tree.map(jnp.zeros_like, state))  # the first state is cut off, too
+    assert_differ(truncated[1][1], found[1][1])
+    assert_differ(found[1][0], exact[1][0])
+
+
+@pytest.mark.parametrize("adjoint", [dp.StoreAll(), dp.Checkpointed(4), dp.Truncated(5), dp.Detached()], ids=str)
+def test_jvp_and_second_derivatives_go_through_every_adjoint(adjoint, key):
+    step, state, inputs = example(key, 10)
+
+    def final(given):
+        step, state, inputs = given
+        return dp.rollout(step, state, 10, inputs=inputs, save_every=5, adjoint=adjoint)
+
+    if isinstance(adjoint, (dp.StoreAll, dp.Checkpointed)):
+        check_derivatives(final, (step, state, inputs), key)
+        return
+    # A cut gradient is no derivative of the value: only jvp and vjp can agree.
+    tangent = jax.tree.map(jnp.ones_like, (step, state, inputs))
+    out, pushed = jax.jvp(final, ((step, state, inputs),), (tangent,))
+    (pulled,) = jax.vjp(final, (step, state, inputs))[1](out)
+    left = sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(out), jax.tree.leaves(pushed), strict=True))
+    right = sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(pulled), jax.tree.leaves(tangent), strict=True))
+    np.testing.assert_allclose(left, right, rtol=1e-11)
+
+
+def wake() -> dp.IncompressibleFlow:
+    return dp.IncompressibleFlow(
+        dp.Grid((4, 6)),
+        viscosity=0.05,
+        dt=0.2,
+        sides=dict(x=dp.Wall(velocity=0.1), y=(dp.Inflow(1.0), dp.Outflow())),
+        solid=dp.Box((1.0, 2.0), (2.0, 3.0)),
+        held=(dp.Held(dp.Box((0.0, 0.0), (4.0, 1.0)), (None, 0.9)),),
+        largest_courant=1,
+    )
+
+
+def test_adjoints_agree_for_a_flow(key):
+    flow = wake()
+    start = flow.initial_state()
+
+    def loss(flow, adjoint):
+        final, _ = dp.rollout(flow, start, 7, adjoint=adjoint)
+        return jnp.stack([jnp.sum(part.values**2) for part in final.velocity]).sum()
+
+    adjoints = (dp.StoreAll(), dp.Checkpointed())
+    results = quickly_compiled(lambda flow: [jax.value_and_grad(loss)(flow, adjoint) for adjoint in adjoints])(flow)
+    for other in results[1:]:
+        assert_close(other, results[0], 1e-11)
+
+
+@pytest.mark.slow
+def test_memory_grows_like_the_square_root_of_the_steps():
+    """Scratch memory of the compiled gradient, from 100 to 10000 steps: 10 x with checkpoints, 100 x without."""
+    flow = wake()
+    start = flow.initial_state()
+
+    def memory(steps, adjoint, save_every=None):
+        def loss(viscosity):
+            step = dataclasses.replace(flow, viscosity=viscosity)
+            final, frames = dp.rollout(
+                step, start, steps, adjoint=adjoint, save_every=save_every, save=lambda state: state.time
+            )
+            return jnp.sum(final.velocity[0].values ** 2) + (0 if frames is None else jnp.sum(frames))
+
+        compiled = quickly_compiled(jax.grad(loss)).lower(flow.viscosity).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    few, many = memory(100, dp.Checkpointed()), memory(10000, dp.Checkpointed())
+    assert 0 < many <= 12 * few, (few, many)
+    stored = memory(10000, dp.StoreAll())
+    assert stored > 50 * memory(100, dp.StoreAll())
+    assert stored > 20 * many
+    # Saving often or rarely costs what is saved, not the derivatives of all steps.
+    for save_every in (10, 1000):
+        assert memory(10000, dp.Checkpointed(), save_every) < 2 * many
+
+
+# Compilations --------------------------------------------------------------------------------------------------------
+
+
+class Compilations:
+    """Counts programs that JAX traces or compiles while it is open."""
+
+    def __enter__(self):
+        self.count = 0
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+        return self
+
+    def __exit__(self, *_):
+        jax.monitoring.unregister_event_duration_listener(self._listen)
+
+    def _listen(self, event: str, duration: float, **_) -> None:
+        self.count += event in ("/jax/core/compile/jaxpr_trace_duration", "/jax/core/compile/backend_compile_duration")
+
+
+def test_the_counter_counts():
+    with Compilations() as compilations:
+        jax.jit(lambda x: x * 3 + 1)(1.0)
+    assert compilations.count > 0
+
+
+def changed_flows(flow) -> list:
+    """The same flow with each of its numbers changed, and given as Python's, NumPy's and JAX's numbers."""
+    sides = dict(x=dp.Wall(velocity=0.2), y=(dp.Inflow(1.0), dp.Outflow()))
+    return [
+        dataclasses.replace(flow, viscosity=0.04),
+        dataclasses.replace(flow, viscosity=np.float32(0.03)),
+        dataclasses.replace(flow, viscosity=jnp.asarray(0.02)),
+        dataclasses.replace(flow, viscosity=0),
+        dataclasses.replace(flow, dt=0.1),
+        dataclasses.replace(flow, sides=sides),
+        dataclasses.replace(flow, sides=dict(sides, y=(dp.Inflow(1.5), dp.Outflow()))),
+        dataclasses.replace(flow, sides=dict(sides, y=(dp.Inflow(2), dp.Outflow()))),
+        dataclasses.replace(flow, held=(dp.Held(dp.Box((0.0, 0.0), (4.0, 1.5)), (None, 0.7)),)),
+        dataclasses.replace(flow, solid=dp.Box((1.1, 2.1), (2.0, 3.0))),  # the same cells
+    ]
+
+
+@pytest.mark.parametrize("way", ["rollout", "filter_jit"])
+def test_another_number_compiles_nothing_anew(way):
+    flow = wake()
+    start = flow.initial_state()
+    compiled = eqx.filter_jit(lambda flow, state: flow(state))
+
+    def run(flow, state):
+        return dp.rollout(flow, state, 2)[0] if way == "rollout" else compiled(flow, state)
+
+    first = run(flow, start)
+    flows, other = changed_flows(flow), jax.tree.map(lambda leaf: leaf * 0.9, start)
+    with Compilations() as compilations:
+        results = [run(one, start) for one in flows]
+        run(flow, other)
+    assert compilations.count == 0
+    for result in results[:-1]:  # and the numbers are not ignored
+        assert not np.array_equal(result.velocity[1].values, first.velocity[1].values)
+    np.testing.assert_array_equal(results[-1].velocity[1].values, first.velocity[1].values)
+    with Compilations() as compilations:
+        run(dataclasses.replace(flow, solid=dp.Box((0.0, 2.0), (1.0, 3.0))), start)
+    assert compilations.count > 0
+
+
+def test_another_slope_value_or_plain_number_compiles_nothing_anew():
+    def heat(slope, value, diffusivity=0.1):
+        return dp.Heat(dp.Grid((5,)), diffusivity, dt=1.0, conditions=((dp.Neumann(slope), dp.Dirichlet(value)),))
+
+    steps = [heat(0.0, 1.0), heat(0.5, 1.0), heat(0.5, 2), heat(0.5, 2, 0.2)]
+    starts = [step.initial_state(number) for step, number in zip(steps, (0.0, 1.0, 2, 3.5), strict=True)]
+    dp.rollout(steps[0], starts[0], 3)
+    with Compilations() as compilations:
+        for step in steps[1:]:
+            for start in starts:
+                dp.rollout(step, start, 3)
+    assert compilations.count == 0
+
+    def halved(x):
+        return x / 2
+
+    dp.rollout(halved, 1.0, 3)
+    with Compilations() as compilations:
+        final, _ = dp.rollout(halved, 2.0, 3)
+    assert compilations.count == 0 and float(final) == 0.25
+
+
+def test_gradients_compile_nothing_anew():
+    flow = wake()
+    start = flow.initial_state()
+
+    @eqx.filter_jit
+    def gradient(viscosity, flow):
+        def loss(viscosity):
+            final, _ = dp.rollout(dataclasses.replace(flow, viscosity=viscosity), start, 2)
+            return jnp.sum(final.velocity[0].values ** 2)
+
+        return jax.grad(loss)(viscosity)
+
+    numbers = [jnp.asarray(number) for number in (0.05, 0.02)]
+    gradient(numbers[0], flow)
+    other = dataclasses.replace(flow, dt=0.1)
+    with Compilations() as compilations:
+        gradient(numbers[1], other)
+    assert compilations.count == 0
+
+
+# Bad input -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    "words, settings",
+    [
+        ("steps", dict(steps=-1)),
+        ("steps", dict(steps=2.0)),
+        ("steps", dict(steps=True)),
+        ("save_every", dict(save_every=0)),
+        ("save_every", dict(save_every=5)),
+        ("save_every", dict(save_every=True)),
+        ("adjoint", dict(adjoint="store all")),
+        ("segment", dict(adjoint=dp.Checkpointed(0))),
+        ("segment", dict(adjoint=dp.Checkpointed(True))),
+        ("window", dict(adjoint=dp.Truncated(-1))),
+        ("inputs", dict(inputs={"push": np.zeros((11, 3))})),
+        ("inputs", dict(inputs={"push": np.zeros((12, 3)), "pull": 1.0})),
+        ("step", dict(step=3)),
+        ("inputs", dict(step=lambda state: state, inputs=np.zeros(12))),
+        ("structure", dict(step=lambda state: (state,))),
+        ("shape", dict(step=lambda state: {name: leaf[:2] for name, leaf in state.items()})),
+        ("vmap", dict(step=lambda state: {name: leaf + np.zeros((4, 1)) for name, leaf in state.items()})),
+        ("type", dict(step=lambda state: {name: leaf.astype(int) for name, leaf in state.items()})),
+        ("state", dict(state={"position": "here"})),
+        ("save", dict(save=3, save_every=2)),
+    ],
+)
+def test_bad_input_is_refused_by_name(words, settings, key):
+    step, state, _ = example(key)
+    with pytest.raises(dp.InputError, match=words):
+        dp.rollout(**(dict(step=step, state=state, steps=12) | settings))
+
+
+def test_a_whole_number_state_that_becomes_a_fraction_is_refused():
+    """Cutting it to a whole number would go on with a wrong value without a word."""
+    with pytest.raises(dp.InputError, match="int.*float"):
+        dp.rollout(lambda x: x * 0.5, 1, 3)

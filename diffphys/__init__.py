@@ -7,6 +7,8 @@ command line can list what there is without waiting for JAX.
 """
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING
 
 
@@ -73,10 +75,24 @@ def __getattr__(name: str):
         return importlib.import_module(f"diffphys.{name}")
     if name in _HOME:
         value = getattr(importlib.import_module(f"diffphys.{_HOME[name]}"), name)
-        globals()[name] = value  # asked for once; also puts the function `rollout` in the place of its module
+        globals()[name] = value  # asked for once
         return value
     raise AttributeError(f"module 'diffphys' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Package(types.ModuleType):
+    """`dp.rollout` is the function. Whatever imports the module of that name first, such as `dp.train`, Python then puts
+    the module into the package, where it would hide the function.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(value, types.ModuleType) and name in _HOME:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,6 +1,8 @@
 """The files around the package agree with each other and with the package."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -51,3 +53,9 @@ def test_the_typing_marker_is_installed():
     import diffphys
 
     assert (Path(diffphys.__file__).parent / "py.typed").exists()
+
+
+def test_the_function_rollout_is_not_hidden_by_its_module():
+    """Importing training imports the module `diffphys.rollout`, which must not take the function's place."""
+    program = "import diffphys as dp; dp.train; dp.Checkpointed; dp.rollout(lambda state: state, 0.0, 1)"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

@@ -85,7 +85,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(types.ModuleType):
-    """`dp.rollout` is the function. Whatever imports the module of that name first, such as `dp.train`, Python then puts
+    """Keeps `dp.rollout` the function: when something, such as `dp.train`, imports the module of that name, Python puts
     the module into the package, where it would hide the function.
     """
 

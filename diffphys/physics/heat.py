@@ -1,6 +1,7 @@
 """Heat conduction: the smallest example of how a system is added."""
 
 import equinox as eqx
+import jax
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -55,7 +56,8 @@ def check_diffusion_step(owner: str, grid: Grid, diffusivity: Array, dt: Array) 
     step, coefficient = concrete(dt), concrete(diffusivity)
     if step is None or coefficient is None or step.dtype == object or coefficient.dtype == object:
         return
-    longest = float(stable_diffusion_step(grid, float(coefficient))) if coefficient > 0 else float("inf")
+    with jax.ensure_compile_time_eval():  # the numbers are known, also where the system is made inside of jit
+        longest = float(stable_diffusion_step(grid, float(coefficient))) if coefficient > 0 else float("inf")
     if step > longest * (1 + 1e-6):
         raise InputError(
             f"{owner}: dt is {float(step):g}; with this diffusivity and spacing at most {longest:g} is accepted, "

@@ -144,6 +144,9 @@ def load_trajectories(path: Path | str) -> tuple[Trajectories, Grid, dict[str, A
             f"load_trajectories: {path} has format version {attributes.get('version')}; this diffphys reads version "
             f"{VERSION}."
         )
+    missing = {"checksums", "frame_names", "parameter_names", "cells", "size", "origin"} - attributes.keys()
+    if missing:
+        raise InputError(f"load_trajectories: {path} is damaged ({min(missing)} is missing); generate it again.")
     arrays = {}
     for name, checksum in attributes["checksums"].items():
         try:

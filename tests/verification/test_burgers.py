@@ -1,0 +1,96 @@
+"""Burgers' equation against the Cole-Hopf solution."""
+
+import jax
+import numpy as np
+import pytest
+
+import diffphys as dp
+from tests.gradients import check_derivatives
+
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+PERIODIC = (dp.Periodic(), dp.Periodic())
+
+
+def cole_hopf(x, time, viscosity):
+    """`u = -2 nu phi_x / phi` for `phi = 3 + 2 exp(-nu t) cos(x)`, which solves the heat equation."""
+    decay = 2 * np.exp(-viscosity * time)
+    return 2 * viscosity * decay * np.sin(x) / (3 + decay * np.cos(x))
+
+
+@pytest.mark.parametrize("largest_courant", [None, 1])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_solution_converges_to_first_order(axis, largest_courant):
+    """Along each axis of a 2D grid; time steps and spacings shrink together."""
+    viscosity, time, errors = 0.2, 2.0, []
+    for count in (32, 64, 128):
+        cells = (count, 2) if axis == 0 else (2, count)
+        size = (2 * np.pi, 1.0) if axis == 0 else (1.0, 2 * np.pi)
+        grid = dp.Grid(cells, size)
+        steps = count // 2 * (count // 32)  # within the bound of explicit diffusion
+        step = dp.Burgers(grid, viscosity, time / steps, (PERIODIC, PERIODIC), largest_courant)
+        x = np.arange(count) * 2 * np.pi / count
+        along = np.broadcast_to(cole_hopf(x, 0.0, viscosity), (2, count))
+        start = step.initial_state([along.T, 0.0] if axis == 0 else [0.0, along])
+        final, _ = dp.rollout(step, start, steps)
+        exact = np.broadcast_to(cole_hopf(x, time, viscosity), (2, count))
+        errors.append(np.abs(final[axis].values - (exact.T if axis == 0 else exact)).max())
+        np.testing.assert_array_equal(final[1 - axis].values, 0)
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert np.all(orders > 0.8) and errors[-1] < 0.02 * np.abs(exact).max(), (errors, orders)
+
+
+def test_a_travelling_front_between_fixed_values():
+    """`u = c - a tanh(a (x - c t) / (2 nu))` keeps its form: bounded ends."""
+    viscosity, speed, height, errors = 0.1, 0.5, 0.4, []
+
+    def front(x, time):
+        return speed - height * np.tanh(height * (x - speed * time) / (2 * viscosity))
+
+    for count in (40, 80, 160):
+        grid = dp.Grid((count,), (10.0,), origin=(-4.0,))
+        steps = count * count // 160
+        ends = ((dp.Dirichlet(front(-np.inf, 0.0)), dp.Dirichlet(front(np.inf, 0.0))),)
+        step = dp.Burgers(grid, viscosity, 1.0 / steps, ends)
+        x = -4.0 + np.arange(count + 1) * 10.0 / count
+        final, _ = dp.rollout(step, step.initial_state([front(x, 0.0)]), steps)
+        errors.append(np.abs(final[0].values - front(x, 1.0)).max())
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert np.all(orders > 0.7) and errors[-1] < 0.02, (errors, orders)
+
+
+def test_derivatives(key):
+    conditions = ((dp.Dirichlet(0.5), dp.Neumann(0.1)), PERIODIC)
+    step = dp.Burgers(dp.Grid((4, 3)), 0.1, 0.3, conditions)
+    shapes = [part.shape for part in step.initial_state([0.0, 0.0])]
+    start = step.initial_state(
+        [jax.random.normal(one, shape) for one, shape in zip(jax.random.split(key), shapes, strict=True)]
+    )
+    check_derivatives(lambda given: given[0](given[1]), (step, start), key)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_bad_input_is_refused_by_name():
+    grid = dp.Grid((4, 3))
+    good = dict(viscosity=0.1, dt=0.2, conditions=(PERIODIC, PERIODIC))
+    for words, settings in (
+        ("viscosity", dict(viscosity=-1.0)),
+        ("viscosity", dict(viscosity=None)),
+        ("dt", dict(dt=-1.0)),
+        ("dt is 30", dict(dt=30.0)),
+        ("conditions", dict(conditions=(PERIODIC,))),
+        ("conditions", dict(conditions=(PERIODIC, (dp.Dirichlet(np.inf), dp.Neumann())))),
+        ("largest_courant", dict(largest_courant=0)),
+    ):
+        with pytest.raises(dp.InputError, match=words):
+            dp.Burgers(grid, **(good | settings))
+    step = dp.Burgers(grid, **good)
+    for words, values in (
+        ("velocity", [0.0]),
+        (r"velocity\[1\]", [0.0, np.zeros((3, 4))]),
+        (r"velocity\[0\]", [np.full((4, 3), np.nan), 0.0]),
+        ("vmap", [np.zeros((2, 4, 3)), 0.0]),
+    ):
+        with pytest.raises(dp.InputError, match=words):
+            step.initial_state(values)

@@ -223,7 +223,9 @@ def scratch_memory(system, start, steps, adjoint, save_every=None) -> int:
         return jnp.stack([jnp.sum(leaf**2) for leaf in jax.tree.leaves(final)]).sum()
 
     compiled = quickly_compiled(jax.grad(loss)).lower(system.viscosity).compile()
-    return compiled.memory_analysis().temp_size_in_bytes
+    analysis = compiled.memory_analysis()
+        assert analysis is not None
+        return analysis.temp_size_in_bytes
 
 
 def test_memory_grows_like_the_square_root_of_the_steps():
@@ -260,7 +262,7 @@ class Compilations:
     def __exit__(self, *_):
         jax.monitoring.unregister_event_duration_listener(self._listen)
 
-    def _listen(self, event: str, duration: float, **_) -> None:
+    def _listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
         self.count += event in ("/jax/core/compile/jaxpr_trace_duration", "/jax/core/compile/backend_compile_duration")
 
 

@@ -20,7 +20,8 @@ def modes(kind: str, cells: int) -> tuple[tuple, list, np.ndarray]:
     if kind == "periodic":
         angles = np.array([2 * np.pi * (k // 2) / cells for k in range(1, cells + 1)])
         vectors = [
-            np.cos(a * place + (np.pi / 2 if k % 2 else 0)) for k, a in zip(range(1, cells + 1), angles, strict=True)
+            np.cos(a * place + (np.pi / 2 if k % 2 and k > 1 else 0))
+            for k, a in zip(range(1, cells + 1), angles, strict=True)
         ]
         return (dp.Periodic(), dp.Periodic()), vectors, angles
     conditions = {"value": dp.Dirichlet(), "slope": dp.Neumann()}

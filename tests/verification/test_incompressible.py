@@ -58,11 +58,8 @@ def test_each_tangential_axis_of_a_moving_wall_in_three_dimensions():
         line = ((np.arange(4) + 0.5) / 4).reshape([-1 if a == axis else 1 for a in range(3)])
         first, second = (other for other in range(3) if other != axis)
         for component, speed in ((first, 0.7), (second, -0.3), (axis, 0.0)):
-            np.testing.assert_allclose(
-                final.velocity[component].values,
-                np.broadcast_to(speed * line, final.velocity[component].shape),
-                atol=1e-9,
-            )
+            found = final.velocity[component].values
+            np.testing.assert_allclose(found, np.broadcast_to(speed * line, found.shape), atol=1e-9)
 
 
 @pytest.mark.parametrize("largest_courant", [None, 1])

@@ -91,7 +91,8 @@ def reference(step, state, inputs, steps, save_every, cut=lambda index, state: s
     """The loss and its gradients through the plain Python loop."""
 
     def loss(given):
-        final, states = unrolled(*given, steps, cut)
+        step, state, inputs = given
+        final, states = unrolled(step, state, inputs, steps, cut)
         return loss_of(final, None if save_every is None else stacked(states[save_every - 1 :: save_every]))
 
     return quickly_compiled(jax.value_and_grad(loss))((step, state, inputs))
@@ -224,8 +225,8 @@ def scratch_memory(system, start, steps, adjoint, save_every=None) -> int:
 
     compiled = quickly_compiled(jax.grad(loss)).lower(system.viscosity).compile()
     analysis = compiled.memory_analysis()
-        assert analysis is not None
-        return analysis.temp_size_in_bytes
+    assert analysis is not None
+    return analysis.temp_size_in_bytes
 
 
 def test_memory_grows_like_the_square_root_of_the_steps():

@@ -48,7 +48,7 @@ def test_ghost_values_continue_a_straight_line(offset, lower, upper):
         beyond = np.concatenate(
             [points[0] - 0.4 * np.arange(width[0], 0, -1), points, points[-1] + 0.4 * np.arange(1, width[1] + 1)]
         )
-        np.testing.assert_allclose(field.padded([width]), a + b * beyond, atol=1e-14)
+        np.testing.assert_allclose(field.padded([width]), a + b * beyond, atol=1e-14)  # pyright: ignore
 
 
 def test_ghost_values_of_the_other_conditions():
@@ -153,7 +153,7 @@ def test_what_knows_no_place_is_refused():
             with pytest.raises((dp.InputError, TypeError)):
                 operation(field, other)
         with pytest.raises(dp.InputError, match="number or a field"):
-            field + other
+            field + other  # pyright: ignore
 
 
 def test_wrong_shapes_and_places_are_refused():

@@ -43,13 +43,13 @@ def test_a_bad_grid_is_refused_by_name(words, settings):
 
 
 def test_grids_are_equal_and_hashable_by_what_they_are():
-    assert dp.Grid((4, 3)) == dp.Grid([np.int64(4), 3.0], (4, 3), (0, 0))
+    assert dp.Grid((4, 3)) == dp.Grid([np.int64(4), 3.0], (4, 3), (0, 0))  # pyright: ignore
     assert hash(dp.Grid((4, 3))) == hash(dp.Grid((4, 3), (4.0, 3.0)))
     assert dp.Grid((4, 3)) != dp.Grid((4, 3), (4.0, 3.1))
     assert dp.Grid((4, 6), (1.0, 3.0), (2.0, 5.0)).coarsened(2) == dp.Grid((2, 3), (1.0, 3.0), (2.0, 5.0))
     for factor in (0, -1, 3, 1.5):
         with pytest.raises(dp.InputError, match="factor"):
-            dp.Grid((4, 6)).coarsened(factor)
+            dp.Grid((4, 6)).coarsened(factor)  # pyright: ignore
 
 
 # Shapes --------------------------------------------------------------------------------------------------------------

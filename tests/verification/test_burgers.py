@@ -84,8 +84,8 @@ def test_bad_input_is_refused_by_name():
         ("largest_courant", dict(largest_courant=0)),
     ):
         with pytest.raises(dp.InputError, match=words):
-            dp.Burgers(grid, **(good | settings))
-    step = dp.Burgers(grid, **good)
+            dp.Burgers(grid, **(good | settings))  # pyright: ignore
+    step = dp.Burgers(grid, **good)  # pyright: ignore
     for words, values in (
         ("velocity", [0.0]),
         (r"velocity\[1\]", [0.0, np.zeros((3, 4))]),

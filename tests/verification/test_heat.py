@@ -108,8 +108,8 @@ def test_bad_input_is_refused_by_name():
         ("conditions", dict(conditions=None)),
     ):
         with pytest.raises(dp.InputError, match=words):
-            dp.Heat(grid, **(good | settings))
-    heat = dp.Heat(grid, **good)
+            dp.Heat(grid, **(good | settings))  # pyright: ignore
+    heat = dp.Heat(grid, **good)  # pyright: ignore
     for words, values in (
         ("temperature", np.zeros((3, 4))),
         ("temperature", np.zeros(3)),

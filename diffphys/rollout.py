@@ -154,7 +154,12 @@ def _segment(steps: int, adjoint: Adjoint) -> int | None:
     """Steps between checkpoints, or None where none are kept."""
     if not isinstance(adjoint, Checkpointed):
         return None
-    return adjoint.segment or max(1, math.isqrt(steps))
+    if adjoint.segment:
+        return adjoint.segment
+    root = max(1, math.isqrt(steps))
+    # Of the lengths within a factor of two the nearest that leaves no remainder, which would be compiled separately.
+    near = sorted(range((root + 1) // 2, 2 * root + 1), key=lambda length: abs(math.log(length / root)))
+    return next((length for length in near if steps % length == 0), root)
 
 
 def _cut(state: Any, index: Array, adjoint: Adjoint) -> Any:

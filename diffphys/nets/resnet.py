@@ -58,7 +58,7 @@ class ResNet(eqx.Module):
         last_kernel_size: window of the last convolution, which is linear; `kernel_size` where None.
         last_scale: factor on the last convolution's initial kernel. At 1, as published, a fresh network answers with
             numbers as large as its inputs, which after a few unrolled steps have destroyed the flow. At 0.01 training
-            starts next to the bare solver, and loses nothing by it: Adam's updates do not depend on a gradient's scale.
+            starts close to the bare solver, and loses little by it: Adam's updates do not depend on a gradient's scale.
         axes: the number of space axes, 1 to 3.
         key: a `jax.random.key`.
 

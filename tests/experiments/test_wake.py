@@ -143,7 +143,7 @@ def test_parameter_counts_are_those_published():
         ({"frames": "many"}, "frames"),
         ({"frame": "3"}, "frames"),
         ({"weights": "no-such-file"}, "no-such-file"),
-        ({"largest_speed": "0.5"}, "largest_speed"),
+        ({"largest_speed": "0.5", "scale": "8"}, "largest_speed"),
     ],
 )
 def test_bad_settings_are_one_sentence_and_exit_code_2(tmp_path, capfd, changes, word):

@@ -15,6 +15,7 @@ With the boundary at distance d from an interior point and from its mirror image
 | `Periodic()` | the value one period away |
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -22,7 +23,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids.numbers import number
+from diffphys.grids.numbers import check_number, number
 
 
 class Condition(eqx.Module):
@@ -70,13 +71,44 @@ def is_periodic(pair: tuple[Condition, Condition]) -> bool:
 
 def check_conditions(conditions: Conditions, dimensions: int) -> None:
     """Raise `InputError` unless there is a pair for every axis and an axis is periodic at both ends or at none."""
-    if len(conditions) != dimensions or any(len(pair) != 2 for pair in conditions):
+    if not isinstance(conditions, Sequence) or len(conditions) != dimensions:
         raise InputError(
-            f"conditions: {len(conditions)} given; a (lower, upper) pair for each of {dimensions} axes is accepted."
+            f"conditions: {conditions!r} was given; a (lower, upper) pair for each of {dimensions} axes is accepted."
         )
-    for axis, (lower, upper) in enumerate(conditions):
-        if isinstance(lower, Periodic) != isinstance(upper, Periodic):
+    for axis, pair in enumerate(conditions):
+        if not isinstance(pair, Sequence) or len(pair) != 2 or not all(isinstance(end, Condition) for end in pair):
+            raise InputError(
+                f"conditions: axis {axis} was given {pair!r}; a pair (lower, upper) of Periodic(), Dirichlet(value), "
+                "Neumann(slope), Ghost(value) or Unknown() is accepted."
+            )
+        if isinstance(pair[0], Periodic) != isinstance(pair[1], Periodic):
             raise InputError(f"conditions: axis {axis} is periodic at one end only; Periodic at both ends is accepted.")
+
+
+def check_profiles(conditions: Conditions, shape: tuple[int, ...]) -> None:
+    """Raise `InputError` unless every condition holds a number or a profile that fits an array of this shape."""
+    for axis, pair in enumerate(conditions):
+        expected = tuple(1 if other == axis else extent for other, extent in enumerate(shape))
+        for condition in pair:
+            for value in vars(condition).values():
+                given = jnp.shape(value)
+                if given and (
+                    len(given) != len(shape)
+                    or any(one not in (1, full) for one, full in zip(given, expected, strict=True))
+                ):
+                    raise InputError(
+                        f"conditions: a profile of shape {given} is given on axis {axis} of a field of shape {shape}; "
+                        f"a number or an array of shape {expected} is accepted."
+                    )
+
+
+def check_condition_numbers(owner: str, conditions: Conditions) -> None:
+    """Raise `InputError` unless all numbers in the conditions are finite; traced ones pass."""
+    for axis, pair in enumerate(conditions):
+        for condition in pair:
+            for name, value in vars(condition).items():
+                kind = type(condition).__name__
+                check_number(owner, f"conditions on axis {axis}: {name} of {kind}", value, scalar=False)
 
 
 def added(first: Condition, second: Condition) -> Condition:
@@ -206,12 +238,6 @@ def _profile(value: Array, values: Array, axis: int) -> Array:
     value = value.astype(values.dtype)
     if value.ndim == 0:
         return value
-    if value.ndim != values.ndim or value.shape[axis] != 1:
-        raise InputError(
-            f"conditions: a profile of shape {value.shape} is given on axis {axis} of an array of shape "
-            f"{values.shape}; a number "
-            "or an array with as many axes and extent 1 along that axis is accepted."
-        )
     missing = [0 if extent == 1 else values.shape[a] - extent for a, extent in enumerate(value.shape)]
     if any(missing):  # the array has ghost points along another axis, symmetric on both ends
         value = jnp.pad(value, [(extra // 2, extra - extra // 2) for extra in missing], mode="edge")

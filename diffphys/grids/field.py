@@ -55,8 +55,9 @@ class Field(eqx.Module):
     ):
         self.grid = grid
         self.offset = center_offset(grid) if offset is None else tuple(offset)
-        self.conditions = ((Unknown(), Unknown()),) * grid.dimensions if conditions is None else tuple(conditions)
-        conditions_.check_conditions(self.conditions, grid.dimensions)
+        conditions = ((Unknown(), Unknown()),) * grid.dimensions if conditions is None else conditions
+        conditions_.check_conditions(conditions, grid.dimensions)
+        self.conditions = tuple(conditions)
         if len(self.offset) != grid.dimensions or any(place not in (0.0, 0.5) for place in self.offset):
             raise InputError(
                 f"Field: offset is {self.offset}; 0.0 or 0.5 for each of {grid.dimensions} axes is accepted."
@@ -69,7 +70,11 @@ class Field(eqx.Module):
                 f"Field: values has shape {shape}; at offset {self.offset} of a grid of {grid.cells} cells "
                 f"{expected} is accepted{hint}."
             )
+        conditions_.check_profiles(self.conditions, shape)
         self.values = jnp.asarray(values)
+
+    # NumPy's arrays and numbers leave arithmetic with a field to the field, instead of making an array of fields.
+    __array_ufunc__ = None
 
     @property
     def periodic(self) -> tuple[bool, ...]:

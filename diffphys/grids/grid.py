@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
@@ -45,14 +46,14 @@ class Grid:
         cells = _as_tuple("cells", cells)
         if not 1 <= len(cells) <= 3:
             raise InputError(f"Grid: cells has {len(cells)} entries; one to three axes are accepted.")
-        if any(isinstance(count, bool) or int(count) != count or count < 1 for count in cells):
+        if not all(_is_real(count) and count >= 1 and int(count) == count for count in cells):
             raise InputError(f"Grid: cells is {cells}; whole numbers of at least 1 are accepted.")
         size = tuple(float(count) for count in cells) if size is None else _as_tuple("size", size)
         origin = (0.0,) * len(cells) if origin is None else _as_tuple("origin", origin)
         for name, values in (("size", size), ("origin", origin)):
             if len(values) != len(cells):
                 raise InputError(f"Grid: {name} has {len(values)} entries; cells has {len(cells)}, one for each axis.")
-            if not all(math.isfinite(value) for value in values):
+            if not all(_is_real(value) for value in values):
                 raise InputError(f"Grid: {name} is {values}; finite numbers are accepted.")
         if any(length <= 0 for length in size):
             raise InputError(f"Grid: size is {size}; positive lengths are accepted.")
@@ -96,11 +97,15 @@ class Grid:
 
     def coarsened(self, factor: int) -> "Grid":
         """The grid of the same domain with `factor` times fewer cells along every axis."""
-        if factor < 1 or any(count % factor for count in self.cells):
+        if not isinstance(factor, int) or factor < 1 or any(count % factor for count in self.cells):
             raise InputError(
                 f"coarsened: factor is {factor}; a whole number that divides cells {self.cells} is accepted."
             )
         return Grid([count // factor for count in self.cells], self.size, self.origin)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _as_tuple(name: str, values: Sequence) -> tuple:

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Conditions, Field, Grid, face_offset
-from diffphys.grids.conditions import check_conditions
+from diffphys.grids.conditions import check_condition_numbers, check_conditions
 from diffphys.grids.numbers import as_array_of_shape, check_number, number
 from diffphys.operators import explicit_diffusion, semi_lagrangian
 from diffphys.operators.advection import check_largest_courant
@@ -40,6 +40,7 @@ class Burgers(eqx.Module):
 
     def __check_init__(self):
         check_conditions(self.conditions, self.grid.dimensions)
+        check_condition_numbers("Burgers", self.conditions)
         check_number("Burgers", "viscosity", self.viscosity, minimum=0.0)
         check_number("Burgers", "dt", self.dt, above=0.0)
         check_largest_courant("Burgers", self.largest_courant)

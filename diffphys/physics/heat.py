@@ -7,7 +7,7 @@ from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Conditions, Field, Grid
-from diffphys.grids.conditions import check_conditions
+from diffphys.grids.conditions import check_condition_numbers, check_conditions
 from diffphys.grids.numbers import as_array_of_shape, check_number, concrete, number
 from diffphys.operators import explicit_diffusion, stable_diffusion_step
 
@@ -34,6 +34,7 @@ class Heat(eqx.Module):
 
     def __check_init__(self):
         check_conditions(self.conditions, self.grid.dimensions)
+        check_condition_numbers("Heat", self.conditions)
         check_number("Heat", "diffusivity", self.diffusivity, minimum=0.0)
         check_number("Heat", "dt", self.dt, above=0.0)
         check_diffusion_step("Heat", self.grid, self.diffusivity, self.dt)

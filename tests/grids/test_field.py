@@ -32,7 +32,7 @@ def test_points_lie_where_the_offset_says():
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.5])
-@pytest.mark.parametrize("lower, upper", itertools.product(["value", "slope"], repeat=2))
+@pytest.mark.parametrize("lower, upper", list(itertools.product(["value", "slope"], repeat=2)))
 def test_ghost_values_continue_a_straight_line(offset, lower, upper):
     grid = dp.Grid((5,), (2.0,), origin=(3.0,))
     a, b = 0.7, -1.3

@@ -92,10 +92,14 @@ def test_shapes_combine_as_sets():
 
 def test_coverage_is_a_differentiable_area():
     grid = dp.Grid((80, 60), (4.0, 3.0))
-    area = jax.value_and_grad(lambda radius: jnp.sum(dp.Sphere((2.0, 1.5), radius).coverage(grid)) * 0.05**2)
-    value, slope = area(jnp.asarray(0.9))
-    np.testing.assert_allclose(value, np.pi * 0.9**2, rtol=2e-3)
-    np.testing.assert_allclose(slope, 2 * np.pi * 0.9, rtol=2e-2)
+
+    def area(radius, x):
+        return jnp.sum(dp.Sphere((x, 1.5), radius).coverage(grid)) * 0.05**2
+
+    centers = 2.0 + 0.05 * jnp.linspace(0, 1, 20)  # the slope counts the cells on the surface: a mean of such counts
+    values, slopes = jax.vmap(jax.value_and_grad(area), (None, 0))(0.9, centers)
+    np.testing.assert_allclose(values, np.pi * 0.9**2, rtol=2e-3)
+    np.testing.assert_allclose(slopes.mean(), 2 * np.pi * 0.9, rtol=1e-2)
     at_center = jax.grad(lambda center: dp.Sphere(center, 1.0).distance([jnp.asarray(1.0)] * 2))(jnp.ones(2))
     assert np.all(np.isfinite(at_center))
 

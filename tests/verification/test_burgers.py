@@ -14,21 +14,21 @@ PERIODIC = (dp.Periodic(), dp.Periodic())
 
 
 def cole_hopf(x, time, viscosity):
-    """`u = -2 nu phi_x / phi` for `phi = 3 + 2 exp(-nu t) cos(x)`, which solves the heat equation."""
+    """`u = -2 nu phi_x / phi` for `phi = 2.2 + 2 exp(-nu t) cos(x)`, which solves the heat equation."""
     decay = 2 * np.exp(-viscosity * time)
-    return 2 * viscosity * decay * np.sin(x) / (3 + decay * np.cos(x))
+    return 2 * viscosity * decay * np.sin(x) / (2.2 + decay * np.cos(x))
 
 
 @pytest.mark.parametrize("largest_courant", [None, 1])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_the_solution_converges_to_first_order(axis, largest_courant):
     """Along each axis of a 2D grid; time steps and spacings shrink together."""
-    viscosity, time, errors = 0.2, 2.0, []
-    for count in (32, 64, 128):
+    viscosity, time, errors = 0.05, 10.0, []
+    for count in (64, 128, 256):
         cells = (count, 2) if axis == 0 else (2, count)
         size = (2 * np.pi, 1.0) if axis == 0 else (1.0, 2 * np.pi)
         grid = dp.Grid(cells, size)
-        steps = count // 2 * (count // 32)  # within the bound of explicit diffusion
+        steps = 8 * count  # within the bound of explicit diffusion on the finest grid
         step = dp.Burgers(grid, viscosity, time / steps, (PERIODIC, PERIODIC), largest_courant)
         x = np.arange(count) * 2 * np.pi / count
         along = np.broadcast_to(cole_hopf(x, 0.0, viscosity), (2, count))
@@ -38,7 +38,9 @@ def test_the_solution_converges_to_first_order(axis, largest_courant):
         errors.append(np.abs(final[axis].values - (exact.T if axis == 0 else exact)).max())
         np.testing.assert_array_equal(final[1 - axis].values, 0)
     orders = np.log2(np.array(errors[:-1]) / errors[1:])
-    assert np.all(orders > 0.8) and errors[-1] < 0.02 * np.abs(exact).max(), (errors, orders)
+    assert 0.85 < orders[0] < orders[1] < 1.05 and orders[1] > 0.92, (errors, orders)
+    # Linear interpolation adds a viscosity of about u h / 2, here 0.0012, for a time of 10: some 1.2 % of the amplitude.
+    assert errors[-1] < 0.02 * np.abs(exact).max()
 
 
 def test_a_travelling_front_between_fixed_values():

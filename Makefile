@@ -64,7 +64,7 @@ layers: $(VENV)/.installed-test
 	$(BIN)/lint-imports --no-cache
 
 pytest: $(VENV)/.installed-test
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=15
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix

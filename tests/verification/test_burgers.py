@@ -39,7 +39,7 @@ def test_the_solution_converges_to_first_order(axis, largest_courant):
         np.testing.assert_array_equal(final[1 - axis].values, 0)
     orders = np.log2(np.array(errors[:-1]) / errors[1:])
     assert 0.85 < orders[0] < orders[1] < 1.05 and orders[1] > 0.92, (errors, orders)
-    # Linear interpolation adds a viscosity of about u h / 2, here 0.0012, for a time of 10: some 1.2 % of the amplitude.
+    # Linear interpolation adds a viscosity of about u h / 2, here 0.0012, for a time of 10: 1.2 % of the amplitude.
     assert errors[-1] < 0.02 * np.abs(exact).max()
 
 

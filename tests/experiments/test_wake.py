@@ -1,6 +1,7 @@
 """The wake experiment in miniature: what it writes, and that nothing but the settings decides it."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,11 +75,16 @@ def test_the_metrics_hold_what_is_promised(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_killed_run_ends_with_the_same_bits(tmp_path):
+def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(tmp_path):
+    """Killed while training, it ends like a run on the same data that trained without a stop.
+
+    Closely, not to the last bit: XLA's compiled products are not repeatable from one process to another on a CPU. That
+    training itself goes on with the same bits is tested in tests/learning, and that runs do in tests/runs.
+    """
     words = {"updates": "40,20", "checkpoint_seconds": "0"}
-    assert main(command(tmp_path / "whole", **words)) == 0
-    program = [sys.executable, "-m", "diffphys", *command(tmp_path / "killed", **words)]
-    checkpoint = tmp_path / "killed" / "checkpoints" / "training-unrolled.checkpoint"
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    program = [sys.executable, "-m", "diffphys", *command(killed, **words)]
+    checkpoint = killed / "checkpoints" / "training-unrolled.checkpoint"
     process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
     while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -86,12 +92,14 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     time.sleep(0.3)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert checkpoint.exists() and not (tmp_path / "killed" / "metrics.json").exists()
-    assert main(command(tmp_path / "killed", **words)) == 0
-    name = "checkpoints/network-unrolled.checkpoint"
-    assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    one, other = (json.loads((tmp_path / run / "metrics.json").read_text()) for run in ("whole", "killed"))
-    assert one["mae_corrected"] == other["mae_corrected"]
+    assert checkpoint.exists() and not (killed / "metrics.json").exists()
+    shutil.copytree(killed, whole)
+    (whole / "checkpoints" / "training-unrolled.checkpoint").unlink()
+    assert main(command(killed, **words)) == 0
+    assert main(command(whole, **words)) == 0
+    one, other = (json.loads((run / "metrics.json").read_text()) for run in (whole, killed))
+    assert one["updates"] == other["updates"] == 60
+    np.testing.assert_allclose(one["mae_corrected"], other["mae_corrected"], rtol=1e-3)
 
 
 def test_the_published_preset_runs(tmp_path):

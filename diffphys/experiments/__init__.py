@@ -29,7 +29,7 @@ class Experiment:
         settings: a frozen dataclass whose fields are made by `diffphys.runs.setting`.
         presets: for each preset the settings in which it differs from the defaults.
         run: `run(settings, run)` does all the work and writes through `run`. Called again on the same directory after
-            an interruption or kill -9, it goes on from its checkpoints and ends with the same bits.
+            an interruption or kill -9, it goes on from its checkpoints with the same bits.
         report: `report(run)` makes tables and figures from what is on disk, and may return a Rich renderable (a table)
             that the command line prints.
     """

@@ -251,7 +251,10 @@ def _draw(problem: _Problem, unroll: int, number: Array) -> tuple[Any, dict[str,
 
     def window(leaf: Array) -> Array:
         sizes = (1, unroll + 1, *leaf.shape[2:])
-        cut = lambda case, first: jax.lax.dynamic_slice(leaf, (case, first, *[0] * (leaf.ndim - 2)), sizes)[0]  # noqa: E731
+
+        def cut(case: Array, first: Array) -> Array:
+            return jax.lax.dynamic_slice(leaf, (case, first, *[0] * (leaf.ndim - 2)), sizes)[0]
+
         return jax.vmap(cut)(cases, firsts)
 
     frames = jax.tree.map(lambda leaf: window(jnp.asarray(leaf)), data.frames)

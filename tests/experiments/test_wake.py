@@ -67,7 +67,8 @@ def test_the_metrics_hold_what_is_promised(tmp_path, capsys):
     weights = tmp_path / "run" / "checkpoints" / "network-unrolled.checkpoint"
     assert main(command(tmp_path / "again", arms="unrolled", weights=str(weights))) == 0
     again = json.loads((tmp_path / "again" / "metrics.json").read_text())
-    assert again["mae_corrected"] == metrics["arms"]["unrolled"]["mae"]
+    # Its data was generated anew, and a CPU does not repeat XLA's arithmetic to the last bit: see the killed run below.
+    np.testing.assert_allclose(again["mae_corrected"], metrics["arms"]["unrolled"]["mae"], rtol=1e-5)
     assert not (tmp_path / "again" / "data" / "reynolds-200.zarr").exists(), "training data is not generated"
     (tmp_path / "again" / "figures" / "vorticity.png").unlink()
     assert main(["report", str(tmp_path / "again")]) == 0

@@ -5,6 +5,7 @@ from diffphys.grids.field import Field, center_offset, face_offset
 from diffphys.grids.grid import Grid
 from diffphys.grids.shapes import Box, Complement, Intersection, Shape, Sphere, Union
 from diffphys.grids.sides import Inflow, Open, Outflow, Side, Sides, Wall, parse_sides
+from diffphys.grids.stretching import refined_edges, tanh_edges
 
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "face_offset",
     "Field",
     "Grid",
+    "refined_edges",
+    "tanh_edges",
     "Box",
     "Complement",
     "Intersection",

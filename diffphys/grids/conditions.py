@@ -20,6 +20,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
@@ -165,7 +166,7 @@ def pad_axis(
     widths: tuple[int, int],
     *,
     offset: float,
-    spacing: float,
+    spacing: float | np.ndarray,
 ) -> Array:
     """`values` with `widths` ghost points before and behind along `axis`.
 
@@ -174,8 +175,9 @@ def pad_axis(
         axis: Axis along which to pad.
         conditions: What holds at the lower and the upper end.
         widths: How many ghost points to put there.
-        offset: 0.5 if the boundary lies half a spacing before the first point, 0.0 if the first point lies on it.
-        spacing: Distance between points along the axis.
+        offset: 0.5 if the boundary lies half a cell before the first point, 0.0 if the first point lies on it.
+        spacing: Distance between points along the axis; along a stretched one the widths of its cells. Ghost points
+            are the mirror images of points within, there too.
 
     Raises:
         InputError: if a ghost value is asked for where no condition defines it.
@@ -189,7 +191,14 @@ def pad_axis(
 
 
 def _ghosts(
-    values: Array, axis: int, condition: Condition, width: int, offset: float, spacing: float, *, lower: bool
+    values: Array,
+    axis: int,
+    condition: Condition,
+    width: int,
+    offset: float,
+    spacing: float | np.ndarray,
+    *,
+    lower: bool,
 ) -> Array:
     count = values.shape[axis]
     if isinstance(condition, Periodic):
@@ -213,8 +222,7 @@ def _ghosts(
         case Dirichlet(value=value):
             return 2 * _profile(value, values, axis) - mirror
         case Neumann(slope=slope):
-            steps = jnp.arange(1, width + 1, dtype=values.dtype)
-            distance = spacing * (2 * steps - 1 if offset else 2 * steps)
+            distance = _mirror_distances(width, offset, spacing, lower=lower, dtype=values.dtype)
             distance = (distance[::-1] if lower else distance).reshape(
                 [-1 if a == axis else 1 for a in range(values.ndim)]
             )
@@ -227,6 +235,16 @@ def _ghosts(
         f"condition "
         "defines it; give the field conditions there (Field.with_conditions)."
     )
+
+
+def _mirror_distances(width: int, offset: float, spacing: float | np.ndarray, *, lower: bool, dtype) -> Array:
+    """From the first, second, ... point within to its mirror image beyond the end."""
+    if isinstance(spacing, np.ndarray):
+        widths = spacing if lower else spacing[::-1]
+        ends = np.cumsum(widths[:width])
+        return jnp.asarray(2 * ends - widths[:width] if offset else 2 * ends, dtype)
+    steps = jnp.arange(1, width + 1, dtype=dtype)
+    return spacing * (2 * steps - 1 if offset else 2 * steps)
 
 
 def _take(values: Array, axis: int, start: int, stop: int) -> Array:

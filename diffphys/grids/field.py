@@ -116,7 +116,7 @@ class Field(eqx.Module):
                 self.conditions[axis],
                 widths[axis],
                 offset=self.offset[axis],
-                spacing=self.grid.spacing[axis],
+                spacing=self.grid.spacing_along(axis),
             )
         return values
 

@@ -1,12 +1,15 @@
-"""The uniform Cartesian grid."""
+"""The Cartesian grid, uniform or stretched along each axis."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.core import Tracer
 
 from diffphys.errors import InputError
 
@@ -14,15 +17,16 @@ from diffphys.errors import InputError
 AXIS_NAMES = ("x", "y", "z")
 
 
-@dataclasses.dataclass(frozen=True, init=False)
+@dataclasses.dataclass(frozen=True, init=False, repr=False)
 class Grid:
-    """A uniform Cartesian grid of one to three axes.
+    """A Cartesian grid of one to three axes, uniform unless it is told its edges.
 
     Axis order is x, y, z, and array axis 0 is x. Along an axis of `n` cells and length `L` the spacing is
     `h = L / n`; cell `i` has its center at `origin + (i + 1/2) h` and its faces at `origin + i h` and `origin + (i + 1)
-    h`.
+    h`. Along a stretched axis (`Grid.from_edges`, `with_edges`) cell `i` lies between the edges `e[i]` and `e[i + 1]`,
+    where its faces are, and has its center halfway.
 
-    Where in its cell a number lives is told by an *offset* in units of the spacing: `(0.5, 0.5)` is the center,
+    Where in its cell a number lives is told by an *offset* in units of the cell's width: `(0.5, 0.5)` is the center,
     `(0.0, 0.5)` the lower x-face. A periodic axis has as many faces as cells; a bounded one has one more.
 
     A grid holds no arrays. It is hashable and static under `jit`.
@@ -32,6 +36,9 @@ class Grid:
         size: Length of the domain along each axis, in the user's units. Default: cells of length one.
         origin: Position of the lower corner. Default: zero.
 
+    Attributes:
+        stretched: For each axis its edges where they are not equally spaced, else None.
+
     Raises:
         InputError: if an argument is not positive, not finite, or of the wrong length.
     """
@@ -39,6 +46,7 @@ class Grid:
     cells: tuple[int, ...]
     size: tuple[float, ...]
     origin: tuple[float, ...]
+    stretched: tuple[tuple[float, ...] | None, ...]
 
     def __init__(
         self, cells: Sequence[int], size: Sequence[float] | None = None, origin: Sequence[float] | None = None
@@ -60,6 +68,50 @@ class Grid:
         object.__setattr__(self, "cells", tuple(int(count) for count in cells))
         object.__setattr__(self, "size", tuple(float(length) for length in size))
         object.__setattr__(self, "origin", tuple(float(position) for position in origin))
+        object.__setattr__(self, "stretched", (None,) * len(cells))
+
+    @classmethod
+    def from_edges(cls, edges: Sequence[Any]) -> "Grid":
+        """A grid whose cells are given by their edges: for each axis the n + 1 positions that bound its n cells.
+
+        An axis whose edges are equally spaced to round-off counts as uniform. `grids.tanh_edges` and
+        `grids.refined_edges` make edges that are close together where much happens.
+
+        Raises:
+            InputError: if the edges of an axis are not finite or do not increase strictly.
+        """
+        if not isinstance(edges, Sequence) or not 1 <= len(edges) <= 3:
+            raise InputError("Grid.from_edges: a list of edges for each of one to three axes is accepted.")
+        grid = cls((1,) * len(edges))
+        for axis, line in enumerate(edges):
+            grid = grid.with_edges(axis, line)
+        return grid
+
+    def with_edges(self, axis: int, edges: Any) -> "Grid":
+        """This grid with other cells along one axis, given by their edges.
+
+        Raises:
+            InputError: if there is no such axis, or the edges are not finite or do not increase strictly.
+        """
+        self._check_axis("with_edges", axis)
+        line, tolerance = _as_edges(AXIS_NAMES[axis], edges)
+        equal = np.linspace(line[0], line[-1], len(line))
+        uniform = bool(np.max(np.abs(line - equal)) <= tolerance * np.max(np.abs(line)))
+        grid = Grid(self.cells)
+        for name, value in (
+            ("cells", len(line) - 1),
+            ("size", float(line[-1] - line[0])),
+            ("origin", float(line[0])),
+            ("stretched", None if uniform else tuple(line.tolist())),
+        ):
+            old = getattr(self, name)
+            object.__setattr__(grid, name, (*old[:axis], value, *old[axis + 1 :]))
+        return grid
+
+    def __repr__(self) -> str:
+        places = f"cells={self.cells}, size={self.size}, origin={self.origin}"
+        names = [name for name, regular in zip(self.axis_names, self.uniform, strict=True) if not regular]
+        return f"Grid({places})" if not names else f"Grid({places}, stretched along {', '.join(names)})"
 
     @property
     def dimensions(self) -> int:
@@ -67,9 +119,55 @@ class Grid:
         return len(self.cells)
 
     @property
+    def uniform(self) -> tuple[bool, ...]:
+        """For each axis whether its cells are equally wide."""
+        return tuple(edges is None for edges in self.stretched)
+
+    @property
     def spacing(self) -> tuple[float, ...]:
-        """Distance between neighboring cell centers along each axis."""
+        """Distance between neighboring cell centers along each axis of a uniform grid.
+
+        Raises:
+            InputError: if an axis is stretched, since then there is no such number.
+        """
+        if not all(self.uniform):
+            name = self.axis_names[self.uniform.index(False)]
+            raise InputError(
+                f"Grid: axis {name} is stretched and has no one spacing; a uniform grid is accepted by what was called."
+            )
         return tuple(length / count for length, count in zip(self.size, self.cells, strict=True))
+
+    def spacing_along(self, axis: int) -> "float | np.ndarray":
+        """The spacing of a uniform axis; the widths of the cells of a stretched one."""
+        self._check_axis("spacing_along", axis)
+        return self.widths(axis) if self.stretched[axis] else self.size[axis] / self.cells[axis]
+
+    @property
+    def edges(self) -> tuple[np.ndarray, ...]:
+        """For each axis the n + 1 positions that bound its n cells, in float64 and read-only."""
+        return _edges(self)
+
+    def widths(self, axis: int) -> np.ndarray:
+        """The width of each cell along an axis."""
+        self._check_axis("widths", axis)
+        return _widths(self)[axis]
+
+    def center_distances(self, axis: int, periodic: bool) -> np.ndarray:
+        """For each face normal to an axis the distance of the two cell centers beside it.
+
+        On a periodic axis face `i` lies between the cells `i - 1` and `i`. On a bounded one of n cells there are n + 1
+        faces; beyond an end stands the mirror image of the last cell, so the distance there is that cell's width.
+        """
+        self._check_axis("center_distances", axis)
+        return _center_distances(self, axis, bool(periodic))
+
+    def volumes(self) -> np.ndarray:
+        """The volume of each cell (area in 2D, width in 1D): the product of its widths."""
+        return functools.reduce(np.multiply.outer, _widths(self))
+
+    def along(self, axis: int, line: Any) -> Any:
+        """An array of one axis, shaped to broadcast against the arrays of this grid."""
+        return line.reshape([-1 if other == axis else 1 for other in range(self.dimensions)])
 
     @property
     def axis_names(self) -> tuple[str, ...]:
@@ -87,8 +185,12 @@ class Grid:
         """Coordinates of all points with this offset, one array per axis, shaped to broadcast against each other."""
         coordinates = []
         for axis, count in enumerate(self.shape(offset, periodic)):
-            line = self.origin[axis] + (jnp.arange(count) + offset[axis]) * self.spacing[axis]
-            coordinates.append(line.reshape([-1 if other == axis else 1 for other in range(self.dimensions)]))
+            if self.stretched[axis] is None:
+                line = self.origin[axis] + (jnp.arange(count) + offset[axis]) * (self.size[axis] / self.cells[axis])
+            else:
+                edges = self.edges[axis]
+                line = jnp.asarray(edges[:count] if offset[axis] == 0.0 else (edges[:-1] + edges[1:]) / 2)
+            coordinates.append(self.along(axis, line))
         return tuple(coordinates)
 
     def centers(self) -> tuple[Array, ...]:
@@ -96,12 +198,75 @@ class Grid:
         return self.coordinates((0.5,) * self.dimensions, (False,) * self.dimensions)
 
     def coarsened(self, factor: int) -> "Grid":
-        """The grid of the same domain with `factor` times fewer cells along every axis."""
+        """The grid of the same domain with `factor` times fewer cells along every axis; each `factor`-th edge stays."""
         if not isinstance(factor, int) or factor < 1 or any(count % factor for count in self.cells):
             raise InputError(
                 f"coarsened: factor is {factor}; a whole number that divides cells {self.cells} is accepted."
             )
-        return Grid([count // factor for count in self.cells], self.size, self.origin)
+        coarse = Grid([count // factor for count in self.cells], self.size, self.origin)
+        for axis, edges in enumerate(self.stretched):
+            if edges is not None:
+                coarse = coarse.with_edges(axis, edges[::factor])
+        return coarse
+
+    def _check_axis(self, name: str, axis: int) -> None:
+        if not isinstance(axis, (int, np.integer)) or not 0 <= axis < self.dimensions:
+            raise InputError(f"Grid.{name}: axis is {axis!r}; 0 to {self.dimensions - 1} are accepted.")
+
+
+@functools.lru_cache(maxsize=256)
+def _edges(grid: Grid) -> tuple[np.ndarray, ...]:
+    lines = []
+    for cells, size, origin, stretched in zip(grid.cells, grid.size, grid.origin, grid.stretched, strict=True):
+        lines.append(_fixed(origin + np.arange(cells + 1) * (size / cells) if stretched is None else stretched))
+    return tuple(lines)
+
+
+@functools.lru_cache(maxsize=256)
+def _widths(grid: Grid) -> tuple[np.ndarray, ...]:
+    return tuple(
+        _fixed(np.full(cells, size / cells) if stretched is None else np.diff(stretched))
+        for cells, size, stretched in zip(grid.cells, grid.size, grid.stretched, strict=True)
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _center_distances(grid: Grid, axis: int, periodic: bool) -> np.ndarray:
+    widths = grid.widths(axis)
+    below = np.concatenate([widths[-1:] if periodic else widths[:1], widths[:-1]])
+    distances = (below + widths) / 2
+    return _fixed(distances if periodic else np.append(distances, widths[-1]))
+
+
+def _fixed(values: Any) -> np.ndarray:
+    """An array that nobody can change, since all who ask are given the same one."""
+    array = np.array(values, np.float64)
+    array.flags.writeable = False
+    return array
+
+
+def _as_edges(name: str, edges: Any) -> tuple[np.ndarray, float]:
+    """The edges in float64, and the relative round-off of the numbers they were given as."""
+    if isinstance(edges, Tracer):
+        raise InputError(f"Grid: the edges of axis {name} are being traced; edges known beforehand are accepted.")
+    try:
+        given = np.asarray(edges)
+        line = given.astype(np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"Grid: the edges of axis {name} are {edges!r}; increasing numbers are accepted.") from None
+    if line.ndim != 1 or len(line) < 2:
+        raise InputError(
+            f"Grid: the edges of axis {name} have shape {line.shape}; n + 1 numbers for n >= 1 cells are accepted."
+        )
+    if not np.all(np.isfinite(line)):
+        raise InputError(f"Grid: the edges of axis {name} are {line}; finite numbers are accepted.")
+    if np.any(np.diff(line) <= 0):
+        first = int(np.argmax(np.diff(line) <= 0))
+        raise InputError(
+            f"Grid: the edges of axis {name} go from {line[first]:g} to {line[first + 1]:g}; strictly increasing "
+            "numbers are accepted."
+        )
+    return line, 8 * float(np.finfo(given.dtype if given.dtype.kind == "f" else np.float64).eps)
 
 
 def _is_real(value: Any) -> bool:

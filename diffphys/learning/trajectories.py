@@ -109,6 +109,7 @@ def save_trajectories(
         "cells": list(grid.cells),
         "size": list(grid.size),
         "origin": list(grid.origin),
+        **({} if all(grid.uniform) else {"stretched": [edges and list(edges) for edges in grid.stretched]}),
         **(attributes or {}),
     }
     with replacing(path) as beside:
@@ -163,6 +164,8 @@ def load_trajectories(path: Path | str) -> tuple[Trajectories, Grid, dict[str, A
     frames = {name: arrays[name] for name in attributes["frame_names"]}
     parameters = {name: arrays[name] for name in attributes["parameter_names"]}
     grid = Grid(attributes["cells"], attributes["size"], attributes["origin"])
+    for axis, edges in enumerate(attributes.get("stretched", [])):
+        grid = grid if edges is None else grid.with_edges(axis, edges)
     return Trajectories(frames, parameters), grid, attributes
 
 

@@ -10,7 +10,7 @@ from diffphys.errors import InputError
 from diffphys.grids import Field
 from diffphys.grids.conditions import pad_axis
 from diffphys.operators.differences import slice_axis
-from diffphys.operators.interpolation import interpolate, look_up
+from diffphys.operators.interpolation import index_of, interpolate, look_up
 
 
 def semi_lagrangian(
@@ -58,7 +58,12 @@ def check_largest_courant(owner: str, bound: int | None) -> None:
 def _upstream_displacement(field: Field, component: Field, axis: int, dt: ArrayLike) -> Array:
     """From each point of the field to its upstream point, along one axis, in cells."""
     speed = interpolate(component, field.offset).values
-    displacement = speed * jnp.asarray(-jnp.asarray(dt) / field.grid.spacing[axis], speed.dtype)
+    if not field.grid.uniform[axis]:
+        dt = jnp.asarray(dt, speed.dtype)
+        position = field.coordinates()[axis].astype(speed.dtype) - dt * speed
+        upstream = index_of(field, axis, position, wrap=False)
+        return upstream - _indices(field, axis, upstream.dtype)
+    displacement = speed * jnp.asarray(-jnp.asarray(dt) / field.grid.spacing_along(axis), speed.dtype)
     if field.periodic[axis]:
         return displacement
     index = _indices(field, axis, displacement.dtype)
@@ -81,7 +86,8 @@ def _weighted_shifts(field: Field, displacement: Sequence[Array], reach: int) ->
     padded = field.values
     for axis in field.padding_order():
         conditions = field.conditions[axis]
-        padded = pad_axis(padded, axis, conditions, (1, 1), offset=field.offset[axis], spacing=field.grid.spacing[axis])
+        spacing = field.grid.spacing_along(axis)
+        padded = pad_axis(padded, axis, conditions, (1, 1), offset=field.offset[axis], spacing=spacing)
         if (
             reach > 1
         ):  # upstream points stay within the domain, so ghosts beyond the first carry no weight unless periodic

@@ -1,21 +1,26 @@
 """Second-order central differences between the places of a staggered grid.
 
 A difference over one spacing lives halfway between its two points: the derivative of centered values along x lives on
-    the
-x-faces, that of values on x-faces at the centers. Both are second-order accurate there (Harlow and Welch 1965).
+the x-faces, that of values on x-faces at the centers. Both are second-order accurate there (Harlow and Welch 1965).
+
+Along a stretched axis the difference of two centers is divided by their distance and that of two faces by the width of
+the cell between them. With the volumes of the cells as weights, and on faces their area times the distance of the
+centers, the divergence is minus the transpose of the gradient; where the widths change smoothly, both stay of second
+order (Manteuffel, White 1986; Verstappen, Veldman 2003).
 """
 
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import Condition, Field, Periodic, Unknown, center_offset, face_offset
+from diffphys.grids import Condition, Field, Grid, Periodic, Unknown, center_offset, face_offset
 
 
 def difference(field: Field, axis: int) -> Field:
-    """The derivative of `field` along `axis`, half a spacing away: `(f[i + 1] - f[i]) / h`.
+    """The derivative of `field` along `axis`, half a cell away: `(f[i + 1] - f[i]) / h`.
 
     From centers to faces the ghost values of the field's conditions are used, so a bounded axis of n cells gives n + 1
     faces.
@@ -28,7 +33,8 @@ def difference(field: Field, axis: int) -> Field:
     values = shifted_pair(field, axis)
     offset = tuple(0.5 - place if a == axis else place for a, place in enumerate(field.offset))
     conditions = tuple(_derived(pair) for pair in field.conditions)
-    return Field((values[1] - values[0]) / field.grid.spacing[axis], field.grid, offset, conditions)
+    distance = distances(field.grid, axis, field.offset[axis], field.periodic[axis], field.values.dtype)
+    return Field((values[1] - values[0]) / distance, field.grid, offset, conditions)
 
 
 def gradient(field: Field) -> tuple[Field, ...]:
@@ -69,16 +75,24 @@ def divergence(velocity: Sequence[Field]) -> Field:
 def laplacian(field: Field) -> Field:
     """The sum of second derivatives `sum_a (f[i - 1] - 2 f[i] + f[i + 1]) / h_a^2` at the field's own place.
 
+    Along a stretched axis it is the difference of differences, each divided by the distance it spans.
+
     Raises:
         InputError: if a ghost value is needed that no condition defines.
     """
     total = jnp.zeros_like(field.values)
-    for axis, spacing in enumerate(field.grid.spacing):
+    for axis in range(field.grid.dimensions):
         widths = [(1, 1) if a == axis else (0, 0) for a in range(field.grid.dimensions)]
         padded = field.padded(widths)
         count = field.shape[axis]
         below, above = slice_axis(padded, axis, 0, count), slice_axis(padded, axis, 2, count + 2)
-        total = total + (below - 2 * field.values + above) / spacing**2
+        if field.grid.uniform[axis]:
+            total = total + (below - 2 * field.values + above) / field.grid.spacing_along(axis) ** 2
+        else:
+            weight_below, weight_above = second_difference_weights(
+                field.grid, axis, field.offset[axis], field.periodic[axis], padded.dtype
+            )
+            total = total + (weight_below * (below - field.values) + weight_above * (above - field.values))
     return Field(total, field.grid, field.offset, tuple(_derived(pair) for pair in field.conditions))
 
 
@@ -92,6 +106,33 @@ def shifted_pair(field: Field, axis: int) -> tuple[Array, Array]:
     padded = field.padded([width if a == axis else (0, 0) for a in range(field.grid.dimensions)])
     count = padded.shape[axis] - 1
     return slice_axis(padded, axis, 0, count), slice_axis(padded, axis, 1, count + 1)
+
+
+def distances(grid: Grid, axis: int, offset: float, periodic: bool, dtype) -> float | Array:
+    """What a difference between neighboring points with this offset spans: a number, or an array for broadcasting."""
+    if grid.uniform[axis]:
+        return grid.size[axis] / grid.cells[axis]
+    spans = grid.center_distances(axis, periodic) if offset == 0.5 else grid.widths(axis)
+    return grid.along(axis, jnp.asarray(spans, dtype))
+
+
+def second_difference_weights(grid: Grid, axis: int, offset: float, periodic: bool, dtype) -> tuple[Array, Array]:
+    """The factors of `f[i - 1] - f[i]` and `f[i + 1] - f[i]` in the second derivative at each point of an axis."""
+    lower, upper = (
+        grid.along(axis, jnp.asarray(line, dtype)) for line in second_difference(grid, axis, offset, periodic)
+    )
+    return lower, upper
+
+
+def second_difference(grid: Grid, axis: int, offset: float, periodic: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The same factors in float64 on the host, one for each point."""
+    widths, between = grid.widths(axis), grid.center_distances(axis, periodic)
+    if offset == 0.5:
+        return 1 / (widths * between[: len(widths)]), 1 / (widths * (np.roll(between, -1) if periodic else between[1:]))
+    beyond = (widths[-1:], widths[:1]) if periodic else (widths[:1], widths[-1:])
+    below = np.concatenate([beyond[0], widths[:-1] if periodic else widths])
+    above = widths if periodic else np.concatenate([widths, beyond[1]])
+    return 1 / (between * below), 1 / (between * above)
 
 
 def slice_axis(values: Array, axis: int, start: int, stop: int) -> Array:

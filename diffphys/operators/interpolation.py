@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
@@ -13,9 +14,9 @@ from diffphys.operators.differences import shifted_pair
 def interpolate(field: Field, offset: Sequence[float]) -> Field:
     """`field` at another offset of the same grid, by the mean of the two neighbors along each axis that changes.
 
-    Second-order accurate, exact for linear functions. On a boundary face the mean with the ghost value gives a
-    `Dirichlet` value exactly. What holds at the ends is kept along axes that do not change, and where it is a fixed
-    value.
+    Second-order accurate, exact for linear functions: along a stretched axis the mean is weighted by the distances. On
+    a boundary face the mean with the ghost value gives a `Dirichlet` value exactly. What holds at the ends is
+    kept along axes that do not change, and where it is a fixed value.
 
     Raises:
         InputError: if a ghost value is needed that no condition defines.
@@ -34,7 +35,7 @@ def interpolate(field: Field, offset: Sequence[float]) -> Field:
                 pair if a == axis or isinstance(pair[0], Periodic) else _at_new_place(pair)
                 for a, pair in enumerate(field.conditions)
             )
-            field = Field((below + above) / 2, field.grid, new_offset, conditions)
+            field = Field(_mean(field, axis, below, above), field.grid, new_offset, conditions)
     return field
 
 
@@ -57,12 +58,46 @@ def sample(field: Field, points: Sequence[Array]) -> Array:
         )
     indices = []
     for axis, point in enumerate(points):
-        position = (point - grid.origin[axis]) / grid.spacing[axis]
-        position = (
-            jnp.mod(position, grid.cells[axis]) if field.periodic[axis] else jnp.clip(position, 0.0, grid.cells[axis])
-        )
-        indices.append(position - field.offset[axis])
+        indices.append(index_of(field, axis, jnp.asarray(point), wrap=True))
     return look_up(field, indices)
+
+
+def index_of(field: Field, axis: int, position: Array, *, wrap: bool) -> Array:
+    """The real-valued index, among the field's points along an axis, of a position in the user's units.
+
+    Linear between neighboring points; positions outside of a bounded axis are moved to its end first. On a periodic
+    axis each period adds the number of cells, or with `wrap` nothing.
+    """
+    grid = field.grid
+    if grid.uniform[axis]:
+        position = (position - grid.origin[axis]) / (grid.size[axis] / grid.cells[axis])
+        if not field.periodic[axis]:
+            position = jnp.clip(position, 0.0, grid.cells[axis])
+        elif wrap:
+            position = jnp.mod(position, grid.cells[axis])
+        return position - field.offset[axis]
+    start, length = grid.origin[axis], grid.size[axis]
+    points = _points_with_ghosts(field, axis)
+    indices = np.arange(len(points)) - 1.0
+    if not field.periodic[axis]:
+        position = jnp.clip(position, start, start + length)
+        return jnp.interp(position, jnp.asarray(points, position.dtype), jnp.asarray(indices, position.dtype))
+    periods = jnp.floor((position - start) / length)
+    within = position - periods * length
+    index = jnp.interp(within, jnp.asarray(points, position.dtype), jnp.asarray(indices, position.dtype))
+    return index if wrap else index + periods * grid.cells[axis]
+
+
+def _points_with_ghosts(field: Field, axis: int) -> np.ndarray:
+    """The coordinates of the points along a stretched axis and of one ghost point beyond each end."""
+    grid = field.grid
+    edges, length = grid.edges[axis], grid.size[axis]
+    points = (edges[:-1] + edges[1:]) / 2 if field.offset[axis] == 0.5 else edges
+    if field.periodic[axis]:
+        points = points[: grid.cells[axis]]
+        return np.concatenate([points[-1:] - length, points, points[:1] + length])
+    inner = (0, -1) if field.offset[axis] == 0.5 else (1, -2)
+    return np.concatenate([[2 * edges[0] - points[inner[0]]], points, [2 * edges[-1] - points[inner[1]]]])
 
 
 def look_up(field: Field, indices: Sequence[Array]) -> Array:
@@ -81,6 +116,19 @@ def look_up(field: Field, indices: Sequence[Array]) -> Array:
             weight = weight * (fraction if bit else 1 - fraction)
         total = total + weight * padded[tuple(low + bit for low, bit in zip(lows, bits, strict=True))]
     return total
+
+
+def _mean(field: Field, axis: int, below: Array, above: Array) -> Array:
+    """The linear interpolation halfway between faces, or at the face between two centers."""
+    if field.grid.uniform[axis] or field.offset[axis] == 0.0:
+        return (below + above) / 2
+    widths = field.grid.widths(axis)
+    if field.periodic[axis]:
+        lower, upper = np.roll(widths, 1), widths
+    else:  # the mirror image beyond an end is as wide as what it mirrors
+        lower, upper = np.append(widths[:1], widths), np.append(widths, widths[-1:])
+    weight = field.grid.along(axis, jnp.asarray(upper / (lower + upper), below.dtype))
+    return weight * below + (1 - weight) * above
 
 
 def _at_new_place(pair):

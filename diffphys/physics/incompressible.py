@@ -16,6 +16,7 @@ Velocity components live on the faces (Harlow and Welch 1965); an obstacle is th
 contains, so its surface is a staircase.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -278,11 +279,8 @@ class IncompressibleFlow(eqx.Module):
         return tuple(projected), solution
 
     def courant_number(self, state: FlowState) -> Array:
-        """The largest `dt |v_a| / h_a` over all faces and axes."""
-        ratios = [
-            jnp.max(jnp.abs(component.values)) * self.dt / spacing
-            for component, spacing in zip(state.velocity, self.grid.spacing, strict=True)
-        ]
+        """The largest `dt |v_a| / h_a` over all faces and axes, on a stretched axis with the narrower cell beside."""
+        ratios = [_largest_ratio(component, axis, self.dt) for axis, component in enumerate(state.velocity)]
         return jnp.max(jnp.stack(ratios))
 
     def pressure_problem(self) -> PressureProblem:
@@ -408,6 +406,18 @@ def _projected(flow: IncompressibleFlow, velocity: tuple[Field, ...]) -> tuple[F
     return flow.project(velocity)[0]
 
 
+def _largest_ratio(component: Field, axis: int, dt: Array) -> Array:
+    """The largest `dt |v| / h` over the faces normal to an axis."""
+    grid = component.grid
+    if grid.uniform[axis]:
+        return jnp.max(jnp.abs(component.values)) * dt / grid.spacing_along(axis)
+    widths, wraps = grid.widths(axis), component.periodic[axis]
+    below = np.append(widths[-1:] if wraps else widths[:1], widths[:-1] if wraps else widths)
+    above = widths if wraps else np.append(widths, widths[-1:])
+    narrower = grid.along(axis, jnp.asarray(np.minimum(below, above), component.values.dtype))
+    return jnp.max(jnp.abs(component.values) / narrower) * dt
+
+
 def _pressure_condition(side: Side) -> Condition:
     match side:
         case Periodic():
@@ -473,15 +483,16 @@ def _check_net_flux(grid: Grid, sides: Sides, problem: PressureProblem) -> None:
         fluid = (region != 0) & ~solid
         net, gross = 0.0, 0.0
         for axis, pair in enumerate(sides):
-            area = float(np.prod([spacing for other, spacing in enumerate(grid.spacing) if other != axis]))
+            tangential = [grid.widths(other) for other in range(grid.dimensions) if other != axis]
+            area = functools.reduce(np.multiply.outer, tangential, np.ones(()))
             for end, side in enumerate(pair):
                 if isinstance(side, Inflow):
                     speed = concrete(side.speed)
                     if speed is None or speed.dtype == object:
                         return
                     speeds = np.where(fluid.take(-end, axis), speed, 0.0)
-                    net += area * float(np.sum(speeds))
-                    gross += area * float(np.sum(np.abs(speeds)))
+                    net += float(np.sum(area * speeds))
+                    gross += float(np.sum(area * np.abs(speeds)))
         if abs(net) > 1e-5 * gross:
             raise InputError(
                 f"IncompressibleFlow: sides let {net:g} (volume per time) into a region and nothing out of it; inflows "

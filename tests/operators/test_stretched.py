@@ -260,7 +260,6 @@ def test_derivatives(key):
             sample(field, [x * number, 3.0 + x]),
             explicit_diffusion(velocity[0], number, 0.01),
             semi_lagrangian(field, velocity, number),
-            semi_lagrangian(velocity[1], velocity, number, 2),
         )
 
-    check_derivatives(everything, (field, velocity, jnp.asarray(0.61)), key)
+    check_derivatives(everything, (field, velocity, jnp.asarray(0.61)), key, second=False)

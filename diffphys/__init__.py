@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from diffphys import physics as physics
     from diffphys import poisson as poisson
     from diffphys.errors import InputError as InputError
+    from diffphys.gradients import GradientCheck as GradientCheck
+    from diffphys.gradients import check_gradient as check_gradient
     from diffphys.grids import Box as Box
     from diffphys.grids import Dirichlet as Dirichlet
     from diffphys.grids import Field as Field
@@ -55,6 +57,7 @@ _ROOMS = ("grids", "operators", "poisson", "physics", "nets", "learning")
 
 _HOME = {
     "InputError": "errors",
+    **dict.fromkeys(("GradientCheck", "check_gradient"), "gradients"),
     **dict.fromkeys(
         ("Box", "Dirichlet", "Field", "Grid", "Inflow", "Neumann", "Open", "Outflow", "Periodic", "Sphere", "Wall"),
         "grids",

@@ -1,4 +1,4 @@
-"""The command line: `diffphys list`, `diffphys run`, `diffphys report`.
+"""The command line: `diffphys list`, `diffphys run`, `diffphys verify`, `diffphys report`.
 
 Exit codes: 0 success, 1 a result misses its stated bound, 2 bad input (one line on standard error says which setting
 and what it accepts), 130 and 143 stopped by SIGINT and SIGTERM with everything saved.
@@ -16,21 +16,36 @@ from rich.console import Console
 from rich.table import Table
 
 from diffphys.errors import InputError
-from diffphys.experiments import EXPERIMENTS, Listed, load_experiment
-from diffphys.runs import Interrupted, Run, make_settings, read_description, stop_on_signals, storage_error
+from diffphys.experiments import EXPERIMENTS, load_experiment
+from diffphys.runs import Interrupted, Listed, Run, make_settings, read_description, stop_on_signals, storage_error
+from diffphys.verification import (
+    CASES,
+    Check,
+    checks_table,
+    load_case,
+    report_case,
+    run_case,
+    seconds_of,
+    summary_table,
+)
 
 
 app = typer.Typer(add_completion=False, help="Differentiable physics on JAX.", rich_markup_mode=None)
 
-# What `list` shows: a heading and its entries. Verifications and benchmarks take their place here.
-LISTS: dict[str, dict[str, Listed]] = {"Experiments (diffphys run NAME)": EXPERIMENTS}
+# What `list` shows: a heading and its entries. Benchmarks take their place here.
+LISTS: dict[str, dict[str, Listed]] = {
+    "Experiments (diffphys run NAME)": EXPERIMENTS,
+    "Verification (diffphys verify NAME)": CASES,
+}
+
+VERIFY = "verify "  # before the name of a case where a directory says what is in it
 
 LARGEST_SEED = 2**32 - 1  # what a JAX random key takes without 64-bit integers
 
 
 @app.command("list")
 def list_everything() -> None:
-    """List every experiment, a line each."""
+    """List every experiment and verification, a line each."""
     console = Console()
     for heading, entries in LISTS.items():
         console.print(heading, style="bold")
@@ -68,10 +83,55 @@ def run_experiment(
         _print_results(run, table)
 
 
+@app.command("verify")
+def verify(
+    name: Annotated[str | None, typer.Argument(help="A verification of `diffphys list` (default: all).")] = None,
+    preset: Annotated[str, typer.Option(help="How large: full, as the bounds are stated for, or quick.")] = "full",
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write (default: runs/verify/NAME and what differs).")
+    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value.")] = None,
+) -> None:
+    """Hold physics to known answers, in float64. Leaves with 1 where a result misses its stated bound."""
+    if name is None and set_:
+        raise InputError("--set needs a NAME: settings belong to one verification")
+    # Before anything is computed, so that a mistake costs nothing.
+    cases = {one: load_case(one) for one in ([name] if name else CASES)}
+    settings = {one: case.choose(preset, set_ or []) for one, case in cases.items()}
+    found: dict[str, tuple[list[Check], float]] = {}
+    with stop_on_signals() as stop:
+        for one, case in cases.items():
+            differing = [preset] * (preset != "full") + (set_ or [])
+            directory = Path("runs") / "verify" / ",".join([one, *differing]).replace("/", "-")
+            if out is not None:
+                directory = out if name else out / one
+            with Run.open(directory, VERIFY + one, preset, settings[one], 0, stop) as run:
+                try:
+                    checks = run_case(case, settings[one], run)
+                except Interrupted:
+                    _complain(
+                        f"stopped by {signal.Signals(stop.signal or signal.SIGINT).name}; the same command goes on"
+                    )
+                    raise typer.Exit(128 + (stop.signal or signal.SIGINT)) from None
+                run.finish()
+                found[one] = (checks, seconds_of(run))
+                _print_results(run, checks_table(one, checks))
+    if name is None:
+        Console().print(summary_table(found))
+    if not all(check.passed for checks, _ in found.values() for check in checks):
+        raise typer.Exit(1)
+
+
 @app.command("report")
 def report_run(directory: Annotated[Path, typer.Argument(help="The directory of a run.")]) -> None:
     """Make a run's tables and figures again, from what is on disk."""
     found = read_description(directory)
+    if found.experiment.startswith(VERIFY):
+        case = load_case(found.experiment.removeprefix(VERIFY))
+        settings = make_settings(case.settings, found.settings)
+        with Run.open(directory, found.experiment, found.preset, settings, found.seed) as run:
+            _print_results(run, checks_table(case.name, report_case(case, settings, run)))
+        return
     experiment = load_experiment(found.experiment)
     settings = make_settings(experiment.settings, found.settings)
     with Run.open(directory, found.experiment, found.preset, settings, found.seed) as run:

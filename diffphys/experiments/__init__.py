@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffphys.errors import InputError
-from diffphys.runs import Run, make_settings, nearest, parse_overrides
+from diffphys.runs import Listed, Run, make_settings, nearest, parse_overrides
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,6 @@ class Experiment:
             raise InputError(f'{self.name} has no preset "{preset}": {nearest(preset, self.presets)}')
         overrides = parse_overrides(self.settings, assignments)
         return make_settings(self.settings, {**self.presets[preset], **overrides})
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A line of `diffphys list`, and the module that holds what it names."""
-
-    module: str
-    summary: str
 
 
 EXPERIMENTS: dict[str, Listed] = {

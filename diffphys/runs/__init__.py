@@ -1,7 +1,8 @@
 """A run on disk: settings, checkpoints, metrics, figures, signals and progress. It knows no physics."""
 
 from diffphys.runs.checkpoints import checkpoint_metadata, load_checkpoint, save_checkpoint
-from diffphys.runs.files import replacing, storage_error
+from diffphys.runs.files import replacing, storage_error, write_json
+from diffphys.runs.listed import Listed
 from diffphys.runs.progress import progress
 from diffphys.runs.run import Run, RunDescription, read_description
 from diffphys.runs.settings import make_settings, nearest, parse_overrides, setting
@@ -10,6 +11,7 @@ from diffphys.runs.signals import Interrupted, StopRequest, stop_on_signals
 
 __all__ = [
     "Interrupted",
+    "Listed",
     "Run",
     "RunDescription",
     "StopRequest",
@@ -25,4 +27,5 @@ __all__ = [
     "setting",
     "stop_on_signals",
     "storage_error",
+    "write_json",
 ]

@@ -1,0 +1,55 @@
+"""Physics against known answers: one file per case, each with its bounds in code.
+
+A case is one file in this directory that ends in one value:
+
+    CASE = Case("heat", Settings, {"quick": {"cells": (6, 5)}}, measure, judge, draw, SOURCES)
+
+and one line in `CASES` below. `measure` computes and `judge` holds the numbers to their bounds; only numbers pass
+between the two, so that `diffphys report` makes table and figures again from what is on disk. Every case runs in
+float64.
+"""
+
+import importlib
+
+from diffphys.errors import InputError
+from diffphys.runs import Listed, nearest
+from diffphys.verification.case import (
+    Case,
+    Check,
+    Parts,
+    checks_table,
+    report_case,
+    run_case,
+    seconds_of,
+    summary_table,
+)
+
+
+__all__ = [
+    "CASES",
+    "Case",
+    "Check",
+    "Parts",
+    "checks_table",
+    "load_case",
+    "report_case",
+    "run_case",
+    "seconds_of",
+    "summary_table",
+]
+
+CASES: dict[str, Listed] = {
+    "heat": Listed("diffphys.verification.heat", "decay of every mode between all kinds of sides"),
+    "burgers": Listed("diffphys.verification.burgers", "a steepening wave against the Cole-Hopf solution"),
+}
+
+
+def load_case(name: str) -> Case:
+    """Import a case by its name.
+
+    Raises:
+        InputError: there is no case of this name.
+    """
+    if name not in CASES:
+        raise InputError(f'there is no verification "{name}": {nearest(name, CASES)}')
+    return importlib.import_module(CASES[name].module).CASE

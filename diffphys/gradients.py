@@ -229,7 +229,7 @@ def _as_float64(leaf: Any) -> Array | None:
     if (
         isinstance(leaf, (bool, int, str, bytes))
         or leaf is None
-        or jax.dtypes.issubdtype(getattr(leaf, "dtype", np.float64), jax.dtypes.extended)
+        or jnp.issubdtype(getattr(leaf, "dtype", np.float64), jax.dtypes.extended)
     ):
         return None
     try:
@@ -441,7 +441,7 @@ def _taylor(test: str, found: dict[str, np.ndarray], slopes: str, index: int, pa
         )
         return GradientFinding(test, part, "not finite", np.nan, explanation)
     sizes = np.concatenate([SIZES, PROBES])
-    round_off = 1e-15 * found["magnitude"]
+    round_off = 1e-15 * float(found["magnitude"])
     if slope == 0 and np.nanmax(np.abs([above, below])) <= 3 * round_off:
         return GradientFinding(test, part, "independent", np.nan, "the result does not depend on it.")
     remainders = np.maximum(np.abs(above - sizes * slope), np.abs(below + sizes * slope))

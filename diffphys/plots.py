@@ -654,7 +654,7 @@ def panels_figure(panels: Sequence[Panel], columns: int = 2, height: Number = 3.
         for index, (name, (x, y)) in enumerate(panel.marked.items()):
             axis.plot(x, y, color=colors[name], linewidth=1.2, marker=symbols[index % 7], markersize=4, label=name)
         for index, (name, (x, y)) in enumerate(panel.points.items()):
-            style = dict(
+            style: Any = dict(
                 color="black", marker=symbols[index % 7], markersize=4, markerfacecolor="none", linestyle="none"
             )
             axis.plot(x, y, label=name, zorder=5, **style)
@@ -678,9 +678,9 @@ def _draw_orders(axis: Axes, panel: Panel) -> None:
         if np.isfinite(y).sum() > 1:
             curves.append((x[np.isfinite(y)], y[np.isfinite(y)]))
     for order in panel.orders if curves else ():
-        x, y = min(curves, key=lambda curve: abs(np.polyfit(*np.log(curve), 1)[0] - order))
+        x, y = min(curves, key=lambda curve: abs(np.polyfit(np.log(curve[0]), np.log(curve[1]), 1)[0] - order))
         x, y = x[np.argsort(x)], y[np.argsort(x)]
         slope = 0.6 * np.min(y / x**order) * x**order
         axis.plot(x, slope, color="0.4", linewidth=0.9, linestyle="--", zorder=1)
-        place = dict(xytext=(3, -9), textcoords="offset points")
+        place: Any = dict(xytext=(3, -9), textcoords="offset points")
         axis.annotate(f"order {order:g}", (x[-1], slope[-1]), ha="right", fontsize=SMALL_TEXT, color="0.3", **place)

@@ -59,10 +59,10 @@ def _modes(settings: Settings) -> dict[str, Any]:
         heat = Heat(grid, settings.diffusivity, dt, conditions=tuple(pair for pair, _, _ in axes))
         starts = _products([vectors for _, vectors, _ in axes])
         stepped = jax.vmap(lambda values, heat=heat: heat(heat.initial_state(values)).values)(jnp.asarray(starts))
-        rates = sum(
-            np.sin(angles / 2).reshape([-1 if a == axis else 1 for a in range(grid.dimensions)]) ** 2 / h**2
-            for axis, ((_, _, angles), h) in enumerate(zip(axes, grid.spacing, strict=True))
-        )
+        rates = np.zeros((1,) * grid.dimensions)
+        for axis, ((_, _, angles), spacing) in enumerate(zip(axes, grid.spacing, strict=True)):
+            line = [-1 if other == axis else 1 for other in range(grid.dimensions)]
+            rates = rates + (np.sin(angles / 2) ** 2 / spacing**2).reshape(line)
         factors = (1 - 4 * settings.diffusivity * dt * rates).reshape(-1)
         shape = (-1, *[1] * grid.dimensions)
         found[", ".join(kinds)] = largest_difference(stepped, factors.reshape(shape) * starts)

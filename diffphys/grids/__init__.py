@@ -3,7 +3,17 @@
 from diffphys.grids.conditions import Condition, Conditions, Dirichlet, Ghost, Neumann, Periodic, Unknown
 from diffphys.grids.field import Field, center_offset, face_offset
 from diffphys.grids.grid import Grid
-from diffphys.grids.shapes import Box, Complement, Intersection, Shape, Sphere, Union
+from diffphys.grids.shapes import (
+    Box,
+    Complement,
+    Intersection,
+    Rotated,
+    Shape,
+    Sphere,
+    Translated,
+    Union,
+    rotation_matrix,
+)
 from diffphys.grids.sides import Inflow, Open, Outflow, Side, Sides, Wall, parse_sides
 from diffphys.grids.stretching import refined_edges, tanh_edges
 
@@ -25,9 +35,12 @@ __all__ = [
     "Box",
     "Complement",
     "Intersection",
+    "Rotated",
     "Shape",
     "Sphere",
+    "Translated",
     "Union",
+    "rotation_matrix",
     "Inflow",
     "Open",
     "Outflow",

@@ -1,10 +1,13 @@
 """Shapes as signed distances: negative inside, zero on the surface, positive outside.
 
-Shapes combine with `|` (union), `&` (intersection) and `~` (complement). Their numbers are traced leaves.
+Shapes combine with `|` (union), `&` (intersection) and `~` (complement); `translated` and `rotated` move them. Their
+numbers are traced leaves.
 """
 
 import abc
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,8 +16,9 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
+from diffphys.grids.fractions import inside_fractions
 from diffphys.grids.grid import Grid
-from diffphys.grids.numbers import check_number, concrete, number
+from diffphys.grids.numbers import as_number, check_number, concrete, number
 
 
 class Shape(eqx.Module):
@@ -34,10 +38,68 @@ class Shape(eqx.Module):
 
     def coverage(self, grid: Grid) -> Array:
         """For each cell about which fraction of it lies inside: one within, zero outside, and linear in the distance of
-        the cell's center over one spacing at the surface. Differentiable in the shape's numbers.
+        the cell's center over one mean width at the surface. Differentiable in the shape's numbers, and cheap; see
+        `volume_fractions` for the true fraction.
         """
-        spacing = float(np.mean(grid.spacing))
+        if all(grid.uniform):
+            spacing = float(np.mean(grid.spacing))
+        else:
+            widths = [grid.along(axis, grid.widths(axis)) for axis in range(grid.dimensions)]
+            spacing = jnp.asarray(functools.reduce(np.add, widths) / grid.dimensions)
         return jnp.clip(0.5 - self.distance(grid.centers()) / spacing, 0.0, 1.0)
+
+    def volume_fractions(self, grid: Grid) -> Array:
+        r"""For each cell the fraction of its volume (area in 2D, length in 1D) that lies inside of the shape.
+
+        The signed distance is taken at the corners, the middles of edges and faces, and the center of each cell, and
+        interpolated linearly on the simplices between them; the part of a simplex where a linear function is negative
+        is known in closed form. The error of the whole volume falls like $h^2$. Sets are combined before they are
+        measured, so that what two shapes share counts once. Differentiable in the shape's numbers.
+
+        Returns:
+            Array of shape `grid.cells`, between 0 and 1.
+        """
+        return self._fractions(grid, None, False)
+
+    def apertures(self, grid: Grid, axis: int, periodic: bool = False) -> Array:
+        """For each face normal to `axis` the *open* fraction of its area (length in 2D): what the shape leaves free.
+
+        From the signed distance at the face's corners, the middles of its edges and its center, as `volume_fractions`;
+        faces agree where they meet. In 1D a face is a point, open (1) or closed (0). A face that lies in the surface is
+        closed. Differentiable in the shape's numbers.
+
+        Args:
+            grid: The grid.
+            axis: The axis that the faces are normal to.
+            periodic: Whether the axis is periodic: n faces instead of n + 1.
+
+        Returns:
+            Array with an entry for each face, between 0 and 1.
+        """
+        if axis not in range(grid.dimensions):
+            raise InputError(f"apertures: axis is {axis!r}; 0 to {grid.dimensions - 1} are accepted.")
+        return 1 - self._fractions(grid, axis, periodic)
+
+    def _fractions(self, grid: Grid, normal: int | None, periodic: bool) -> Array:
+        """The fraction inside, of cells or of the faces normal to an axis."""
+        return inside_fractions(self.distance, grid, normal, periodic)
+
+    def translated(self, by: Any) -> "Shape":
+        """The shape moved by a vector, one number for each axis; the vector is a traced leaf."""
+        return Translated(self, by)
+
+    def rotated(self, rotation: Any, about: Any) -> "Shape":
+        """The shape turned about a point.
+
+        Args:
+            rotation: In 2D the angle in radians, counterclockwise (from x to y). In 3D a vector along the axis of
+                rotation whose length is the angle, right-handed; or in both a rotation matrix. A traced leaf.
+            about: The point that stays where it is, one number for each axis. A traced leaf.
+
+        Raises:
+            InputError: for a matrix that is no rotation, or arguments of another shape.
+        """
+        return Rotated(self, rotation, about)
 
     def __or__(self, other: "Shape") -> "Shape":
         return Union(self, other)
@@ -89,6 +151,23 @@ class Box(Shape):
             deepest = jnp.maximum(deepest, other)
         return _norm([jnp.maximum(distance, 0) for distance in beyond]) + jnp.minimum(deepest, 0)
 
+    def _fractions(self, grid: Grid, normal: int | None, periodic: bool) -> Array:
+        """Exact: the product over the axes of what the box covers of each interval."""
+        _check_axes("Box", "lower", self.lower, grid.centers())
+        product = jnp.ones(())
+        for axis, edges in enumerate(grid.edges):
+            lower, upper = self.lower[axis], self.upper[axis]
+            if axis == normal:
+                face = jnp.asarray(edges[: grid.cells[axis] + (not periodic)], lower.dtype)
+                touching = 4 * jnp.finfo(lower.dtype).eps * float(np.max(np.abs(edges)))
+                covered = ((face >= lower - touching) & (face <= upper + touching)).astype(lower.dtype)
+            else:
+                below, above = jnp.asarray(edges[:-1], lower.dtype), jnp.asarray(edges[1:], lower.dtype)
+                overlap = jnp.minimum(above, upper) - jnp.maximum(below, lower)
+                covered = jnp.maximum(overlap, 0.0) / (above - below)
+            product = product * grid.along(axis, covered)
+        return product
+
 
 class Union(Shape):
     """Points of either shape."""
@@ -117,6 +196,80 @@ class Complement(Shape):
 
     def distance(self, points: Sequence[Array]) -> Array:
         return -self.shape.distance(points)
+
+    def _fractions(self, grid: Grid, normal: int | None, periodic: bool) -> Array:
+        return 1 - self.shape._fractions(grid, normal, periodic)
+
+
+class Translated(Shape):
+    """A shape moved by a vector `by`, one number for each axis."""
+
+    shape: Shape
+    by: Array = eqx.field(converter=number("Translated: by"))
+
+    def __check_init__(self):
+        check_number("Translated", "by", self.by, scalar=False)
+
+    def distance(self, points: Sequence[Array]) -> Array:
+        _check_axes("Translated", "by", self.by, points)
+        return self.shape.distance([point - self.by[axis] for axis, point in enumerate(points)])
+
+
+class Rotated(Shape):
+    """A shape turned about a point: see `Shape.rotated`."""
+
+    shape: Shape
+    rotation: Array = eqx.field(converter=number("Rotated: rotation"))
+    about: Array = eqx.field(converter=number("Rotated: about"))
+
+    def __check_init__(self):
+        check_number("Rotated", "rotation", self.rotation, scalar=False)
+        check_number("Rotated", "about", self.about, scalar=False)
+        axes = np.shape(self.about)
+        if (axes, np.shape(self.rotation)) not in (((2,), ()), ((2,), (2, 2)), ((3,), (3,)), ((3,), (3, 3))):
+            raise InputError(
+                f"Rotated: rotation and about have shapes {np.shape(self.rotation)} and {axes}; in 2D an angle or a "
+                "2x2 matrix and two numbers, in 3D a vector of 3 or a 3x3 matrix and three numbers are accepted."
+            )
+        known = concrete(self.rotation)
+        if known is not None and known.dtype != object and known.ndim == 2:
+            product = known @ known.T - np.eye(len(known))
+            if np.abs(product).max() > 1e-4 or np.linalg.det(known) < 0:
+                raise InputError(
+                    "Rotated: rotation is no rotation matrix; an orthogonal one of determinant 1 is accepted."
+                )
+
+    def distance(self, points: Sequence[Array]) -> Array:
+        _check_axes("Rotated", "about", self.about, points)
+        matrix = rotation_matrix(self.rotation)
+        arms = [point - self.about[axis] for axis, point in enumerate(points)]
+        turned = []  # the inverse rotation is the transpose
+        for axis in range(len(arms)):
+            turned.append(sum((matrix[other, axis] * arm for other, arm in enumerate(arms)), self.about[axis]))
+        return self.shape.distance(turned)
+
+
+def rotation_matrix(rotation: Any) -> Array:
+    r"""The matrix of a rotation: of an angle in 2D, of a rotation vector in 3D; a matrix is returned as it is.
+
+    For a vector $w$ of length $\theta$ with the cross-product matrix $K$ it is
+    $I + \frac{\sin\theta}{\theta} K + \frac{1 - \cos\theta}{\theta^2} K^2$ (Rodrigues 1840), smooth at zero.
+    """
+    rotation = as_number(rotation, "rotation_matrix: rotation")
+    if rotation.ndim == 2:
+        return rotation
+    if rotation.ndim == 0:
+        cosine, sine = jnp.cos(rotation), jnp.sin(rotation)
+        return jnp.stack([jnp.stack([cosine, -sine]), jnp.stack([sine, cosine])])
+    square = jnp.sum(rotation**2)
+    small = square < 1e-6  # where the quotients are replaced by their series, exact to round-off there
+    angle = jnp.sqrt(jnp.where(small, 1.0, square))
+    first = jnp.where(small, 1 - square / 6 + square**2 / 120, jnp.sin(angle) / angle)
+    second = jnp.where(small, 0.5 - square / 24 + square**2 / 720, 2 * (jnp.sin(angle / 2) / angle) ** 2)
+    x, y, z = rotation
+    zero = jnp.zeros_like(x)
+    cross = jnp.stack([jnp.stack([zero, -z, y]), jnp.stack([z, zero, -x]), jnp.stack([-y, x, zero])])
+    return jnp.eye(3, dtype=rotation.dtype) + first * cross + second * jnp.matmul(cross, cross, precision="highest")
 
 
 def is_traced(shape: Shape) -> bool:

@@ -10,16 +10,20 @@ from diffphys.poisson.capacitance import ObstacleCorrected
 from diffphys.poisson.conjugate_gradients import ConjugateGradients
 from diffphys.poisson.diagonalization import FastDiagonalization
 from diffphys.poisson.direct import direct
-from diffphys.poisson.problem import PressureProblem, PressureSolver, Solution, apply
+from diffphys.poisson.multigrid import MultigridConjugateGradients
+from diffphys.poisson.network import VariableProblem, apply
+from diffphys.poisson.problem import PressureProblem, PressureSolver, Solution
 
 
 __all__ = [
     "ObstacleCorrected",
     "ConjugateGradients",
     "FastDiagonalization",
+    "MultigridConjugateGradients",
     "apply",
     "direct",
     "PressureProblem",
     "PressureSolver",
     "Solution",
+    "VariableProblem",
 ]

@@ -1,84 +1,118 @@
 """Conjugate gradients: the iterative solver, and the independent check of the direct ones."""
 
-import dataclasses
+from collections.abc import Callable
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.poisson.problem import PressureProblem, Solution, apply, check_right_side, without_null_space
+from diffphys.poisson.network import Network, VariableProblem, apply, network, null_space_remover, outflow
+from diffphys.poisson.problem import PressureProblem, Solution, check_right_side
 
 
-@dataclasses.dataclass(frozen=True)
-class ConjugateGradients:
+class ConjugateGradients(eqx.Module):
     """Conjugate gradients on the pressure problem (Hestenes, Stiefel 1952), matrix-free, by Lineax.
 
     The derivative is the solution of the same symmetric system (`jax.lax.custom_linear_solve`), never an unrolled
-    iteration. Every right side, a cotangent's too, is scaled to size one first, so that tiny ones are not lost.
+    iteration. Every right side, a cotangent's too, is scaled to size one first, so that tiny ones are not lost. Each
+    cell is preconditioned by its diagonal entry. The number of iterations grows with the cells along an axis:
+    `MultigridConjugateGradients` is the solver for more than a few.
 
     Args:
-        problem: The problem.
-        tolerance: Largest residual relative to the right side (both in the Euclidean norm). Default: 1e-5 in float32,
-            1e-10 in float64.
+        problem: The problem, of any kind.
+        tolerance: Largest residual relative to the right side (both in the Euclidean norm, each cell counted by its
+            volume). Default: 1e-5 in float32, 1e-10 in float64.
         largest_iterations: After how many iterations to give up. Default: ten times the number of cells along all axes,
             summed.
+        throw: Whether not converging raises an error when the program runs, instead of only showing in the solution.
     """
 
-    problem: PressureProblem
-    tolerance: float | None = None
-    largest_iterations: int | None = None
+    problem: PressureProblem | VariableProblem
+    tolerance: float | None = eqx.field(static=True, default=None)
+    largest_iterations: int | None = eqx.field(static=True, default=None)
+    throw: bool = eqx.field(static=True, default=False)
 
-    def __post_init__(self):
-        if self.tolerance is not None and not 0 < self.tolerance < 1:
-            raise InputError(
-                f"ConjugateGradients: tolerance is {self.tolerance}; a number between 0 and 1 is accepted."
-            )
-        if self.largest_iterations is not None and self.largest_iterations < 1:
-            raise InputError(
-                f"ConjugateGradients: largest_iterations is {self.largest_iterations}; at least 1 is accepted."
-            )
+    def __check_init__(self):
+        check_iteration_settings(self)
 
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
-        problem = self.problem
-        check_right_side(problem, rhs)
-        rhs, imbalance = without_null_space(problem, rhs)
-        tolerance = self.tolerance or (1e-5 if rhs.dtype == jnp.float32 else 1e-10)
-        iterations = self.largest_iterations or 10 * sum(problem.grid.cells)
+        iterations = self.largest_iterations or 10 * sum(self.problem.grid.cells)
 
-        def negative_laplacian(pressure: Array) -> Array:  # positive semi-definite
-            return -apply(problem, pressure)
+        def iterate(net: Network, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
+            structure = jax.eval_shape(lambda: given)
+            diagonal = net.diagonal()
+            inverse = 1 / jnp.where(diagonal > 0, diagonal, 1)
+            tag = lineax.positive_semidefinite_tag
+            operator = lineax.FunctionLinearOperator(lambda pressure: outflow(net, pressure), structure, tag)
+            preconditioner = lineax.FunctionLinearOperator(lambda values: inverse * values, structure, tag)
+            # Lineax divides residuals by `atol + rtol * |right side|` entry by entry, so that an rtol alone would ask
+            # for an exact zero (or 0 / 0) wherever the right side is zero: the tolerance is given as an atol.
+            method = lineax.CG(rtol=0.0, atol=tolerance, max_steps=iterations, norm=euclidean_norm)
+            options = dict(preconditioner=preconditioner)
+            found = lineax.linear_solve(operator, given, method, options=options, throw=False)
+            return found.value, jnp.asarray(found.stats["num_steps"]), found.result == lineax.RESULTS.successful
 
-        # In units of the smallest spacing the operator's entries are of size one, and so is every right side below.
-        # Lineax divides residuals by `atol + rtol * |right side|` entry by entry, so that an rtol alone would ask for
-        # an exact zero (or 0 / 0) wherever the right side is zero: the tolerance is given as an atol.
-        unit = min(problem.grid.spacing) ** 2
-        operator = lineax.FunctionLinearOperator(
-            lambda pressure: unit * negative_laplacian(pressure),
-            jax.eval_shape(lambda: rhs),
-            lineax.positive_semidefinite_tag,
+        return iterative_solution(self, rhs, iterate)
+
+
+def iterative_solution(
+    solver: Any, rhs: Array, iterate: Callable[[Network, Array, float], tuple[Array, Array, Array]]
+) -> Solution:
+    """The solution of `solver.problem` by an iteration on the network, with its derivatives.
+
+    Args:
+        solver: With `problem`, `tolerance` and `throw`.
+        rhs: Array at the cell centers.
+        iterate: From the network in units in which its largest weight is one, a right side of Euclidean norm one and
+            the tolerance to the pressure, the number of iterations and whether it converged.
+    """
+    problem = solver.problem
+    check_right_side(problem, rhs)
+    remove = null_space_remover(problem, rhs.dtype)
+    rhs, imbalance = remove(rhs)
+    tolerance = solver.tolerance or (1e-5 if rhs.dtype == jnp.float32 else 1e-10)
+    net = network(problem, rhs.dtype)
+
+    def scaled_solve(_, given: Array) -> tuple[Array, tuple[Array, Array]]:
+        given = net.volumes * remove(given / net.volumes)[0]
+        largest = jnp.max(jnp.abs(given))  # first, since the squares in a norm may overflow or vanish
+        given = given / jnp.where(largest > 0, largest, 1.0)
+        length = euclidean_norm(given)
+        length = jnp.where(length > 0, length, 1.0)
+        unit = net.largest_weight()
+        scaled = Network(tuple(weights / unit for weights in net.weights), net.anchor / unit, net.volumes)
+        pressure, steps, converged = iterate(scaled, given / length, tolerance)
+        pressure, _ = remove(pressure)
+        return pressure * (length / unit) * largest, (steps, converged & jnp.isfinite(length * largest))
+
+    pressure, (steps, converged) = jax.lax.custom_linear_solve(
+        lambda pressure: outflow(net, pressure), -rhs * net.volumes, scaled_solve, symmetric=True, has_aux=True
+    )
+    residual = jnp.max(jnp.abs(apply(problem, pressure) - rhs))
+    if solver.throw:
+        name = type(solver).__name__
+        pressure = eqx.error_if(
+            pressure, ~converged, f"{name}: no convergence to the tolerance within the largest number of iterations."
         )
-        method = lineax.CG(rtol=0.0, atol=tolerance, max_steps=iterations, norm=_euclidean_norm)
-
-        def scaled_solve(_, given: Array) -> tuple[Array, tuple[Array, Array]]:
-            given, _ = without_null_space(problem, given)
-            largest = jnp.max(jnp.abs(given))  # first, since the squares in a norm may overflow or vanish
-            given = given / jnp.where(largest > 0, largest, 1.0)
-            length = _euclidean_norm(given)
-            length = jnp.where(length > 0, length, 1.0)
-            found = lineax.linear_solve(operator, given / length, method, throw=False)
-            pressure, _ = without_null_space(problem, found.value)
-            converged = (found.result == lineax.RESULTS.successful) & jnp.isfinite(length * largest)
-            return pressure * (length * unit) * largest, (found.stats["num_steps"], converged)
-
-        pressure, (steps, converged) = jax.lax.custom_linear_solve(
-            negative_laplacian, -rhs, scaled_solve, symmetric=True, has_aux=True
-        )
-        residual = jnp.max(jnp.abs(apply(problem, pressure) - rhs))
-        return Solution(pressure, residual, steps, converged, imbalance)
+    return Solution(pressure, residual, steps, converged, imbalance)
 
 
-def _euclidean_norm(values: Array) -> Array:
+def euclidean_norm(values: Array) -> Array:
+    """The square root of the sum of squares."""
     return jnp.sqrt(jnp.sum(values**2))
+
+
+def check_iteration_settings(solver: Any) -> None:
+    """Raise `InputError` for a tolerance or a number of iterations that no iteration can work with."""
+    name = type(solver).__name__
+    if not isinstance(solver.problem, (PressureProblem, VariableProblem)):
+        raise InputError(f"{name}: problem is {solver.problem!r}; a PressureProblem or VariableProblem is accepted.")
+    if solver.tolerance is not None and not 0 < solver.tolerance < 1:
+        raise InputError(f"{name}: tolerance is {solver.tolerance}; a number between 0 and 1 is accepted.")
+    if solver.largest_iterations is not None and solver.largest_iterations < 1:
+        raise InputError(f"{name}: largest_iterations is {solver.largest_iterations}; at least 1 is accepted.")

@@ -2,8 +2,9 @@
 
 import dataclasses
 import functools
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -18,6 +19,7 @@ side).
 """
 
 
+@jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class PressureProblem:
     """`A p = rhs` with `A = divergence . open . gradient` at the cell centers.
@@ -38,7 +40,7 @@ class PressureProblem:
     @staticmethod
     def from_conditions(grid: Grid, conditions: Conditions, solid: np.ndarray | None = None) -> "PressureProblem":
         """The problem for a centered field with these conditions (their numbers do not matter here)."""
-        kinds = tuple((_kind(lower), _kind(upper)) for lower, upper in conditions)
+        kinds = kinds_of(conditions)
         if solid is not None and solid.shape != grid.cells:
             raise InputError(
                 f"PressureProblem: solid has shape {solid.shape}; one entry for each of the cells {grid.cells} is "
@@ -101,6 +103,11 @@ class PressureSolver(Protocol):
         ...
 
 
+def kinds_of(conditions: Conditions) -> tuple[tuple[Kind, Kind], ...]:
+    """For each axis the kinds of its (lower, upper) end."""
+    return tuple((_kind(lower), _kind(upper)) for lower, upper in conditions)
+
+
 def neighbors(values, axis: int, kinds: tuple[Kind, Kind], *, edge: bool = False):
     """For each face normal to `axis` the values of the cells below and above it.
 
@@ -130,30 +137,56 @@ def apply(problem: PressureProblem, pressure: Array, open_faces: list | None = N
             [None] * len(problem.kinds) if problem.solid is None else [~closed for closed in problem.closed_faces()]
         )
     total = jnp.zeros_like(pressure)
-    for axis, (kinds, spacing) in enumerate(zip(problem.kinds, problem.grid.spacing, strict=True)):
+    for axis, kinds in enumerate(problem.kinds):
         below, above = neighbors(pressure, axis, kinds)
         flux = above - below
         if open_faces[axis] is not None:
             flux = flux * jnp.asarray(open_faces[axis], pressure.dtype)
+        distances, widths = axis_lengths(problem.grid, axis, kinds)
+        if widths is not None:
+            flux = flux / jnp.asarray(along(problem.grid, axis, distances), pressure.dtype)
         if kinds[0] == "periodic":
             following = jnp.concatenate([_slice(flux, axis, 1, None), _slice(flux, axis, 0, 1)], axis)
-            total = total + (following - flux) / spacing**2
+            difference = following - flux
         else:
-            total = total + (_slice(flux, axis, 1, None) - _slice(flux, axis, 0, -1)) / spacing**2
+            difference = _slice(flux, axis, 1, None) - _slice(flux, axis, 0, -1)
+        scale = distances**2 if widths is None else jnp.asarray(along(problem.grid, axis, widths), pressure.dtype)
+        total = total + difference / scale
     return total
+
+
+def axis_lengths(grid: Grid, axis: int, kinds: tuple[Kind, Kind]) -> tuple[Any, np.ndarray | None]:
+    """The distances of the centers beside each face and the widths of the cells; one spacing and None where uniform."""
+    if grid.uniform[axis]:
+        return grid.size[axis] / grid.cells[axis], None
+    return grid.center_distances(axis, kinds[0] == "periodic"), grid.widths(axis)
+
+
+def along(grid: Grid, axis: int, line: np.ndarray) -> np.ndarray:
+    """An array of one axis, shaped to broadcast against those of the grid."""
+    return line.reshape([-1 if other == axis else 1 for other in range(grid.dimensions)])
+
+
+def relative_volumes(grid: Grid) -> np.ndarray:
+    """The volume of each cell over the mean volume; a single 1 where all are equal."""
+    if all(grid.uniform):
+        return np.ones(())
+    volumes = functools.reduce(np.multiply.outer, [grid.widths(axis) for axis in range(grid.dimensions)])
+    return volumes / volumes.mean()
 
 
 @functools.lru_cache(maxsize=32)
 def null_space(problem: PressureProblem) -> np.ndarray:
-    """An orthonormal basis of the null space of `A`, as an array (vectors, *cells).
+    """A basis of the null space of `A`, as an array (vectors, *cells), orthonormal if cells count by their volumes.
 
     It is spanned by the indicators of those regions of cells, joined through open faces, that touch no end with a fixed
     pressure. Found from the actual sides and obstacles, not from the presence of some kind of side.
     """
-    count = int(np.prod(problem.grid.cells))
+    volumes = np.broadcast_to(relative_volumes(problem.grid), problem.grid.cells)
     if problem.solid is None:
         fixed = any(kind in ("ghost", "dirichlet") for pair in problem.kinds for kind in pair)
-        return np.zeros((0, *problem.grid.cells)) if fixed else np.full((1, *problem.grid.cells), count**-0.5)
+        whole = np.full((1, *problem.grid.cells), volumes.sum() ** -0.5)
+        return np.zeros((0, *problem.grid.cells)) if fixed else whole
     from scipy.ndimage import label  # only here: importing it takes as long as the rest of this file
 
     solid = problem.solid_cells
@@ -165,11 +198,11 @@ def null_space(problem: PressureProblem) -> np.ndarray:
     for region in np.unique(regions):
         inside = regions == region
         if not _touches_fixed_pressure(problem, inside):
-            vectors.append(inside / np.sqrt(inside.sum()))
+            vectors.append(inside / np.sqrt(volumes[inside].sum()))
     return np.array(vectors).reshape(-1, *problem.grid.cells)
 
 
-def check_right_side(problem: PressureProblem, rhs: Array) -> None:
+def check_right_side(problem: Any, rhs: Array) -> None:
     """Raise `InputError` unless there is one entry for each cell."""
     if jnp.shape(rhs) != problem.grid.cells:
         hint = "; a leading axis is a batch: was jax.vmap forgotten?" if rhs.shape[1:] == problem.grid.cells else ""
@@ -180,13 +213,17 @@ def check_right_side(problem: PressureProblem, rhs: Array) -> None:
 
 
 def without_null_space(problem: PressureProblem, values: Array) -> tuple[Array, Array]:
-    """`values` without its component in the null space, and the largest absolute value of that component."""
+    """`values` without its component in the null space, and the largest absolute value of that component.
+
+    In every region that has no fixed pressure the mean over its volume is taken away.
+    """
     basis = null_space(problem)
     if not len(basis):
         return values, jnp.zeros((), values.dtype)
     vectors = jnp.asarray(basis, values.dtype)
+    weighted = jnp.asarray(basis * relative_volumes(problem.grid), values.dtype)
     axes = list(range(values.ndim))
-    component = jnp.tensordot(jnp.tensordot(vectors, values, (list(range(1, values.ndim + 1)), axes)), vectors, 1)
+    component = jnp.tensordot(jnp.tensordot(weighted, values, (list(range(1, values.ndim + 1)), axes)), vectors, 1)
     return values - component, jnp.max(jnp.abs(component))
 
 

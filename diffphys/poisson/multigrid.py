@@ -1,0 +1,374 @@
+r"""Conjugate gradients preconditioned by geometric multigrid: the solver for variable coefficients and large grids.
+
+**Levels.** From level to level every second cell of an axis is kept. A cell between two kept ones takes its correction
+from both, in the ratio in which the operator couples it to them, so that corrections bend where the coefficients jump
+and do not leak through closed faces (Alcouffe, Brandt, Dendy, Painter 1981; Dendy 1982). With that interpolation P the
+coarser operator is `P^T S P`, symmetric again, of at most 3^d points; axes are coarsened one after the other, which
+makes the formulas those of one dimension. Axes along which the cells are wide, and therefore coupled weakly, wait until
+the others have caught up (semi-coarsening).
+
+**Smoothing.** Polynomials of the scaled operator: Chebyshev's of the fourth kind, which need no bound from below and
+give the best known bound for a cycle (Lottes 2023), with each cell scaled by the sum of the absolute values of its row.
+The spectrum then lies in [0, 1] whatever the coefficients are, and nothing has to be estimated. The same polynomial
+before and after the correction keeps the cycle symmetric and positive, as conjugate gradients ask of a preconditioner.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from diffphys.errors import InputError
+from diffphys.poisson.conjugate_gradients import check_iteration_settings, euclidean_norm, iterative_solution
+from diffphys.poisson.network import Network, VariableProblem, network
+from diffphys.poisson.problem import PressureProblem, Solution
+
+
+class Stencil(NamedTuple):
+    """A sparse operator on the cells of a grid, as an array of NumPy or JAX.
+
+    At bounded ends the entries of neighbors that do not exist are zero, so that every shift may wrap around.
+
+    Attributes:
+        steps: The steps to the neighbors that a cell is coupled to; the first one is no step.
+        entries: (steps, *cells), for each step the entry of each cell's row that belongs to this neighbor.
+    """
+
+    steps: tuple[tuple[int, ...], ...]
+    entries: Any
+
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """The cells along each axis."""
+        return self.entries.shape[1:]
+
+    @property
+    def diagonal(self) -> Any:
+        """The entry of each cell's row that belongs to itself."""
+        return self.entries[0]
+
+
+class MultigridConjugateGradients(eqx.Module):
+    """Conjugate gradients with a multigrid cycle as preconditioner, matrix-free, for any problem.
+
+    The number of iterations does not grow with the grid. Derivatives as with `ConjugateGradients`; adjoint solves are
+    preconditioned, too.
+
+    Args:
+        problem: The problem, of any kind.
+        tolerance: Largest residual relative to the right side (both in the Euclidean norm, each cell counted by its
+            volume). Default: 1e-5 in float32, 1e-10 in float64.
+        largest_iterations: After how many iterations to give up.
+        smoothing: Degree of the smoothing polynomial on grids without stretched axes; with anisotropic cells it grows.
+        throw: Whether not converging raises an error when the program runs, instead of only showing in the solution.
+    """
+
+    problem: PressureProblem | VariableProblem
+    tolerance: float | None = eqx.field(static=True, default=None)
+    largest_iterations: int = eqx.field(static=True, default=100)
+    smoothing: int = eqx.field(static=True, default=2)
+    throw: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        check_iteration_settings(self)
+        if not isinstance(self.smoothing, int) or self.smoothing < 1:
+            raise InputError(
+                f"MultigridConjugateGradients: smoothing is {self.smoothing!r}; a whole number of at least 1 is "
+                "accepted."
+            )
+
+    def solve(self, rhs: Array) -> Solution:
+        """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
+        problem = self.problem
+
+        def iterate(net: Network, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
+            if isinstance(problem, PressureProblem):
+                levels = _fixed_levels(problem, str(given.dtype), self.smoothing)
+            else:
+                levels = make_levels(net, problem, self.smoothing)
+            return preconditioned(
+                levels[0].apply, lambda residual: cycle(levels, residual), given, tolerance, self.largest_iterations
+            )
+
+        return iterative_solution(self, rhs, iterate)
+
+
+class Interpolation(NamedTuple):
+    """How cells between kept ones are interpolated along one axis: `left` and `right` shares of the two kept cells."""
+
+    axis: int
+    count: int
+    left: Any
+    right: Any
+
+
+class Level(NamedTuple):
+    """One level of the hierarchy.
+
+    Attributes:
+        stencil: The operator.
+        inverse: One over the sum of the absolute values of each row.
+        periodic: For each axis whether it wraps around.
+        degree: Degree of the smoothing polynomial.
+        interpolations: The steps to the next level; empty on the last.
+        solution: The (pseudo-)inverse matrix of the last level, else None.
+    """
+
+    stencil: Stencil
+    inverse: Any
+    periodic: tuple[bool, ...]
+    degree: int
+    interpolations: tuple[Interpolation, ...]
+    solution: Any
+
+    def apply(self, values: Array) -> Array:
+        """The operator's product with `values`."""
+        # The neighbors' values are written down once: fused into what follows, each would be padded anew.
+        padded = jax.lax.optimization_barrier(_with_neighbors(values, self.periodic))
+        parts = []
+        for index, step in enumerate(self.stencil.steps):
+            start = [1 + along for along in step]
+            stop = [first + count for first, count in zip(start, values.shape, strict=True)]
+            parts.append(self.stencil.entries[index] * jax.lax.slice(padded, start, stop))
+        return functools.reduce(jnp.add, parts)
+
+
+def preconditioned(
+    operator: Callable[[Array], Array],
+    preconditioner: Callable[[Array], Array],
+    given: Array,
+    tolerance: float,
+    largest_iterations: int,
+) -> tuple[Array, Array, Array]:
+    """Preconditioned conjugate gradients: the solution, the number of iterations, whether the tolerance was met.
+
+    Each of the two functions appears once in the compiled program. (`lineax.CG` holds the operator three times and the
+    preconditioner twice, which for a cycle of many levels is most of the compile time, and ends only when the last
+    change of the solution is as small as its tolerance, too, which costs iterations here.)
+    """
+
+    def unfinished(state: tuple[Array, ...]) -> Array:
+        _, residual, _, _, steps = state
+        return (euclidean_norm(residual) > tolerance) & (steps < largest_iterations)
+
+    def improved(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        solution, residual, direction, last, steps = state
+        corrected = preconditioner(residual)
+        product = jnp.sum(residual * corrected)
+        direction = corrected + product / last * direction
+        response = operator(direction)
+        curvature = jnp.sum(direction * response)
+        length = jnp.where(curvature > 0, product / jnp.where(curvature > 0, curvature, 1), curvature * 0)
+        return solution + length * direction, residual - length * response, direction, product, steps + 1
+
+    zero = jnp.zeros_like(given)
+    start = (zero, given, zero, jnp.ones((), given.dtype), jnp.zeros((), jnp.int32))
+    solution, residual, _, _, steps = jax.lax.while_loop(unfinished, improved, start)
+    return solution, steps, euclidean_norm(residual) <= tolerance
+
+
+def cycle(levels: Sequence[Level], residual: Array) -> Array:
+    """One V-cycle from zero: an approximation of `S^-1 residual`, linear, symmetric and positive."""
+    level, *coarser = levels
+    if not coarser:
+        return jnp.matmul(level.solution, residual.reshape(-1), precision="highest").reshape(residual.shape)
+    values = _smoothed(level, residual, None)
+    remainder = residual - level.apply(values)
+    for interpolation in level.interpolations:
+        remainder = _restricted(interpolation, remainder)
+    correction = cycle(coarser, remainder)
+    for interpolation in reversed(level.interpolations):
+        correction = _prolonged(interpolation, correction)
+    return _smoothed(level, residual, values + correction)
+
+
+def _smoothed(level: Level, given: Array, values: Array | None) -> Array:
+    """Chebyshev iteration of the fourth kind: the error is multiplied by `W_k(1 - 2 x) / (2 k + 1)` of `x = D^-1 S`."""
+    residual = given if values is None else given - level.apply(values)
+    change = None
+    for step in range(1, level.degree + 1):
+        direction = (8 * step - 4) / (2 * step + 1) * level.inverse * residual
+        change = direction if change is None else (2 * step - 3) / (2 * step + 1) * change + direction
+        values = change if values is None else values + change
+        if step < level.degree:
+            residual = residual - level.apply(change)
+    assert values is not None
+    return values
+
+
+def _prolonged(interpolation: Interpolation, coarse: Array) -> Array:
+    axis, count, left, right = interpolation
+    between = left * coarse + right * jnp.roll(coarse, -1, axis)
+    values = jnp.stack([coarse, between], axis + 1)
+    shape = [2 * extent if a == axis else extent for a, extent in enumerate(coarse.shape)]
+    return jax.lax.slice_in_dim(values.reshape(shape), 0, count, axis=axis)
+
+
+def _restricted(interpolation: Interpolation, fine: Array) -> Array:
+    axis, _, left, right = interpolation
+    between = _between(fine, axis)
+    return _kept(fine, axis) + left * between + jnp.roll(right * between, 1, axis)
+
+
+def make_levels(net: Network, problem: PressureProblem | VariableProblem, smoothing: int) -> tuple[Level, ...]:
+    """The hierarchy for a network: of NumPy arrays if its arrays are of NumPy, else of JAX."""
+    grid = problem.grid
+    periodic = tuple(pair[0] == "periodic" for pair in problem.kinds)
+    stencil = _stencil(net)
+    # How strongly cells are coupled along each axis, for constant coefficients: known before the program runs.
+    couplings = [1 / grid.widths(axis) ** 2 for axis in range(grid.dimensions)]
+    levels = []
+    while np.prod(stencil.cells) > 40:
+        here, cells = stencil, stencil.cells
+        longer = [axis for axis, count in enumerate(cells) if count > 1]
+        strongest = max(couplings[axis].max() for axis in longer)
+        axes = [axis for axis in longer if couplings[axis].max() > 0.35 * strongest]
+        largest = max(couplings[axis].max() for axis in longer)
+        smallest = min(couplings[axis].min() for axis in axes)
+        degree = max(smoothing, int(np.ceil(0.5 * np.sqrt(largest / smallest))))
+        interpolations = []
+        for axis in axes:
+            stencil, interpolation = _coarsened(stencil, axis)
+            interpolations.append(interpolation)
+            couplings[axis] = couplings[axis][::2] / 4
+        levels.append(Level(here, _inverse_row_sums(here), periodic, degree, tuple(interpolations), None))
+    levels.append(Level(stencil, None, periodic, 0, (), _inverse_matrix(stencil)))
+    return tuple(levels)
+
+
+@functools.lru_cache(maxsize=16)
+def _fixed_levels(problem: PressureProblem, dtype: str, smoothing: int) -> tuple[Level, ...]:
+    net = network(problem, "float64")
+    unit = net.largest_weight()
+    scaled = Network(tuple(weights / unit for weights in net.weights), net.anchor / unit, net.volumes)
+    levels = make_levels(scaled, problem, smoothing)
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if isinstance(leaf, np.ndarray) else leaf, levels)
+
+
+def _stencil(net: Network) -> Stencil:
+    numpy = _library(net.anchor)
+    dimensions = net.anchor.ndim
+    steps, entries = [(0,) * dimensions], [net.diagonal()]
+    for axis, weights in enumerate(net.weights):
+        for along, part in ((1, weights), (-1, numpy.roll(weights, 1, axis))):
+            steps.append(tuple(along * (other == axis) for other in range(dimensions)))
+            entries.append(-part)
+    return Stencil(tuple(steps), numpy.stack(entries))
+
+
+def _coarsened(stencil: Stencil, axis: int) -> tuple[Stencil, Interpolation]:
+    """The operator `P^T S P` on every second cell along `axis`, and the interpolation P.
+
+    With K kept cells `2 I` and the cells `2 I + 1` between them, P gives the latter `left[I] u[I] + right[I] u[I + 1]`.
+    Of a row's steps along the other axes only the sum counts for the two shares.
+    """
+    numpy = _library(stencil.entries)
+    count = stencil.cells[axis]
+    sides = sorted({_replaced(step, axis, 0) for step in stencil.steps}, key=np.any)  # no step comes first
+    number = {step: index for index, step in enumerate(stencil.steps)}
+    zero = numpy.zeros_like(stencil.diagonal)
+    # (-1, 0 or 1 along the axis, sides, *cells), separately for the rows of the kept cells and of those between.
+    entries = numpy.stack(
+        [
+            numpy.stack([stencil.entries[number[step]] if step in number else zero for step in row])
+            for row in ([_replaced(side, axis, along) for side in sides] for along in (-1, 0, 1))
+        ]
+    )
+    kept, between = _written_down((_kept(entries, axis + 2), _between(entries, axis + 2)))
+
+    before, here, behind = between.sum(1)
+    before, behind = numpy.maximum(-before, 0), numpy.maximum(-behind, 0)
+    total = numpy.maximum(here, before + behind)
+    # A cell that is coupled to its neighbors along the other axes only takes nothing from the kept ones.
+    coupled = total > 100 * np.finfo(total.dtype).eps * between[1, 0]
+    shares = numpy.where(coupled, numpy.stack([before, behind]) / numpy.where(coupled, total, 1), 0)
+    shares = _written_down(shares)
+    left, right = shares
+
+    # P in the rows that a step along the other axes leads to, seen from the cells before (there) and behind (past).
+    there = numpy.stack([_shifted(shares, (0, *side)) for side in sides], 1)
+    there, past = _written_down((there, numpy.roll(there, 1, axis + 2)))
+    # Rows of S P of the cells between: to the kept cell before and to the one behind.
+    reach = between[::2] + between[1] * there
+    reach, carried = _written_down((reach, numpy.roll(right * reach, 1, axis + 2)))
+    # On a periodic axis of odd length the last kept cell and the first one touch, with no cell between them.
+    touching = np.zeros([2] + [kept.shape[a + 2] if a == axis else 1 for a in range(len(stencil.cells))])
+    if count % 2:
+        np.moveaxis(touching, axis + 1, 1)[(0, 1), (0, -1)] = 1.0
+    touching = touching.astype(entries.dtype)
+    low = kept[0] * (past[0] + touching[0]) + carried[0]
+    middle = kept[1] + kept[0] * past[1] + kept[2] * there[0] + left * reach[0] + carried[1]
+    high = kept[2] * (there[1] + touching[1]) + left * reach[1]
+    steps = [_replaced(side, axis, along) for along in (0, -1, 1) for side in sides]
+    coarse = Stencil(tuple(steps), _written_down(numpy.concatenate([middle, low, high])))
+    return coarse, Interpolation(axis, count, left, right)
+
+
+def _inverse_row_sums(stencil: Stencil) -> Any:
+    numpy = _library(stencil.entries)
+    total = numpy.abs(stencil.entries).sum(0)
+    return numpy.where(total > 0, 1 / numpy.where(total > 0, total, 1), 0)
+
+
+def _inverse_matrix(stencil: Stencil) -> Any:
+    """The pseudo-inverse of the operator of the last level as a matrix: the null space, whatever it is, gives zero."""
+    numpy = _library(stencil.entries)
+    cells = stencil.cells
+    size = int(np.prod(cells))
+    unit = np.eye(size).reshape(*cells, size)
+    neighbors = np.stack([_shifted(unit, step) for step in stencil.steps]).astype(stencil.entries.dtype)
+    matrix = (stencil.entries[..., None] * neighbors).sum(0).reshape(size, size)
+    values, vectors = numpy.linalg.eigh(matrix)
+    positive = values > size * np.finfo(matrix.dtype).eps * numpy.max(numpy.abs(values))
+    return (vectors * numpy.where(positive, 1 / numpy.where(positive, values, 1), 0)) @ vectors.T
+
+
+def _with_neighbors(values: Array, periodic: tuple[bool, ...]) -> Array:
+    """`values` with one more layer at each end of each axis: from the other end where it is periodic, else zero."""
+    bounded = [(0, 0) if wraps else (1, 1) for wraps in periodic]
+    values = jnp.pad(values, bounded)
+    for axis, wraps in enumerate(periodic):
+        if wraps:
+            last, first = (jax.lax.slice_in_dim(values, *ends, axis=axis) for ends in ((-1, None), (0, 1)))
+            values = jnp.concatenate([last, values, first], axis)
+    return values
+
+
+def _kept(values: Any, axis: int) -> Any:
+    return values[(slice(None),) * axis + (slice(0, None, 2),)]
+
+
+def _between(values: Any, axis: int) -> Any:
+    """The cells between the kept ones; behind the last kept cell of an odd number a zero."""
+    numpy = _library(values)
+    between = values[(slice(None),) * axis + (slice(1, None, 2),)]
+    if values.shape[axis] % 2:
+        between = numpy.pad(between, [(0, int(other == axis)) for other in range(values.ndim)])
+    return between
+
+
+def _shifted(values: Any, step: tuple[int, ...]) -> Any:
+    """The values of the neighbors one step away."""
+    numpy = _library(values)
+    for axis, along in enumerate(step):
+        if along:
+            values = numpy.roll(values, -along, axis)
+    return values
+
+
+def _replaced(step: tuple[int, ...], axis: int, along: int) -> tuple[int, ...]:
+    return (*step[:axis], along, *step[axis + 1 :])
+
+
+def _written_down(values: Any) -> Any:
+    """`values` as they are, but not fused into what follows: compiling long fused chains of shifts takes minutes."""
+    return values if isinstance(jax.tree.leaves(values)[0], np.ndarray) else jax.lax.optimization_barrier(values)
+
+
+def _library(values: Any) -> Any:
+    return np if isinstance(values, np.ndarray) else jnp

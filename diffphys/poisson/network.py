@@ -1,0 +1,252 @@
+r"""The pressure problem as a network, and general coefficients.
+
+Integrated over the cells, every pressure problem is a network like one of electric resistors: cell i passes
+
+$$ (S p)_i = \sum_j w_{ij} (p_i - p_j) + a_i p_i = -V_i (A p)_i $$
+
+to its neighbors j and, through sides with a fixed pressure, out of the domain. The weight of a face is its area times
+its coefficient over the distance of the cell centers beside it. S is symmetric and positive semi-definite, whatever the
+widths of the cells and the coefficients are; conjugate gradients and multigrid work with it.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from diffphys.errors import InputError
+from diffphys.grids import Conditions, Grid
+from diffphys.grids.numbers import concrete
+from diffphys.poisson import problem as problem_module
+from diffphys.poisson.problem import Kind, PressureProblem, kinds_of, relative_volumes
+
+
+class VariableProblem(eqx.Module):
+    r"""`A p = rhs` with a coefficient on every face, which may be traced and has a gradient.
+
+    $$ (A p)_i = \frac{1}{V_i} \sum_{\text{faces}} \text{area} \cdot c_f \,
+       \frac{p_{\text{beyond}} - p_i}{\text{distance}} $$
+
+    The coefficients are those of `div(c grad p)`: the reciprocal density of a flow of variable density, or the open
+    fraction of each face beside an immersed obstacle. A face with coefficient 0 is closed. Cells without an open face,
+    and regions that closed faces cut off, are found wherever the program runs and treated as what they are: part of the
+    null space.
+
+    Make one with `VariableProblem.from_conditions`.
+
+    Attributes:
+        grid: The grid.
+        kinds: For each axis the kinds of the (lower, upper) end.
+        coefficients: For each axis an array with an entry for each of its faces: n of them on a periodic axis of n
+            cells (face i lies below cell i), n + 1 on a bounded one.
+    """
+
+    grid: Grid = eqx.field(static=True)
+    kinds: tuple[tuple[Kind, Kind], ...] = eqx.field(static=True)
+    coefficients: tuple[Array, ...]
+
+    @staticmethod
+    def from_conditions(grid: Grid, conditions: Conditions, coefficients: Sequence[ArrayLike]) -> "VariableProblem":
+        """The problem for a centered field with these conditions (their numbers do not matter here).
+
+        Args:
+            grid: The grid.
+            conditions: What holds at the ends.
+            coefficients: For each axis a number, or an array with an entry for each of its faces.
+
+        Raises:
+            InputError: for coefficients of another number or shape, or, where they are known, negative ones or none
+                that is positive.
+        """
+        kinds = kinds_of(conditions)
+        if len(coefficients) != grid.dimensions:
+            raise InputError(
+                f"VariableProblem: coefficients has {len(coefficients)} entries; one for each of {grid.dimensions} "
+                "axes is accepted."
+            )
+        arrays, largest = [], 0.0
+        for axis, given in enumerate(coefficients):
+            shape = faces_shape(grid, kinds, axis)
+            if np.shape(given) not in ((), shape):
+                raise InputError(
+                    f"VariableProblem: coefficients[{axis}] has shape {np.shape(given)}; a number or an array of shape "
+                    f"{shape}, an entry for each face, is accepted."
+                )
+            array = jnp.asarray(given)
+            array = array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(float)
+            known = concrete(array)
+            if known is not None and not (np.isfinite(known).all() and (known >= 0).all()):
+                raise InputError(
+                    f"VariableProblem: coefficients[{axis}] has values that are negative or not finite; finite ones of "
+                    "at least 0 are accepted."
+                )
+            largest = max(largest, 1.0 if known is None else float(np.max(known)))
+            arrays.append(jnp.broadcast_to(array, shape))
+        if largest == 0.0:
+            raise InputError("VariableProblem: all coefficients are 0; at least one open face is accepted.")
+        return VariableProblem(grid, kinds, tuple(arrays))
+
+
+class Network(NamedTuple):
+    """The network of a problem, in any one unit.
+
+    Attributes:
+        weights: For each axis and each cell the weight of the face between it and the next cell, of the last cell to
+            the first one: 0 unless the axis is periodic.
+        anchor: For each cell the weight of its faces with a fixed pressure beyond.
+        volumes: Volume of each cell over the mean volume; a single 1 where all are equal.
+    """
+
+    weights: tuple[Any, ...]
+    anchor: Any
+    volumes: Any
+
+    def diagonal(self) -> Any:
+        """The diagonal of `S`: all that leaves a cell in which the pressure is one, with zero around it."""
+        numpy = np if isinstance(self.anchor, np.ndarray) else jnp
+        return self.anchor + sum(weights + numpy.roll(weights, 1, axis) for axis, weights in enumerate(self.weights))
+
+    def largest_weight(self) -> Any:
+        """The largest weight of a face, a unit in which all others are of size one."""
+        numpy = np if isinstance(self.anchor, np.ndarray) else jnp
+        return functools.reduce(numpy.maximum, [weights.max() for weights in (*self.weights, self.anchor)])
+
+
+def network(problem: PressureProblem | VariableProblem, dtype: Any) -> Network:
+    """The network of a problem: arrays of JAX if the coefficients are traced, else of NumPy."""
+    if isinstance(problem, PressureProblem):
+        return jax.tree.map(lambda values: values.astype(dtype), _fixed_network(problem))
+    geometry = [values.astype(dtype) for values in _conductances(problem.grid, problem.kinds)]
+    faces = [c.astype(dtype) * factor for c, factor in zip(problem.coefficients, geometry, strict=True)]
+    return _assembled(problem.grid, problem.kinds, faces)
+
+
+def outflow(net: Network, pressure: Array) -> Array:
+    """`S pressure`: what leaves each cell, `-V A pressure`. Differentiable in the weights, too."""
+    total = net.anchor * pressure
+    for axis, weights in enumerate(net.weights):
+        flux = weights * (pressure - jnp.roll(pressure, -1, axis))
+        total = total + flux - jnp.roll(flux, 1, axis)
+    return total
+
+
+def apply(problem: PressureProblem | VariableProblem, pressure: Array) -> Array:
+    """`A pressure`: the divergence of the gradient through the open faces.
+
+    Args:
+        problem: The problem.
+        pressure: Array at the cell centers.
+    """
+    if isinstance(problem, PressureProblem):
+        return problem_module.apply(problem, pressure)
+    net = network(problem, pressure.dtype)
+    return -outflow(net, pressure) / net.volumes
+
+
+Problem = PressureProblem | VariableProblem
+
+
+def null_space_remover(problem: Problem, dtype: Any) -> Callable[[Array], tuple[Array, Array]]:
+    """A function that takes the component in the null space away from an array at the cell centers.
+
+    It returns the rest and the largest absolute value of the component. In every region of cells, joined through open
+    faces, that touches no end with a fixed pressure, the component is the mean over the volume.
+
+    Where coefficients are traced, which faces are open is known only when the program runs, so the regions are found
+    then: each cell takes the highest number among its neighbors' again and again, with short cuts (pointer jumping),
+    until nothing changes; this takes about as many rounds as the logarithm of the number of cells.
+    """
+    if isinstance(problem, PressureProblem):
+        return functools.partial(problem_module.without_null_space, problem)
+    net = jax.lax.stop_gradient(network(problem, dtype))
+    labels = _regions(net)
+    count = labels.size
+    volumes = jnp.broadcast_to(net.volumes, problem.grid.cells).reshape(-1)
+    floating = jax.ops.segment_max(net.anchor.reshape(-1), labels, count) <= 0
+    inverse = jnp.where(floating, 1 / jnp.maximum(jax.ops.segment_sum(volumes, labels, count), 1e-30), 0.0)
+
+    def remove(values: Array) -> tuple[Array, Array]:
+        means = jax.ops.segment_sum(volumes * values.reshape(-1), labels, count) * inverse.astype(values.dtype)
+        component = means[labels].reshape(values.shape)
+        return values - component, jnp.max(jnp.abs(component))
+
+    return remove
+
+
+def faces_shape(grid: Grid, kinds: tuple[tuple[Kind, Kind], ...], axis: int) -> tuple[int, ...]:
+    """How many faces normal to `axis` there are along each axis."""
+    return tuple(count + (other == axis and kinds[axis][0] != "periodic") for other, count in enumerate(grid.cells))
+
+
+def _regions(net: Network) -> Array:
+    """For each cell, in C order, the number of its region: that of one cell in it."""
+    largest = jnp.max(jnp.stack([jnp.max(weights) for weights in net.weights]))
+    closed = jnp.finfo(largest.dtype).eps * largest  # an opening within round-off of none
+    open_faces = [weights > closed for weights in net.weights]
+    cells = net.anchor.shape
+    first = jnp.arange(net.anchor.size, dtype=jnp.int32)
+
+    def joined(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        _, labels = state
+        grown = labels.reshape(cells)
+        for axis, opened in enumerate(open_faces):
+            grown = jnp.maximum(grown, jnp.where(opened, jnp.roll(grown, -1, axis), 0))
+            grown = jnp.maximum(grown, jnp.where(jnp.roll(opened, 1, axis), jnp.roll(grown, 1, axis), 0))
+        grown = grown.reshape(-1)
+        return labels, grown[grown]
+
+    start = joined((first, first))
+    return jax.lax.while_loop(lambda state: jnp.any(state[0] != state[1]), joined, start)[1]
+
+
+@functools.lru_cache(maxsize=32)
+def _fixed_network(problem: PressureProblem) -> Network:
+    faces = list(_conductances(problem.grid, problem.kinds))
+    if problem.solid is not None:
+        faces = [np.where(closed, 0.0, face) for closed, face in zip(problem.closed_faces(), faces, strict=True)]
+    return _assembled(problem.grid, problem.kinds, faces)
+
+
+@functools.lru_cache(maxsize=32)
+def _conductances(grid: Grid, kinds: tuple[tuple[Kind, Kind], ...]) -> tuple[np.ndarray, ...]:
+    """For each face its area over the distance between the values beside it, over the mean volume of a cell."""
+    conductances = []
+    for axis, (lower, upper) in enumerate(kinds):
+        lines = [grid.widths(other) for other in range(grid.dimensions)]
+        lines[axis] = 1 / grid.center_distances(axis, lower == "periodic")
+        faces = functools.reduce(np.multiply.outer, lines) / _mean_volume(grid)
+        for end, kind in ((0, lower), (-1, upper)):  # beyond: the same value, 0, or minus the value
+            if kind != "periodic":
+                faces[(slice(None),) * axis + (end,)] *= {"neumann": 0.0, "ghost": 1.0, "dirichlet": 2.0}[kind]
+        conductances.append(faces)
+    return tuple(conductances)
+
+
+def _assembled(grid: Grid, kinds: tuple[tuple[Kind, Kind], ...], faces: Sequence[Any]) -> Network:
+    """The network with these weights of the faces, arrays of NumPy or of JAX."""
+    numpy = np if isinstance(faces[0], np.ndarray) else jnp
+    weights = []
+    anchor = numpy.zeros(grid.cells, faces[0].dtype)
+    for axis, (pair, face) in enumerate(zip(kinds, faces, strict=True)):
+        if pair[0] == "periodic":
+            weights.append(numpy.roll(face, -1, axis))
+            continue
+        first, inner, last = (
+            face[(slice(None),) * axis + (part,)] for part in (slice(0, 1), slice(1, -1), slice(-1, None))
+        )
+        weights.append(numpy.concatenate([inner, numpy.zeros_like(last)], axis))
+        behind = grid.cells[axis] - 1
+        ends = [(first, (0, behind)), (last, (behind, 0))]
+        for values, width in ends:
+            anchor = anchor + numpy.pad(values, [width if a == axis else (0, 0) for a in range(grid.dimensions)])
+    return Network(tuple(weights), anchor, relative_volumes(grid).astype(faces[0].dtype))
+
+
+def _mean_volume(grid: Grid) -> float:
+    return float(np.prod([length / count for length, count in zip(grid.size, grid.cells, strict=True)]))

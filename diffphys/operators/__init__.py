@@ -3,7 +3,13 @@
 from diffphys.operators.advection import semi_lagrangian
 from diffphys.operators.coarsening import coarsen
 from diffphys.operators.differences import difference, divergence, gradient, laplacian
-from diffphys.operators.diffusion import explicit_diffusion, stable_diffusion_step
+from diffphys.operators.diffusion import (
+    crank_nicolson_diffusion,
+    exact_diffusion,
+    explicit_diffusion,
+    implicit_diffusion,
+    stable_diffusion_step,
+)
 from diffphys.operators.interpolation import interpolate, sample
 
 
@@ -14,7 +20,10 @@ __all__ = [
     "divergence",
     "gradient",
     "laplacian",
+    "crank_nicolson_diffusion",
+    "exact_diffusion",
     "explicit_diffusion",
+    "implicit_diffusion",
     "stable_diffusion_step",
     "interpolate",
     "sample",

@@ -1,0 +1,104 @@
+"""The eigenvectors of the second difference along one axis, in which every function of the Laplacian is a product.
+
+On a box the Laplacian is a sum of one-dimensional operators, one for each axis. Each is symmetric once it is weighted
+with the lengths of its control volumes, for any pair of conditions and any widths, and so has real eigenvalues and a
+basis of eigenvectors (Lynch, Rice, Thomas 1964). A function of the whole operator is then a matrix product along each
+axis, a multiplication, and the products back.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from diffphys.errors import InputError
+from diffphys.grids import Condition, Dirichlet, Field, Ghost, Grid, Neumann, Periodic
+from diffphys.operators.differences import second_difference
+
+
+class Eigenbasis(NamedTuple):
+    """Of the operator `A = inverse . diag(values) . transform` on the free points of one axis; in float64.
+
+    Attributes:
+        values: The eigenvalues, none of them positive.
+        exact_values: Those of the second derivative for the same modes; on a stretched axis equal to `values`.
+        transform: From values to coefficients.
+        inverse: From coefficients to values.
+    """
+
+    values: np.ndarray
+    exact_values: np.ndarray
+    transform: np.ndarray
+    inverse: np.ndarray
+
+
+@functools.lru_cache(maxsize=128)
+def eigenbasis(grid: Grid, axis: int, offset: float, kinds: tuple[type[Condition], type[Condition]]) -> Eigenbasis:
+    """The eigenbasis of the second difference between the points with this offset along an axis.
+
+    Args:
+        grid: The grid.
+        axis: The axis.
+        offset: 0.5 for centers, 0.0 for faces. A face whose value a `Dirichlet` end fixes is no free point.
+        kinds: The types of the conditions at the (lower, upper) end; their numbers do not matter here.
+    """
+    periodic = kinds[0] is Periodic
+    below, above = second_difference(grid, axis, offset, periodic)
+    count = len(below)
+    matrix = np.diag(-(below + above))
+    for index in range(count):
+        for other, weight in ((index - 1, below[index]), (index + 1, above[index])):
+            if periodic or 0 <= other < count:
+                matrix[index, other % count] += weight
+    lengths = np.array(grid.widths(axis) if offset == 0.5 else grid.center_distances(axis, periodic))
+    if not periodic:
+        for end, inner, kind, weight in ((0, 1, kinds[0], below[0]), (count - 1, count - 2, kinds[1], above[-1])):
+            if offset == 0.5:
+                matrix[end, end] += {Dirichlet: -1.0, Neumann: 1.0, Ghost: 0.0}[kind] * weight
+            elif kind is Neumann:  # the mirror image doubles the one neighbor of a point on the side
+                matrix[end, inner] += weight
+                lengths[end] /= 2
+    free = slice(*free_range(count, offset, kinds))
+    matrix, root = matrix[free, free], np.sqrt(lengths[free])
+    symmetric = root[:, None] * matrix / root
+    values, vectors = np.linalg.eigh((symmetric + symmetric.T) / 2)
+    values = np.minimum(values, 0.0)
+    values[values > -1e-13 * np.max(below + above)] = 0.0
+    exact = values
+    if grid.uniform[axis]:
+        spacing = grid.size[axis] / grid.cells[axis]
+        exact = -((2 / spacing * np.arcsin(np.minimum(np.sqrt(-values) * spacing / 2, 1.0))) ** 2)
+    return Eigenbasis(values, exact, vectors.T * root, vectors / root[:, None])
+
+
+def free_range(count: int, offset: float, kinds: tuple[type[Condition], type[Condition]]) -> tuple[int, int]:
+    """The first of the points along an axis that no `Dirichlet` end fixes, and the one behind the last."""
+    if offset == 0.5:
+        return 0, count
+    return int(kinds[0] is Dirichlet), count - int(kinds[1] is Dirichlet)
+
+
+def bases_of(field: Field) -> list[Eigenbasis]:
+    """The eigenbasis of each axis of a field.
+
+    Raises:
+        InputError: if a condition of the field is unknown.
+    """
+    bases = []
+    for axis, pair in enumerate(field.conditions):
+        kinds = (type(pair[0]), type(pair[1]))
+        if any(kind not in (Periodic, Dirichlet, Neumann, Ghost) for kind in kinds):
+            raise InputError(
+                f"Field: nothing is known beyond an end of axis {axis}; conditions there are accepted "
+                "(Field.with_conditions)."
+            )
+        bases.append(eigenbasis(field.grid, axis, field.offset[axis], kinds))
+    return bases
+
+
+def along_axis(matrix: np.ndarray, values: Array, axis: int) -> Array:
+    """The product of a matrix with `values` along one axis, in full precision on every device."""
+    product = jnp.tensordot(jnp.asarray(matrix, values.dtype), values, (1, axis), precision="highest")
+    return jnp.moveaxis(product, 0, axis)

@@ -41,11 +41,13 @@ if TYPE_CHECKING:
     from diffphys.learning import save_trajectories as save_trajectories
     from diffphys.learning import train as train
     from diffphys.physics import Burgers as Burgers
+    from diffphys.physics import FlowInput as FlowInput
     from diffphys.physics import FlowState as FlowState
     from diffphys.physics import Heat as Heat
     from diffphys.physics import Held as Held
     from diffphys.physics import IncompressibleFlow as IncompressibleFlow
     from diffphys.physics import PassiveScalar as PassiveScalar
+    from diffphys.physics import RungeKuttaFlow as RungeKuttaFlow
     from diffphys.rollout import Checkpointed as Checkpointed
     from diffphys.rollout import Detached as Detached
     from diffphys.rollout import StoreAll as StoreAll
@@ -62,7 +64,10 @@ _HOME = {
         ("Box", "Dirichlet", "Field", "Grid", "Inflow", "Neumann", "Open", "Outflow", "Periodic", "Sphere", "Wall"),
         "grids",
     ),
-    **dict.fromkeys(("Burgers", "FlowState", "Heat", "Held", "IncompressibleFlow", "PassiveScalar"), "physics"),
+    **dict.fromkeys(
+        ("Burgers", "FlowInput", "FlowState", "Heat", "Held", "IncompressibleFlow", "PassiveScalar", "RungeKuttaFlow"),
+        "physics",
+    ),
     **dict.fromkeys(("Checkpointed", "Detached", "StoreAll", "Truncated", "rollout"), "rollout"),
     **dict.fromkeys(
         ("Corrected", "Normalization", "Stage", "Trajectories", "load_trajectories", "save_trajectories", "train"),

@@ -8,50 +8,93 @@ A domain has two sides for each axis. Users name what is there; the physics room
 | `Periodic()` | periodic | periodic | periodic | periodic |
 | `Wall()` | 0 | the wall's own (no slip) | slope 0 | slope 0 |
 | `Wall(slip=True)` | 0 | slope 0 | slope 0 | slope 0 |
-| `Inflow(v)` | v into the domain | 0 | slope 0 | given (0) |
-| `Outflow()` | free | slope 0 | 0 outside | slope 0 |
+| `Inflow(v)` | v into the domain | given (0) | slope 0 | given (0) |
+| `Outflow()` | free, slope given (0) | slope given (0) | given (0) outside | slope 0 |
 | `Open()` | free | slope 0 | 0 outside | 0 outside |
+
+What is given is a number, a profile along the side, or a function of time that returns one of them: a plain function,
+or an Equinox module whose numbers are then traced.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids.conditions import Periodic
 from diffphys.grids.grid import Grid
-from diffphys.grids.numbers import check_number, number
+from diffphys.grids.numbers import as_number, check_number
+
+
+class TimeFunction(eqx.Module):
+    """A plain function of time in the place of a number; static, so that another function is compiled anew."""
+
+    function: Callable[[Array], Any] = eqx.field(static=True)
+
+    def __call__(self, time: Array) -> Any:
+        return self.function(time)
+
+
+def given(name: str) -> Callable[[Any], Any]:
+    """The converter of what a side is given: a number, a profile, or a function of time; or a sequence of those."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, (tuple, list)) and any(callable(part) or np.ndim(part) for part in value):
+            return tuple(convert(part) for part in value)
+        if callable(value):
+            return value if isinstance(value, eqx.Module) else TimeFunction(value)
+        return as_number(value, name)
+
+    return convert
 
 
 class Wall(eqx.Module):
     """A wall that nothing passes.
 
     Args:
-        velocity: The wall's own tangential velocity: one number for each tangential axis, or one number for all.
+        velocity: The wall's own tangential velocity: one number for each tangential axis, or one number for all; or a
+            function of time.
         slip: If true the fluid slips along it without friction.
     """
 
-    velocity: Array = eqx.field(converter=number("Wall: velocity"), default=0.0)
+    velocity: Any = eqx.field(converter=given("Wall: velocity"), default=0.0)
     slip: bool = eqx.field(static=True, default=False)
 
 
 class Inflow(eqx.Module):
-    """Fluid enters at a prescribed speed.
+    """Fluid enters at a prescribed velocity.
 
     Args:
         speed: Normal speed *into* the domain: a number, or a profile with an entry for each cell along the tangential
-            axes (negative: fluid is sucked out).
-        scalar: What a carried scalar has where it enters.
+            axes (negative: fluid is sucked out); or a function of time that returns one.
+        scalar: What a carried scalar has where it enters, or a function of time.
+        tangential: The velocity along the side: one number for all tangential axes, or a tuple with an entry for each,
+            a number, a profile over the points of that velocity component, or a function of time.
     """
 
-    speed: Array = eqx.field(converter=number("Inflow: speed"))
-    scalar: Array = eqx.field(converter=number("Inflow: scalar"), default=0.0)
+    speed: Any = eqx.field(converter=given("Inflow: speed"))
+    scalar: Any = eqx.field(converter=given("Inflow: scalar"), default=0.0)
+    tangential: Any = eqx.field(converter=given("Inflow: tangential"), default=0.0)
 
 
 class Outflow(eqx.Module):
-    """Fluid leaves freely: slopes vanish, the pressure outside is zero."""
+    """Fluid leaves freely: slopes vanish and so does the pressure outside, unless other values are given.
+
+    Args:
+        pressure: The kinematic pressure on the side: a number, or a profile with an entry for each cell along the
+            tangential axes; or a function of time that returns one.
+        slope: The derivative of the velocity along the outward normal: one number for all components, or a tuple with
+            an entry for each, a number, a profile over the points of that component, or a function of time.
+    """
+
+    pressure: Any = eqx.field(converter=given("Outflow: pressure"), default=0.0)
+    slope: Any = eqx.field(converter=given("Outflow: slope"), default=0.0)
 
 
 class Open(eqx.Module):
@@ -108,19 +151,69 @@ def _parse_pair(grid: Grid, axis: int, given: Any) -> tuple[Side, Side]:
     tangential = tuple(cells for other, cells in enumerate(grid.cells) if other != axis)
     for side in pair:
         if isinstance(side, Inflow):
-            check_number("Inflow", f"speed on axis {name}", side.speed, scalar=False)
-            check_number("Inflow", f"scalar on axis {name}", side.scalar)
-            if side.speed.ndim and side.speed.shape != tangential:
-                raise InputError(
-                    f"Inflow: speed on axis {name} has shape {side.speed.shape}; a number or a profile of shape "
-                    f"{tangential}, one "
-                    "entry for each cell along the side, is accepted."
-                )
-        if isinstance(side, Wall):
-            check_number("Wall", f"velocity on axis {name}", side.velocity, scalar=False)
-            if side.velocity.ndim and side.velocity.shape != (grid.dimensions - 1,):
+            _check_profile("Inflow", f"speed on axis {name}", side.speed, tangential)
+            if not callable(side.scalar):
+                check_number("Inflow", f"scalar on axis {name}", side.scalar)
+            _check_parts("Inflow", f"tangential on axis {name}", side.tangential, grid.dimensions - 1)
+        if isinstance(side, Outflow):
+            _check_profile("Outflow", f"pressure on axis {name}", side.pressure, tangential)
+            _check_parts("Outflow", f"slope on axis {name}", side.slope, grid.dimensions)
+        if isinstance(side, Wall) and not callable(side.velocity):
+            _check_parts("Wall", f"velocity on axis {name}", side.velocity, grid.dimensions - 1)
+            if (
+                not isinstance(side.velocity, tuple)
+                and side.velocity.ndim
+                and side.velocity.shape != (grid.dimensions - 1,)
+            ):
                 raise InputError(
                     f"Wall: velocity on axis {name} has shape {side.velocity.shape}; a number or one for each of the "
                     f"{grid.dimensions - 1} tangential axes is accepted."
                 )
     return lower, upper
+
+
+def _check_profile(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> None:
+    if callable(value):
+        return
+    check_number(owner, name, value, scalar=False)
+    if value.ndim and value.shape != shape:
+        raise InputError(
+            f"{owner}: {name} has shape {value.shape}; a number or a profile of shape {shape}, one entry for each cell "
+            "along the side, is accepted."
+        )
+
+
+def _check_parts(owner: str, name: str, value: Any, count: int) -> None:
+    parts = value if isinstance(value, tuple) else (value,)
+    if isinstance(value, tuple) and len(parts) != count:
+        raise InputError(
+            f"{owner}: {name} has {len(parts)} entries; one number or one entry for each of {count} is accepted."
+        )
+    for part in parts:
+        if not callable(part):
+            check_number(owner, name, part, scalar=False)
+
+
+def part_of(value: Any, index: int) -> Any:
+    """The entry for one component of what is given for all or for each."""
+    if isinstance(value, tuple):
+        return value[index]
+    return value if value.ndim == 0 else value[index]
+
+
+def depends_on_time(sides: Sides) -> bool:
+    """Whether something that a side is given is a function of time."""
+    return any(callable(leaf) for leaf in jax.tree.leaves(sides, is_leaf=_is_function))
+
+
+def sides_at(sides: Sides, time: ArrayLike) -> Sides:
+    """The sides at a moment: functions of time are replaced by their values."""
+
+    def at(leaf: Any) -> Any:
+        return given("a side's function of time")(leaf(jnp.asarray(time))) if _is_function(leaf) else leaf
+
+    return jax.tree.map(at, sides, is_leaf=_is_function)
+
+
+def _is_function(leaf: Any) -> bool:
+    return callable(leaf) and not isinstance(leaf, (Side, Array))

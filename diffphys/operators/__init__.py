@@ -2,6 +2,7 @@
 
 from diffphys.operators.advection import semi_lagrangian
 from diffphys.operators.coarsening import coarsen
+from diffphys.operators.convection import control_volume, convection
 from diffphys.operators.differences import difference, divergence, gradient, laplacian
 from diffphys.operators.diffusion import (
     crank_nicolson_diffusion,
@@ -16,6 +17,8 @@ from diffphys.operators.interpolation import interpolate, sample
 __all__ = [
     "semi_lagrangian",
     "coarsen",
+    "control_volume",
+    "convection",
     "difference",
     "divergence",
     "gradient",

@@ -3,6 +3,7 @@
 from diffphys.physics.burgers import Burgers
 from diffphys.physics.heat import Heat
 from diffphys.physics.incompressible import FlowState, Held, IncompressibleFlow, PassiveScalar
+from diffphys.physics.runge_kutta import FlowInput, RungeKuttaFlow
 
 
 __all__ = [
@@ -12,4 +13,6 @@ __all__ = [
     "Held",
     "IncompressibleFlow",
     "PassiveScalar",
+    "FlowInput",
+    "RungeKuttaFlow",
 ]

@@ -16,7 +16,6 @@ Velocity components live on the faces (Harlow and Welch 1965); an obstacle is th
 contains, so its surface is a staircase.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,31 +28,26 @@ from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import (
-    Condition,
     Conditions,
-    Dirichlet,
     Field,
     Ghost,
     Grid,
-    Inflow,
-    Neumann,
-    Open,
     Outflow,
     Periodic,
     Shape,
-    Side,
     Sides,
-    Wall,
     face_offset,
     parse_sides,
 )
 from diffphys.grids.numbers import as_array_of_shape, as_number, check_number, concrete, number
 from diffphys.grids.shapes import is_traced
+from diffphys.grids.sides import depends_on_time, sides_at
 from diffphys.operators import difference, divergence, explicit_diffusion, semi_lagrangian
 from diffphys.operators.advection import check_largest_courant
+from diffphys.physics import flow_sides
 from diffphys.physics.heat import check_diffusion_step
 from diffphys.poisson import PressureProblem, Solution, direct
-from diffphys.poisson.problem import neighbors, null_space
+from diffphys.poisson.problem import neighbors
 
 
 class FlowState(eqx.Module):
@@ -110,6 +104,32 @@ class FixedSolid:
         self.shape = shape
         self.cells = np.asarray(shape.contains(grid.centers()))
         self._key = (grid, self.cells.tobytes())
+
+    @staticmethod
+    def of(owner: str, grid: Grid, solid: "Shape | FixedSolid | None") -> "FixedSolid | None":
+        """The obstacle that a user gives, checked."""
+        if solid is None or isinstance(solid, FixedSolid):
+            return solid
+        if not isinstance(solid, Shape):
+            raise InputError(f"{owner}: solid is {solid!r}; a shape or None is accepted.")
+        if is_traced(solid):
+            raise InputError(
+                f"{owner}: solid has numbers that are being traced; an obstacle whose cells are known when the flow is "
+                "made is accepted (make the flow outside of jit, grad and vmap)."
+            )
+        fixed = FixedSolid(solid, grid)
+        if not fixed.cells.any():
+            raise InputError(f"{owner}: solid contains no cell's center; an obstacle within the domain is accepted.")
+        if fixed.cells.all():
+            raise InputError(
+                f"{owner}: solid contains every cell's center; an obstacle that leaves fluid cells is accepted."
+            )
+        return fixed
+
+    def faces(self, problem: PressureProblem, axis: int) -> np.ndarray:
+        """Faces of which at least one cell is solid; on a side of the domain, of which the one cell is."""
+        below, above = neighbors(self.cells, axis, problem.kinds[axis], edge=True)
+        return np.asarray(below | above)
 
     def __hash__(self) -> int:
         return hash(self._key)
@@ -173,7 +193,7 @@ class IncompressibleFlow(eqx.Module):
         self.viscosity = as_number(viscosity, "IncompressibleFlow: viscosity")
         self.dt = as_number(dt, "IncompressibleFlow: dt")
         self.sides = parse_sides(grid, sides)
-        self.solid = _fixed(grid, solid)
+        self.solid = FixedSolid.of("IncompressibleFlow", grid, solid)
         self.held = tuple(held)
         self.scalars = dict(scalars or {})
         self.largest_courant = largest_courant
@@ -181,7 +201,8 @@ class IncompressibleFlow(eqx.Module):
         check_number("IncompressibleFlow", "viscosity", self.viscosity, minimum=0.0)
         check_number("IncompressibleFlow", "dt", self.dt, above=0.0)
         check_diffusion_step("IncompressibleFlow", grid, self.viscosity, self.dt)
-        _check_net_flux(grid, self.sides, self.pressure_problem())
+        _check_outside_pressure(self.sides)
+        flow_sides.check_net_flux("IncompressibleFlow", grid, self.sides, self.pressure_problem())
         check_largest_courant("IncompressibleFlow", largest_courant)
         centers = grid.centers()
         for name, scalar in self.scalars.items():
@@ -212,6 +233,9 @@ class IncompressibleFlow(eqx.Module):
             state: The state.
             force: Acceleration, for each axis a number or an array with an entry for each face; or None.
         """
+        return self._now(state.time + self.dt)._step(state, force)
+
+    def _step(self, state: FlowState, force: Sequence[ArrayLike] | None) -> FlowState:
         velocity = tuple(
             component.with_conditions(self.velocity_conditions(axis)) for axis, component in enumerate(state.velocity)
         )
@@ -242,7 +266,10 @@ class IncompressibleFlow(eqx.Module):
         Raises:
             InputError: for arrays of the wrong shape or with values that are not finite, and for unknown scalars.
         """
-        velocity = self._stream() if velocity is None else velocity
+        return self._now(0.0)._start(velocity, scalars)
+
+    def _start(self, velocity: Sequence[ArrayLike] | None, scalars: Mapping[str, ArrayLike] | None) -> FlowState:
+        velocity = flow_sides.stream(self.sides) if velocity is None else velocity
         if len(velocity) != self.grid.dimensions:
             raise InputError(
                 f"initial_state: velocity has {len(velocity)} components; {self.grid.dimensions} are accepted."
@@ -280,7 +307,7 @@ class IncompressibleFlow(eqx.Module):
 
     def courant_number(self, state: FlowState) -> Array:
         """The largest `dt |v_a| / h_a` over all faces and axes, on a stretched axis with the narrower cell beside."""
-        ratios = [_largest_ratio(component, axis, self.dt) for axis, component in enumerate(state.velocity)]
+        ratios = [largest_ratio(component, axis, self.dt) for axis, component in enumerate(state.velocity)]
         return jnp.max(jnp.stack(ratios))
 
     def pressure_problem(self) -> PressureProblem:
@@ -291,59 +318,35 @@ class IncompressibleFlow(eqx.Module):
 
     def velocity_conditions(self, component: int) -> Conditions:
         """What the sides mean for one velocity component."""
-        return tuple(
-            tuple(self._velocity_condition(component, axis, end, side) for end, side in enumerate(pair))
-            for axis, pair in enumerate(self.sides)
-        )  # pyright: ignore[reportReturnType]
+        return flow_sides.velocity_conditions(self.sides, component)
 
     def pressure_conditions(self) -> Conditions:
         """What the sides mean for the pressure."""
-        return tuple((_pressure_condition(lower), _pressure_condition(upper)) for lower, upper in self.sides)
+        return flow_sides.pressure_conditions(self.sides, Ghost)
 
     def scalar_conditions(self) -> Conditions:
         """What the sides mean for a passive scalar."""
-        return tuple((_scalar_condition(lower), _scalar_condition(upper)) for lower, upper in self.sides)
+        return flow_sides.scalar_conditions(self.sides)
 
-    def _velocity_condition(self, component: int, axis: int, end: int, side: Side) -> Condition:
-        match side:
-            case Periodic():
-                return side
-            case Outflow() | Open():
-                return Neumann(0.0)
-            case Inflow(speed=speed) if axis == component:
-                speed = jnp.expand_dims(speed, axis) if speed.ndim else speed
-                return Dirichlet(-speed if end else speed)
-            case Wall(slip=True) if axis != component:
-                return Neumann(0.0)
-            case Wall(velocity=velocity) if axis != component:
-                tangential = component - (component > axis)
-                return Dirichlet(velocity[tangential] if velocity.ndim else velocity)
-        return Dirichlet(0.0)
+    def _now(self, time: ArrayLike) -> "IncompressibleFlow":
+        """The flow with what its sides are at this moment."""
+        if not depends_on_time(self.sides):
+            return self
+        return eqx.tree_at(lambda flow: flow.sides, self, sides_at(self.sides, time))
 
     def _impose(self, axis: int, component: Field) -> Field:
         """The component with its fixed normal values on the sides and zero on the obstacle's faces."""
-        values = component.values
-        parts = [values]
-        for end, condition in enumerate(component.conditions[axis]):
-            if isinstance(condition, Dirichlet):
-                index = (slice(None),) * axis + ((slice(1, None), slice(0, -1))[end],)
-                shape = tuple(1 if a == axis else count for a, count in enumerate(values.shape))
-                fixed = jnp.broadcast_to(condition.value, shape).astype(values.dtype)
-                parts[0 if end == 0 else -1] = parts[0 if end == 0 else -1][index]
-                parts.insert(len(parts) if end else 0, fixed)
-        values = jnp.concatenate(parts, axis) if len(parts) > 1 else values
+        component = flow_sides.imposed(axis, component)
         if self.solid is not None:  # last: where an obstacle stands in an inflow, nothing comes in
-            values = jnp.where(self._solid_faces(axis), 0.0, values)
-        return component.with_values(values)
+            component = component.with_values(jnp.where(self._solid_faces(axis), 0.0, component.values))
+        return component
 
     def _closed_faces(self, axis: int) -> Array:
         return jnp.asarray(self.pressure_problem().closed_faces()[axis])
 
     def _solid_faces(self, axis: int) -> Array:
-        """Faces of which at least one cell is solid; on a side of the domain, of which the one cell is."""
         assert self.solid is not None
-        below, above = neighbors(self.solid.cells, axis, self.pressure_problem().kinds[axis], edge=True)
-        return jnp.asarray(below | above)
+        return jnp.asarray(self.solid.faces(self.pressure_problem(), axis))
 
     def _hold(self, velocity: tuple[Field, ...]) -> tuple[Field, ...]:
         for region in self.held:
@@ -366,27 +369,11 @@ class IncompressibleFlow(eqx.Module):
         return scalar.with_values(scalar.values + self.dt * settings.rate * settings.source.coverage(self.grid))
 
     def _add(self, velocity: tuple[Field, ...], force: Sequence[ArrayLike]) -> tuple[Field, ...]:
-        if len(force) != self.grid.dimensions:
-            raise InputError(
-                f"IncompressibleFlow: force has {len(force)} components; {self.grid.dimensions} are accepted."
-            )
-        parts = [
-            as_array_of_shape("IncompressibleFlow", f"force[{axis}]", part, component.shape)
-            for axis, (component, part) in enumerate(zip(velocity, force, strict=True))
-        ]
+        parts = flow_sides.forces_on_faces("IncompressibleFlow", force, velocity)
         return tuple(
             component.with_values(component.values + self.dt * part)
             for component, part in zip(velocity, parts, strict=True)
         )
-
-    def _stream(self) -> list[Array]:
-        speeds = []
-        for axis, pair in enumerate(self.sides):
-            conditions = self.velocity_conditions(axis)[axis]
-            values = [condition.value for condition in conditions if isinstance(condition, Dirichlet)]
-            moving = [value for value, side in zip(values, pair, strict=False) if isinstance(side, Inflow)] or values
-            speeds.append(sum(moving[1:], moving[0]) / len(moving) if moving else jnp.zeros(()))
-        return speeds
 
     def _component(self, axis: int, values: ArrayLike) -> Field:
         conditions = self.velocity_conditions(axis)
@@ -406,7 +393,7 @@ def _projected(flow: IncompressibleFlow, velocity: tuple[Field, ...]) -> tuple[F
     return flow.project(velocity)[0]
 
 
-def _largest_ratio(component: Field, axis: int, dt: Array) -> Array:
+def largest_ratio(component: Field, axis: int, dt: Array) -> Array:
     """The largest `dt |v| / h` over the faces normal to an axis."""
     grid = component.grid
     if grid.uniform[axis]:
@@ -416,49 +403,6 @@ def _largest_ratio(component: Field, axis: int, dt: Array) -> Array:
     above = widths if wraps else np.append(widths, widths[-1:])
     narrower = grid.along(axis, jnp.asarray(np.minimum(below, above), component.values.dtype))
     return jnp.max(jnp.abs(component.values) / narrower) * dt
-
-
-def _pressure_condition(side: Side) -> Condition:
-    match side:
-        case Periodic():
-            return side
-        case Outflow() | Open():
-            return Ghost(0.0)
-    return Neumann(0.0)
-
-
-def _scalar_condition(side: Side) -> Condition:
-    match side:
-        case Periodic():
-            return side
-        case Inflow(scalar=value):
-            return Dirichlet(value)
-        case Open():
-            return Dirichlet(0.0)
-    return Neumann(0.0)
-
-
-def _fixed(grid: Grid, solid: Shape | FixedSolid | None) -> FixedSolid | None:
-    if solid is None or isinstance(solid, FixedSolid):
-        return solid
-    if not isinstance(solid, Shape):
-        raise InputError(f"IncompressibleFlow: solid is {solid!r}; a shape or None is accepted.")
-    if is_traced(solid):
-        raise InputError(
-            "IncompressibleFlow: solid has numbers that are being traced; an obstacle whose cells are known when the "
-            "flow is made is "
-            "accepted (make the flow outside of jit, grad and vmap)."
-        )
-    fixed = FixedSolid(solid, grid)
-    if not fixed.cells.any():
-        raise InputError(
-            "IncompressibleFlow: solid contains no cell's center; an obstacle within the domain is accepted."
-        )
-    if fixed.cells.all():
-        raise InputError(
-            "IncompressibleFlow: solid contains every cell's center; an obstacle that leaves fluid cells is accepted."
-        )
-    return fixed
 
 
 def _check_region(owner: str, name: str, region: Shape | None, points: Sequence[Array]) -> None:
@@ -472,29 +416,13 @@ def _check_region(owner: str, name: str, region: Shape | None, points: Sequence[
         raise InputError(f"{owner}: {name} does not fit the grid. {error}") from None
 
 
-def _check_net_flux(grid: Grid, sides: Sides, problem: PressureProblem) -> None:
-    """What flows into a region that no outflow drains must flow out of it: the whole domain, or what an obstacle cuts
-    off. Where an obstacle stands in an inflow nothing comes in.
-    """
-    if not any(isinstance(side, Inflow) for pair in sides for side in pair):
-        return
-    solid = problem.solid_cells
-    for region in null_space(problem):
-        fluid = (region != 0) & ~solid
-        net, gross = 0.0, 0.0
-        for axis, pair in enumerate(sides):
-            tangential = [grid.widths(other) for other in range(grid.dimensions) if other != axis]
-            area = functools.reduce(np.multiply.outer, tangential, np.ones(()))
-            for end, side in enumerate(pair):
-                if isinstance(side, Inflow):
-                    speed = concrete(side.speed)
-                    if speed is None or speed.dtype == object:
-                        return
-                    speeds = np.where(fluid.take(-end, axis), speed, 0.0)
-                    net += float(np.sum(area * speeds))
-                    gross += float(np.sum(area * np.abs(speeds)))
-        if abs(net) > 1e-5 * gross:
-            raise InputError(
-                f"IncompressibleFlow: sides let {net:g} (volume per time) into a region and nothing out of it; inflows "
-                "that sum to zero, or an Outflow() or Open() side, are accepted."
+def _check_outside_pressure(sides: Sides) -> None:
+    for pair in sides:
+        for side in pair:
+            known = (
+                concrete(side.pressure) if isinstance(side, Outflow) and not callable(side.pressure) else np.zeros(())
             )
+            if isinstance(side, Outflow) and (callable(side.pressure) or (known is not None and np.any(known != 0))):
+                raise InputError(
+                    "IncompressibleFlow: an Outflow has a pressure; 0 is accepted here, other values by RungeKuttaFlow."
+                )

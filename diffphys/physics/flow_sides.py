@@ -1,0 +1,180 @@
+"""What the sides of a domain mean for the variables of an incompressible flow; shared by its integrators."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from diffphys.errors import InputError
+from diffphys.grids import (
+    Condition,
+    Conditions,
+    Dirichlet,
+    Field,
+    Grid,
+    Inflow,
+    Neumann,
+    Open,
+    Outflow,
+    Periodic,
+    Side,
+    Sides,
+    Wall,
+)
+from diffphys.grids.numbers import as_array_of_shape, concrete
+from diffphys.grids.sides import part_of
+from diffphys.poisson import PressureProblem
+from diffphys.poisson.problem import null_space
+
+
+def velocity_conditions(sides: Sides, component: int) -> Conditions:
+    """What the sides mean for one velocity component."""
+    return tuple(
+        tuple(_velocity_condition(component, axis, end, side) for end, side in enumerate(pair))
+        for axis, pair in enumerate(sides)
+    )  # pyright: ignore[reportReturnType]
+
+
+def pressure_conditions(sides: Sides, free: type[Condition]) -> Conditions:
+    """What the sides mean for the pressure; where the velocity is free holds `free`, `Ghost` or `Dirichlet`."""
+    return tuple(
+        (_pressure_condition(axis, lower, free), _pressure_condition(axis, upper, free))
+        for axis, (lower, upper) in enumerate(sides)
+    )
+
+
+def homogeneous_pressure_conditions(sides: Sides, free: type[Condition]) -> Conditions:
+    """What the sides mean for a correction of the pressure, which changes nothing of what is given."""
+    return tuple(
+        tuple(
+            free() if isinstance(side, (Outflow, Open)) else side if isinstance(side, Periodic) else Neumann(0.0)
+            for side in pair
+        )
+        for pair in sides
+    )  # pyright: ignore[reportReturnType]
+
+
+def scalar_conditions(sides: Sides) -> Conditions:
+    """What the sides mean for a carried scalar."""
+    return tuple((_scalar_condition(lower), _scalar_condition(upper)) for lower, upper in sides)
+
+
+def imposed(axis: int, component: Field) -> Field:
+    """The component with its fixed normal values on the sides."""
+    values = component.values
+    parts = [values]
+    for end, condition in enumerate(component.conditions[axis]):
+        if isinstance(condition, Dirichlet):
+            index = (slice(None),) * axis + ((slice(1, None), slice(0, -1))[end],)
+            shape = tuple(1 if a == axis else count for a, count in enumerate(values.shape))
+            fixed = jnp.broadcast_to(condition.value, shape).astype(values.dtype)
+            parts[0 if end == 0 else -1] = parts[0 if end == 0 else -1][index]
+            parts.insert(len(parts) if end else 0, fixed)
+    return component.with_values(jnp.concatenate(parts, axis) if len(parts) > 1 else values)
+
+
+def stream(sides: Sides) -> list[Array]:
+    """For each axis the mean of the normal speeds at its two sides, which the inflows drive."""
+    speeds = []
+    for axis, pair in enumerate(sides):
+        conditions = velocity_conditions(sides, axis)[axis]
+        values = [condition.value for condition in conditions if isinstance(condition, Dirichlet)]
+        moving = [value for value, side in zip(values, pair, strict=False) if isinstance(side, Inflow)] or values
+        speeds.append(sum(moving[1:], moving[0]) / len(moving) if moving else jnp.zeros(()))
+    return speeds
+
+
+def forces_on_faces(owner: str, force: Sequence[ArrayLike], velocity: Sequence[Field]) -> list[Array]:
+    """The force of each axis as an array over its faces.
+
+    Raises:
+        InputError: for another number of axes or arrays of another shape.
+    """
+    if len(force) != len(velocity):
+        raise InputError(f"{owner}: force has {len(force)} components; {len(velocity)} are accepted.")
+    return [
+        as_array_of_shape(owner, f"force[{axis}]", part, component.shape)
+        for axis, (component, part) in enumerate(zip(velocity, force, strict=True))
+    ]
+
+
+def check_net_flux(owner: str, grid: Grid, sides: Sides, problem: PressureProblem) -> None:
+    """What flows into a region that no outflow drains must flow out of it: the whole domain, or what an obstacle cuts
+    off. Where an obstacle stands in an inflow nothing comes in.
+    """
+    if not any(isinstance(side, Inflow) for pair in sides for side in pair):
+        return
+    solid = problem.solid_cells
+    for region in null_space(problem):
+        fluid = (region != 0) & ~solid
+        net, gross = 0.0, 0.0
+        for axis, pair in enumerate(sides):
+            area = np.ones([1] * grid.dimensions)
+            for other in range(grid.dimensions):
+                if other != axis:
+                    shape = [-1 if a == other else 1 for a in range(grid.dimensions)]
+                    area = area * grid.widths(other).reshape(shape)
+            area = area.squeeze(axis)
+            for end, side in enumerate(pair):
+                if isinstance(side, Inflow):
+                    speed: Any = None if callable(side.speed) else concrete(side.speed)
+                    if speed is None or speed.dtype == object:
+                        return
+                    through = area * np.where(fluid.take(-end, axis), speed, 0.0)
+                    net += float(np.sum(through))
+                    gross += float(np.sum(np.abs(through)))
+        if abs(net) > 1e-5 * gross:
+            raise InputError(
+                f"{owner}: sides let {net:g} (volume per time) into a region and nothing out of it; inflows "
+                "that sum to zero, or an Outflow() or Open() side, are accepted."
+            )
+
+
+def _velocity_condition(component: int, axis: int, end: int, side: Side) -> Condition:
+    tangential = component - (component > axis)
+    match side:
+        case Periodic():
+            return side
+        case Open():
+            return Neumann(0.0)
+        case Outflow(slope=slope):
+            return Neumann(_profile(part_of(slope, component), axis))
+        case Inflow(speed=speed) if axis == component:
+            speed = _profile(speed, axis)
+            return Dirichlet(-speed if end else speed)
+        case Inflow(tangential=velocity):
+            return Dirichlet(_profile(part_of(velocity, tangential), axis))
+        case Wall(slip=True) if axis != component:
+            return Neumann(0.0)
+        case Wall(velocity=velocity) if axis != component:
+            return Dirichlet(part_of(velocity, tangential))
+    return Dirichlet(0.0)
+
+
+def _pressure_condition(axis: int, side: Side, free: Any) -> Condition:
+    match side:
+        case Periodic():
+            return side
+        case Outflow(pressure=pressure):
+            return free(_profile(pressure, axis))
+        case Open():
+            return free(0.0)
+    return Neumann(0.0)
+
+
+def _scalar_condition(side: Side) -> Condition:
+    match side:
+        case Periodic():
+            return side
+        case Inflow(scalar=value):
+            return Dirichlet(value)
+        case Open():
+            return Dirichlet(0.0)
+    return Neumann(0.0)
+
+
+def _profile(value: Array, axis: int) -> Array:
+    return jnp.expand_dims(value, axis) if value.ndim else value

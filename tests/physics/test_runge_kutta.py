@@ -1,0 +1,212 @@
+"""The Runge-Kutta flow: orders in time and space, what it conserves, its derivatives, and what it refuses."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import diffphys as dp
+from diffphys.verification.marching import march
+from tests.gradients import check_derivatives
+
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def largest_difference(first: dp.FlowState, second: dp.FlowState) -> float:
+    return max(
+        float(jnp.max(jnp.abs(one.values - two.values)))
+        for one, two in zip(first.velocity, second.velocity, strict=True)
+    )
+
+
+def channel(**settings: Any) -> dp.RungeKuttaFlow:
+    """Inflow and wall that change in time, outflow, a carried scalar."""
+    given: dict[str, Any] = dict(
+        grid=dp.Grid((6, 5), (1.2, 1.0)),
+        viscosity=0.02,
+        dt=0.05,
+        sides=dict(
+            x=(dp.Inflow(Pulse(jnp.linspace(0.5, 1.5, 5)), scalar=0.4), dp.Outflow()),
+            y=(dp.Wall(), dp.Wall(velocity=lambda time: jnp.sin(3 * time))),
+        ),
+        scalars={"dye": dp.PassiveScalar(diffusivity=0.01, source=dp.Sphere((0.53, 0.46), 0.33), rate=0.5)},
+    )
+    return dp.RungeKuttaFlow(**(given | settings))
+
+
+class Pulse(eqx.Module):
+    """A profile that swells and shrinks; its numbers are traced."""
+
+    profile: jax.Array
+
+    def __call__(self, time):
+        return self.profile * (1 + 0.5 * jnp.sin(5 * time))
+
+
+def random_state(flow: dp.RungeKuttaFlow, seed: int = 0) -> dp.FlowState:
+    generator = np.random.default_rng(seed)
+    shapes = [part.shape for part in flow.initial_state().velocity]
+    scalars = {name: generator.random(flow.grid.cells) for name in flow.scalars}
+    return flow.initial_state([generator.standard_normal(shape) for shape in shapes], scalars)
+
+
+@pytest.mark.parametrize("stages", [3, 4])
+def test_order_in_time_where_the_sides_change(stages):
+    flow = channel(stages=stages)
+    start = random_state(flow)
+
+    def final(steps):
+        return march(dataclasses.replace(flow, dt=0.48 / steps), start, steps)
+
+    reference = final(192)
+    finals = [final(steps) for steps in (24, 48)]
+    coarse, fine = (largest_difference(one, reference) for one in finals)
+    assert abs(np.log2(coarse / fine) - stages) < 0.2, (coarse, fine)
+    dyes = [float(jnp.max(jnp.abs(one.scalars["dye"].values - reference.scalars["dye"].values))) for one in finals]
+    assert abs(np.log2(dyes[0] / dyes[1]) - stages) < 0.2, dyes
+    np.testing.assert_allclose(flow.divergence(reference).values, 0, atol=1e-11)
+    np.testing.assert_allclose(reference.velocity[1].values[:, 0], 0, atol=1e-14)
+    inflow = 1 + 0.5 * np.sin(5 * 0.48)
+    np.testing.assert_allclose(reference.velocity[0].values[0], np.linspace(0.5, 1.5, 5) * inflow, atol=1e-12)
+
+
+@pytest.mark.parametrize("order", [2, 4])
+def test_the_taylor_green_vortex(order):
+    """`v = (sin x cos y, -cos x sin y) exp(-2 nu t)` and `p = (cos 2x + cos 2y) exp(-4 nu t) / 4`."""
+    viscosity, errors = 0.05, []
+    for count in (12, 24):
+        grid = dp.Grid((count, count), (2 * np.pi, 2 * np.pi))
+        face, center = np.arange(count) * 2 * np.pi / count, (np.arange(count) + 0.5) * 2 * np.pi / count
+        u, v = np.sin(face)[:, None] * np.cos(center), -np.cos(center)[:, None] * np.sin(face)
+        flow = dp.RungeKuttaFlow(grid, viscosity, 0.02, dp.Periodic(), stages=4, order=order)
+        state = march(flow, flow.initial_state([u, v]), 25)
+        decay = np.exp(-2 * viscosity * 0.5)
+        errors.append(
+            max(np.abs(state.velocity[0].values - decay * u).max(), np.abs(state.velocity[1].values - decay * v).max())
+        )
+    assert abs(np.log2(errors[0] / errors[1]) - order) < 0.1, errors
+    middle = np.exp(-4 * viscosity * 0.49)  # the pressure is the mean over the last step
+    pressure = (np.cos(2 * center)[:, None] + np.cos(2 * center)) / 4 * middle
+    np.testing.assert_allclose(state.pressure.values, pressure, atol=0.02 if order == 2 else 1e-3)
+
+
+def test_kovasznay_flow_is_second_order_with_inflow_and_outflow():
+    """Kovasznay 1948: the wake of a row of cylinders, a steady solution of the full equations."""
+    reynolds = 40.0
+    rate = reynolds / 2 - np.sqrt(reynolds**2 / 4 + 4 * np.pi**2)
+    errors = []
+    for count in (8, 16):
+        grid = dp.Grid((3 * count // 2, count), (1.5, 1.0), (-0.5, -0.5))
+
+        def along(x, y):
+            return 1 - np.exp(rate * x) * np.cos(2 * np.pi * y)
+
+        def across(x, y):
+            return rate / (2 * np.pi) * np.exp(rate * x) * np.sin(2 * np.pi * y)
+
+        (xf,), (yf,) = (grid.edges[0],), (grid.edges[1][:-1],)
+        xc, yc = (grid.edges[0][1:] + xf[:-1]) / 2, yf + 0.5 / count
+        slope = (-rate * np.exp(rate) * np.cos(2 * np.pi * yc), rate * across(1.0, yf))
+        sides = dict(
+            x=(
+                dp.Inflow(along(-0.5, yc), tangential=(across(-0.5, yf),)),
+                dp.Outflow(pressure=np.full(count, (1 - np.exp(2 * rate)) / 2), slope=slope),
+            ),
+            y=dp.Periodic(),
+        )
+        flow = dp.RungeKuttaFlow(grid, 1 / reynolds, 0.3 / count, sides)
+        exact = along(xf[:, None], yc), across(xc[:, None], yf)
+        state = march(flow, flow.initial_state(exact), round(2.5 / float(flow.dt)))
+        errors.append(
+            max(float(np.abs(part.values - one).max()) for part, one in zip(state.velocity, exact, strict=True))
+        )
+    assert np.log2(errors[0] / errors[1]) > 1.8 and errors[1] < 0.02, errors
+
+
+@pytest.mark.parametrize("order", [2, 4])
+def test_without_viscosity_the_energy_falls_only_with_the_error_in_time(order):
+    """Third order in time keeps the energy to third order in dt; space adds nothing."""
+    sides = dict(x=dp.Wall(velocity=0.7), y=dp.Periodic())
+    flow = dp.RungeKuttaFlow(dp.Grid((7, 6), (1.0, 1.3)), 0.0, 0.01, sides, order=order)
+    start = random_state(flow)
+    energy = float(flow.kinetic_energy(start))
+    losses = [
+        abs(float(flow.kinetic_energy(march(dataclasses.replace(flow, dt=0.08 / steps), start, steps))) - energy)
+        for steps in (16, 32)
+    ]
+    assert losses[1] < 1e-3 * energy
+    assert np.log2(losses[0] / losses[1]) > 2.8, losses
+
+
+def test_a_force_moves_what_is_periodic_and_the_sides_of_a_step_may_be_given():
+    flow = dp.RungeKuttaFlow(dp.Grid((4, 5)), 0.1, 0.5, dp.Periodic())
+    state = flow(random_state(flow), (0.3, jnp.full((4, 5), -0.2)))
+    before = random_state(flow)
+    for axis, push in enumerate((0.3, -0.2)):
+        change = jnp.mean(state.velocity[axis].values - before.velocity[axis].values)
+        np.testing.assert_allclose(change, 0.5 * push, atol=1e-14)
+    walls = dict(x=dp.Periodic(), y=(dp.Wall(), dp.Wall(velocity=1.0)))
+    couette = dp.RungeKuttaFlow(dp.Grid((3, 4), (1.0, 1.0)), 0.1, 0.05, walls)
+    still = dataclasses.replace(couette, sides=dict(x=dp.Periodic(), y=dp.Wall()))
+    start = random_state(couette)
+    one, two = still(start, dp.FlowInput(sides=couette.sides)), couette(start)
+    assert largest_difference(one, two) == 0.0
+    assert largest_difference(two, still(start)) > 1e-3
+
+
+def test_derivatives_of_a_step(key):
+    """With respect to the state, to every number of the flow, those in a function of time too, and to the force."""
+    flow = channel(stages=2)
+    state = random_state(flow)
+    generator = np.random.default_rng(1)
+    force = [jnp.asarray(generator.standard_normal(part.shape)) for part in state.velocity]
+    point = (flow, state, force)
+    check_derivatives(lambda given: given[0](given[1], given[2]), point, key)
+
+
+def test_changing_a_number_compiles_nothing():
+    flow = channel(sides=dict(x=(dp.Inflow(1.0), dp.Outflow()), y=dp.Wall()))
+    state, count = flow.initial_state(), 0
+
+    @eqx.filter_jit
+    def step(flow, state):
+        nonlocal count
+        count += 1
+        return flow(state)
+
+    for changes in (
+        {},
+        dict(viscosity=0.01),
+        dict(dt=0.02),
+        dict(sides=dict(x=(dp.Inflow(1.1), dp.Outflow(0.3)), y=dp.Wall())),
+    ):
+        step(dataclasses.replace(flow, **changes), state)
+    assert count == 1
+
+
+REFUSED = {
+    "grid": dict(grid=(5, 8)),
+    "viscosity": [dict(viscosity=value) for value in (-0.1, float("nan"), None)],
+    "dt": [dict(dt=value) for value in (0.0, float("nan"), "long")],
+    "dt is": [dict(viscosity=1.0), dict(order=4, dt=0.8), dict(stages=2, dt=0.8)],
+    "stages": [dict(stages=value) for value in (1, 5, "RK4")],
+    "order": [dict(order=3), dict(order=4, solid=dp.Sphere((0.5, 0.5), 0.2))],
+    "sides let": dict(sides=dict(x=(dp.Inflow(1.0), dp.Wall()), y=dp.Wall())),
+    "tangential": dict(sides=dict(x=(dp.Inflow(1.0, tangential=(1.0, jnp.ones(2))), dp.Outflow()), y=dp.Wall())),
+    "pressure": dict(sides=dict(x=(dp.Inflow(1.0), dp.Outflow(pressure=jnp.ones(3))), y=dp.Wall())),
+    "solid": dict(solid=dp.Sphere((9.0, 9.0), 0.2)),
+}
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("word", REFUSED)
+def test_what_is_refused(word):
+    cases = REFUSED[word]
+    for case in cases if isinstance(cases, list) else [cases]:
+        with pytest.raises(dp.InputError, match=word):
+            channel(**case)

@@ -1,8 +1,11 @@
 """Calculus on a staggered grid: differences, interpolation, advection, diffusion, coarsening."""
 
 from diffphys.operators.advection import semi_lagrangian
+from diffphys.operators.characteristics import cubic_semi_lagrangian, maccormack
 from diffphys.operators.coarsening import coarsen
 from diffphys.operators.convection import control_volume, convection
+from diffphys.operators.conversion import centers_to_faces, convert, faces_to_centers
+from diffphys.operators.curl import curl
 from diffphys.operators.differences import difference, divergence, gradient, laplacian
 from diffphys.operators.diffusion import (
     crank_nicolson_diffusion,
@@ -11,14 +14,20 @@ from diffphys.operators.diffusion import (
     implicit_diffusion,
     stable_diffusion_step,
 )
+from diffphys.operators.fluxes import advect, advection_rate
 from diffphys.operators.interpolation import interpolate, sample
 
 
 __all__ = [
+    "advect",
+    "advection_rate",
+    "cubic_semi_lagrangian",
+    "maccormack",
     "semi_lagrangian",
     "coarsen",
     "control_volume",
     "convection",
+    "curl",
     "difference",
     "divergence",
     "gradient",
@@ -28,6 +37,9 @@ __all__ = [
     "explicit_diffusion",
     "implicit_diffusion",
     "stable_diffusion_step",
+    "centers_to_faces",
+    "convert",
+    "faces_to_centers",
     "interpolate",
     "sample",
 ]

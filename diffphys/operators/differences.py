@@ -16,14 +16,26 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import Condition, Field, Grid, Periodic, Unknown, center_offset, face_offset
+from diffphys.grids import (
+    Condition,
+    Dirichlet,
+    Field,
+    Ghost,
+    Grid,
+    Neumann,
+    Periodic,
+    Unknown,
+    center_offset,
+    face_offset,
+)
 
 
 def difference(field: Field, axis: int) -> Field:
     """The derivative of `field` along `axis`, half a cell away: `(f[i + 1] - f[i]) / h`.
 
     From centers to faces the ghost values of the field's conditions are used, so a bounded axis of n cells gives n + 1
-    faces.
+    faces. At the ends of the other axes a derivative of what is uniform there is zero: `Dirichlet(v)` becomes
+    `Dirichlet(0)`, and so on; a profile becomes unknown.
 
     Raises:
         InputError: if a ghost value is needed that no condition defines.
@@ -32,7 +44,10 @@ def difference(field: Field, axis: int) -> Field:
         raise InputError(f"difference: axis is {axis}; 0 to {field.grid.dimensions - 1} are accepted.")
     values = shifted_pair(field, axis)
     offset = tuple(0.5 - place if a == axis else place for a, place in enumerate(field.offset))
-    conditions = tuple(_derived(pair) for pair in field.conditions)
+    conditions = tuple(
+        _derived(pair) if a == axis else (_along_another_axis(pair[0]), _along_another_axis(pair[1]))
+        for a, pair in enumerate(field.conditions)
+    )
     distance = distances(field.grid, axis, field.offset[axis], field.periodic[axis], field.values.dtype)
     return Field((values[1] - values[0]) / distance, field.grid, offset, conditions)
 
@@ -138,6 +153,14 @@ def second_difference(grid: Grid, axis: int, offset: float, periodic: bool) -> t
 def slice_axis(values: Array, axis: int, start: int, stop: int) -> Array:
     """`values` from `start` up to `stop` along one axis."""
     return values[tuple(slice(start, stop) if a == axis else slice(None) for a in range(values.ndim))]
+
+
+def _along_another_axis(condition: Condition) -> Condition:
+    """What holds for the derivative along one axis at the ends of another."""
+    if isinstance(condition, (Dirichlet, Neumann, Ghost)):
+        (number,) = vars(condition).values()
+        return type(condition)(jnp.zeros_like(number)) if jnp.ndim(number) == 0 else Unknown()
+    return condition
 
 
 def _derived(pair: tuple[Condition, Condition]) -> tuple[Condition, Condition]:

@@ -32,7 +32,7 @@ def interpolate(field: Field, offset: Sequence[float]) -> Field:
             below, above = shifted_pair(field, axis)
             new_offset = tuple(place if a == axis else old for a, old in enumerate(field.offset))
             conditions = tuple(
-                pair if a == axis or isinstance(pair[0], Periodic) else _at_new_place(pair)
+                pair if a == axis or isinstance(pair[0], Periodic) else at_new_place(pair)
                 for a, pair in enumerate(field.conditions)
             )
             field = Field(_mean(field, axis, below, above), field.grid, new_offset, conditions)
@@ -131,7 +131,7 @@ def _mean(field: Field, axis: int, below: Array, above: Array) -> Array:
     return weight * below + (1 - weight) * above
 
 
-def _at_new_place(pair):
+def at_new_place(pair):
     """Along another axis a profile of values has one entry for each old point, so only uniform conditions are carried
     over.
     """

@@ -1,0 +1,170 @@
+"""Advection along characteristics of higher order: cubic interpolation, and MacCormack's correction.
+
+Like `semi_lagrangian` these look up where the fluid came from and allow any Courant number. They do not keep the sum of
+the values; where that matters see `fluxes`.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from diffphys.errors import InputError
+from diffphys.grids import Field
+from diffphys.operators.advection import semi_lagrangian
+from diffphys.operators.interpolation import index_of, interpolate, sample
+
+
+def cubic_semi_lagrangian(field: Field, velocity: Sequence[Field], dt: ArrayLike, *, limited: bool = False) -> Field:
+    """One semi-Lagrangian step of `df/dt + v . grad f = 0` with cubic interpolation.
+
+    The point that arrives at x is followed back with the midpoint rule, `x - dt v(x - dt v(x) / 2)`, and the field is
+    interpolated there by the cubic polynomials through four points along each axis (Staniforth, Cote 1991). Second
+    order in time; in space the error of a step falls like `h^4`, and so like `h^3` at a fixed Courant number. Stable
+    for every step. Next to the sides of a bounded axis it is as good as the mirror images that stand there.
+
+    Args:
+        field: The field to carry, at any place; its conditions must define two ghost values at every end.
+        velocity: The velocity's components on the faces; their conditions must define one ghost value at every end.
+        dt: Duration of the step.
+        limited: Whether to keep each value between the extremes of the points around its upstream point (Bermejo,
+            Staniforth 1992): no new extremes, at the price of clipped ones.
+
+    Returns:
+        The carried field, with the conditions of `field`.
+
+    Raises:
+        InputError: for a velocity that does not fit, ghost values that nothing defines, or an axis of too few points.
+    """
+    _check("cubic_semi_lagrangian", field, velocity)
+    dt = jnp.asarray(dt, field.values.dtype)
+    here = [jnp.broadcast_to(line, field.shape).astype(field.values.dtype) for line in field.coordinates()]
+    speeds = [interpolate(component, field.offset).values for component in velocity]
+    middle = [point - dt / 2 * speed for point, speed in zip(here, speeds, strict=True)]
+    upstream = [point - dt * sample(component, middle) for point, component in zip(here, velocity, strict=True)]
+    lows, fractions = _cells_around(field, upstream)
+    padded = field.padded([(2, 2)] * field.grid.dimensions)
+    weights = [
+        _cubic_weights(field, axis, low, part) for axis, (low, part) in enumerate(zip(lows, fractions, strict=True))
+    ]
+    values = _weighted_sum(padded, lows, weights, [])
+    if limited:
+        values = jnp.clip(values, *_extremes(padded, lows))
+    return field.with_values(values)
+
+
+def maccormack(
+    field: Field,
+    velocity: Sequence[Field],
+    dt: ArrayLike,
+    *,
+    limited: bool = True,
+    largest_courant: int | None = None,
+) -> Field:
+    """One step of `df/dt + v . grad f = 0` by the unconditionally stable MacCormack method.
+
+    A semi-Lagrangian step forward and one back would return to the field; half of what is missing is the error of the
+    step, and is added: `f' = S f + (f - S^-1 S f) / 2` (Selle, Fedkiw, Kim, Liu, Rossignac 2008). Second order in space
+    and time. The correction can make new extremes; `limited` keeps each value between those of the points around its
+    upstream point, as in that paper.
+
+    Args:
+        field: The field to carry, at any place; its conditions must define one ghost value at every end.
+        velocity: The velocity's components on the faces.
+        dt: Duration of the step.
+        limited: Whether to keep to the extremes.
+        largest_courant: A bound on the Courant number for the two semi-Lagrangian steps: see `semi_lagrangian`.
+
+    Returns:
+        The carried field, with the conditions of `field`.
+
+    Raises:
+        InputError: for a velocity that does not fit or ghost values that nothing defines.
+    """
+    _check("maccormack", field, velocity)
+    forth = semi_lagrangian(field, velocity, dt, largest_courant)
+    back = semi_lagrangian(forth, velocity, -jnp.asarray(dt), largest_courant)
+    values = forth.values + (field.values - back.values) / 2
+    if limited:
+        dt = jnp.asarray(dt, values.dtype)
+        speeds = [interpolate(component, field.offset).values for component in velocity]
+        lines = [line.astype(values.dtype) for line in field.coordinates()]
+        lows, _ = _cells_around(field, [line - dt * speed for line, speed in zip(lines, speeds, strict=True)])
+        values = jnp.clip(values, *_extremes(field.padded([(2, 2)] * field.grid.dimensions), lows))
+    return field.with_values(values)
+
+
+def _check(owner: str, field: Field, velocity: Sequence[Field]) -> None:
+    if len(velocity) != field.grid.dimensions:
+        raise InputError(f"{owner}: velocity has {len(velocity)} components; {field.grid.dimensions} are accepted.")
+
+
+def _cells_around(field: Field, positions: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+    """For each axis the index, in an array with two ghost points, of the point below; and how far on to the next."""
+    lows, fractions = [], []
+    for axis, position in enumerate(positions):
+        index = index_of(field, axis, position, wrap=True)
+        low = jnp.clip(jnp.floor(index), -1, field.shape[axis] - 1)
+        lows.append(low.astype(jnp.int32) + 2)
+        fractions.append(index - low)
+    return lows, fractions
+
+
+def _cubic_weights(field: Field, axis: int, low: Array, t: Array) -> list[Array]:
+    """Lagrange's weights of the four points around, from the one before the point below to the one behind the next."""
+    if field.grid.uniform[axis]:
+        return [
+            -t * (t - 1) * (t - 2) / 6,
+            (t + 1) * (t - 1) * (t - 2) / 2,
+            -(t + 1) * t * (t - 2) / 2,
+            (t + 1) * t * (t - 1) / 6,
+        ]
+    points = jnp.asarray(_points_with_two_ghosts(field, axis), t.dtype)
+    nodes = [points[low + shift] for shift in (-1, 0, 1, 2)]
+    place = nodes[1] + t * (nodes[2] - nodes[1])
+    weights = []
+    for one in range(4):
+        others = [other for other in range(4) if other != one]
+        weights.append(jnp.prod(jnp.stack([(place - nodes[k]) / (nodes[one] - nodes[k]) for k in others]), 0))
+    return weights
+
+
+def _points_with_two_ghosts(field: Field, axis: int) -> np.ndarray:
+    """The coordinates of the points along an axis, with two periods' or mirror images' beyond each end."""
+    edges, length = field.grid.edges[axis], field.grid.size[axis]
+    points = (edges[:-1] + edges[1:]) / 2 if field.offset[axis] == 0.5 else edges[: field.shape[axis]]
+    if field.periodic[axis]:
+        return np.concatenate([points[-2:] - length, points, points[:2] + length])
+    first = 0 if field.offset[axis] == 0.5 else 1
+    lower, upper = 2 * edges[0] - points[first : first + 2], 2 * edges[-1] - points[::-1][first : first + 2]
+    return np.concatenate([lower[::-1], points, upper])
+
+
+def _weighted_sum(
+    padded: Array, lows: Sequence[Array], weights: Sequence[Sequence[Array]], index: list[Array]
+) -> Array:
+    """The sum over all products of one point per axis, one axis inside of the other."""
+    if not weights:
+        return padded[tuple(index)]
+    low = lows[len(index)]
+    terms = [
+        weight * _weighted_sum(padded, lows, weights[1:], [*index, low + shift])
+        for shift, weight in zip((-1, 0, 1, 2), weights[0], strict=True)
+    ]
+    return sum(terms[1:], terms[0])
+
+
+def _extremes(padded: Array, lows: Sequence[Array]) -> tuple[Array, Array]:
+    """The smallest and the largest of the points at the corners of the cell around each upstream point."""
+    corners = list(_corners(padded, lows))
+    smallest, largest = corners[0], corners[0]
+    for corner in corners[1:]:
+        smallest, largest = jnp.minimum(smallest, corner), jnp.maximum(largest, corner)
+    return smallest, largest
+
+
+def _corners(padded: Array, lows: Sequence[Array]) -> Iterator[Array]:
+    for number in range(2 ** len(lows)):
+        yield padded[tuple(low + ((number >> axis) & 1) for axis, low in enumerate(lows))]

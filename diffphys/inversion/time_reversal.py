@@ -1,0 +1,41 @@
+"""Inverse simulators of flows that can run backwards."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+
+from diffphys.errors import InputError
+from diffphys.rollout import rollout
+
+
+class TimeReversal(eqx.Module):
+    """The state before `steps` steps of a reversible system: reverse the target, step as often, reverse again.
+
+        P^-1(y) = R P(R y),      R the reversal, R R = identity
+
+    This is exact for a system and a scheme that are symmetric in time, such as leapfrog for oscillators with R turning
+    the velocities around; for an inviscid flow it is exact up to the scheme's dissipation. Nothing is solved, and no
+    derivative is taken. Measure with `check_inverse` how well it inverts.
+
+    Args:
+        step: the simulation's step, state -> state.
+        steps: how many of them the simulator makes.
+        reverse: R, state -> state: changes the sign of velocities.
+
+    Raises:
+        InputError: steps is not a whole number of at least 1.
+    """
+
+    step: Callable[[Any], Any]
+    steps: int = eqx.field(static=True)
+    reverse: Callable[[Any], Any]
+
+    def __check_init__(self):
+        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
+            raise InputError(f"TimeReversal: steps is {self.steps!r}; a whole number of at least 1 is accepted.")
+
+    def __call__(self, target: Any, x: Any = None, y: Any = None) -> Any:
+        """The state from which the simulator reaches the target; x and y are not needed."""
+        del x, y
+        return self.reverse(rollout(self.step, self.reverse(target), self.steps)[0])

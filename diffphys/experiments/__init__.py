@@ -61,6 +61,15 @@ EXPERIMENTS: dict[str, Listed] = {
     "wake": Listed(
         "diffphys.experiments.wake", "2D cylinder wake: a network, trained through a coarse solver, corrects it"
     ),
+    "toy-trajectories": Listed(
+        "diffphys.experiments.toy_trajectories", "improved updates: gradient, Newton, inverse simulator in the plane"
+    ),
+    "linear-chain": Listed(
+        "diffphys.experiments.linear_chain", "half-inverse gradients: a network steers two coupled oscillators"
+    ),
+    "hig-toy": Listed("diffphys.experiments.hig_toy", "half-inverse gradients against saturated neurons"),
+    "exponential": Listed("diffphys.experiments.exponential", "scale-invariant training: inverting the exponential"),
+    "oscillators": Listed("diffphys.experiments.oscillators", "half-inverse gradients: nonlinear oscillators"),
 }
 
 

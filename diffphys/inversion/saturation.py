@@ -1,5 +1,7 @@
 """Neuron saturation: the symptom of an update that inverts too much."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,13 +22,13 @@ class Saturation(eqx.Module):
     saturated: Array
 
 
-def neuron_saturation(network: eqx.nn.MLP, inputs: Array, *, threshold: float = 0.01) -> Saturation:
+def neuron_saturation(network: Any, inputs: Array, *, threshold: float = 0.01) -> Saturation:
     """Mean and deviation of every hidden neuron's activation, as in section 2 of Schnell, Holl, Thuerey (2022).
 
     With tanh a mean near +-1 and no deviation is saturation; with ReLU a dead neuron shows as zeros.
 
     Args:
-        network: a multilayer perceptron of Equinox.
+        network: a multilayer perceptron, `equinox.nn.MLP` or `diffphys.nets.MLP`.
         inputs: shape (samples, inputs).
         threshold: deviation below which a neuron counts as saturated.
     """
@@ -36,11 +38,11 @@ def neuron_saturation(network: eqx.nn.MLP, inputs: Array, *, threshold: float = 
     return Saturation([jnp.mean(layer, axis=0) for layer in layers], deviations, jnp.mean(quiet))
 
 
-def _activations(network: eqx.nn.MLP, x: Array) -> list[Array]:
+def _activations(network: Any, x: Array) -> list[Array]:
     """What the hidden layers hand on, first to last."""
     hidden = []
     for index, layer in enumerate(network.layers[:-1]):
-        # One activation function for each neuron of each layer, as eqx.nn.MLP stores them.
+        # eqx.nn.MLP stores one activation function for each neuron of each layer; learned ones hold arrays.
         activation = jax.tree.map(lambda leaf, i=index: leaf[i] if eqx.is_array(leaf) else leaf, network.activation)
         x = eqx.filter_vmap(lambda function, value: function(value))(activation, layer(x))
         hidden.append(x)

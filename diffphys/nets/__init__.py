@@ -1,7 +1,8 @@
 """Networks as Equinox modules: functions of one image (channels, *cells), aware of the sides of the domain."""
 
 from diffphys.nets.convolution import Convolution, convolve
+from diffphys.nets.mlp import MLP
 from diffphys.nets.resnet import ResNet, count_parameters
 
 
-__all__ = ["Convolution", "ResNet", "convolve", "count_parameters"]
+__all__ = ["MLP", "Convolution", "ResNet", "convolve", "count_parameters"]

@@ -1,0 +1,104 @@
+"""A network steers two masses on nonlinear springs back to where they started.
+
+Schnell, Holl, Thuerey, "Half-Inverse Gradients for Physical Deep Learning" (ICLR 2022), first experiment.
+
+    x' = v,    v_i' = -x_i + (x_{i+1} - x_i)^3 + (x_{i-1} - x_i)^3 + 3 u(t) [last mass]
+
+(missing neighbors dropped), 96 Runge-Kutta steps of dt = 0.125 with u constant in each. All settings are those of the
+published code, which is also why its Gauss-Newton is damped: the loss is a mean over the batch of b samples, so a rate
+of 1 makes 2 / b of a Gauss-Newton step.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from rich.table import Table
+
+from diffphys.experiments import Experiment
+from diffphys.experiments.arms import (
+    Training,
+    compare,
+    gradient_arm,
+    half_inverse_arm,
+    in_fixed_order,
+    network_of,
+    show,
+)
+from diffphys.experiments.linear_chain import mean_loss, runge_kutta
+from diffphys.nets import MLP
+from diffphys.runs import Run, setting
+
+
+@dataclass(frozen=True)
+class Settings:
+    """As published, save for the time, which was 3600 s on a GPU."""
+
+    seconds: float = setting(200.0, help="training time of each arm and seed, with compiling", above=0.0)
+    updates: int = setting(1_000_000, help="updates of each arm at most", minimum=1)
+    seeds: int = setting(3, help="networks trained for each arm", minimum=1)
+    samples: int = setting(4096, help="states for training, and as many for testing", minimum=512)
+    steps: int = setting(96, help="Runge-Kutta steps, each with its control", minimum=1)
+    dt: float = setting(0.125, help="duration of a step", above=0.0)
+    half_inverse_batch: int = setting(128, help="batch of half-inverse gradients and Gauss-Newton", minimum=1)
+    adam_batch: int = setting(512, help="batch of Adam", minimum=1)
+    adam_rate: float = setting(3e-4, help="learning rate of Adam", above=0.0)
+    truncation: float = setting(1e-6, help="relative truncation of singular values", minimum=0.0, maximum=0.5)
+
+
+def simulate(controls: Array, state: Array, dt: float) -> Array:
+    """The state (x1, x2, v1, v2) after one step for each control."""
+
+    def derivative(state: Array, control: Array) -> Array:
+        x, v = state[:2], state[2:]
+        force = -x + (x[::-1] - x) ** 3 + jnp.stack([jnp.zeros_like(control), 3.0 * control])
+        return jnp.concatenate([v, force])
+
+    def step(state: Array, control: Array) -> tuple[Array, None]:
+        return runge_kutta(derivative, state, control, dt), None
+
+    return jax.lax.scan(step, state, controls)[0]
+
+
+def run(settings: Settings, run: Run) -> None:
+    """Train all arms."""
+    with jax.enable_x64(True):
+        training, testing = jax.random.uniform(jax.random.key(run.seed), (2, settings.samples, 4))
+
+        def make_network(key: Array) -> MLP:
+            return MLP((4, 20, 20, 20, settings.steps), jax.nn.relu, key=key)
+
+        def end_to_end(network: MLP, start: Array) -> Array:
+            return simulate(network(start), start, settings.dt)
+
+        def through_physics(network: MLP, starts: Array) -> Array:
+            return mean_loss(jax.vmap(lambda start: end_to_end(network, start))(starts), starts)
+
+        def measure(state: Training) -> dict[str, Array]:
+            return {"error": through_physics(network_of(make_network, state), testing)}
+
+        few = in_fixed_order(training, settings.half_inverse_batch)
+        many = in_fixed_order(training, settings.adam_batch)
+        options = dict(truncation=settings.truncation)
+        arms = {
+            "half-inverse": half_inverse_arm(make_network, few, end_to_end, mean_loss, kappa=-0.5, **options),
+            "gauss-newton": half_inverse_arm(make_network, few, end_to_end, mean_loss, kappa=-1.0, **options),
+            "adam": gradient_arm(make_network, many, through_physics, optax.adam(settings.adam_rate)),
+        }
+        compare(run, arms, seeds=settings.seeds, seconds=settings.seconds, updates=settings.updates, measure=measure)
+
+
+def report(run: Run) -> Table:
+    """Curves and table."""
+    return show(run, label="test loss")
+
+
+EXPERIMENT = Experiment(
+    "oscillators",
+    Settings,
+    {"demo": {"seconds": 30.0, "seeds": 1}, "book": {}, "paper": {"seconds": 3600.0}},
+    run,
+    report,
+)

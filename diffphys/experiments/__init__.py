@@ -69,6 +69,7 @@ EXPERIMENTS: dict[str, Listed] = {
     ),
     "hig-toy": Listed("diffphys.experiments.hig_toy", "half-inverse gradients against saturated neurons"),
     "exponential": Listed("diffphys.experiments.exponential", "scale-invariant training: inverting the exponential"),
+    "sine": Listed("diffphys.experiments.sine", "scale-invariant training: a stretched and rotated problem"),
     "oscillators": Listed("diffphys.experiments.oscillators", "half-inverse gradients: nonlinear oscillators"),
 }
 

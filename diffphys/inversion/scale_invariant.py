@@ -88,7 +88,8 @@ def scale_invariant_loss(
     watch `y - targets` or, where x is known, the error of x.
 
     Args:
-        network: from one input to one x, an Equinox module or any function.
+        network: from one input to one x, an Equinox module or any function; it may normalize over the mapped axis
+            "batch".
         inputs: pytree of arrays with the batch as first axis.
         targets: y* of every sample.
         simulator: P of one sample.
@@ -105,7 +106,7 @@ def scale_invariant_loss(
         moved, y = scale_invariant_target(x, target, simulator, inverse, eta=eta)
         return distance(jax.tree.map(jnp.subtract, x, moved)), (jax.lax.stop_gradient(x), y)
 
-    values, simulated = jax.vmap(single)(inputs, targets)
+    values, simulated = jax.vmap(single, axis_name="batch")(inputs, targets)
     return jnp.mean(values), simulated
 
 

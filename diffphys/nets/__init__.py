@@ -3,6 +3,7 @@
 from diffphys.nets.convolution import Convolution, convolve
 from diffphys.nets.mlp import MLP
 from diffphys.nets.resnet import ResNet, count_parameters
+from diffphys.nets.unet import UNet
 
 
-__all__ = ["MLP", "Convolution", "ResNet", "convolve", "count_parameters"]
+__all__ = ["MLP", "Convolution", "ResNet", "UNet", "convolve", "count_parameters"]

@@ -4,6 +4,7 @@ Of a linear P, $P^{-1}(y^*; x, y) = x + P^{-1}(y^* - y)$: only the residual is i
 better from update to update.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -198,7 +199,7 @@ class NoiseAwareHeatInverse(eqx.Module):
         probability = jnp.where(total > 0, likelihood_signal / jnp.where(total > 0, total, 1.0), 0.0)
         power = jnp.where((probability <= 0.5) | (probability >= 0.68), 2.0 * (probability - 0.5), 0.0)
         # The largest exponents belong to pure noise, whose power is negative; the bound only keeps 0 * inf away.
-        largest = float(jnp.log(jnp.finfo(residual.dtype).max)) - 1.0
+        largest = math.log(float(jnp.finfo(residual.dtype).max)) - 1.0
         return x + jnp.fft.irfftn(modes * jnp.exp(jnp.minimum(power * exponents, largest)), s=residual.shape)
 
 

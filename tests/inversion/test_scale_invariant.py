@@ -235,7 +235,7 @@ def test_the_heat_inverse_inverts_signal_and_leaves_noise_alone(key):
     m = jnp.array([1, 3, 5, 8])[:, None]
     truth = jnp.sum(jnp.cos(2 * jnp.pi * m * x / 64 + m), axis=0)[:, None] * jnp.ones(64) / 64
     guess = jnp.zeros((64, 64))
-    moved = inverse(heat(truth), guess, heat(guess))
+    moved = jax.jit(inverse)(heat(truth), guess, heat(guess))
     np.testing.assert_allclose(moved, truth, atol=1e-6)
 
     noise = 1e-9 * jax.random.normal(key, (64, 64))

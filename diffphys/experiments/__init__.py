@@ -71,6 +71,9 @@ EXPERIMENTS: dict[str, Listed] = {
     "exponential": Listed("diffphys.experiments.exponential", "scale-invariant training: inverting the exponential"),
     "sine": Listed("diffphys.experiments.sine", "scale-invariant training: a stretched and rotated problem"),
     "heat-inverse": Listed("diffphys.experiments.heat_inverse", "scale-invariant training: heat conduction undone"),
+    "poisson-inverse": Listed(
+        "diffphys.experiments.poisson_inverse", "scale-invariant training: from potential to source"
+    ),
     "hig-poisson": Listed("diffphys.experiments.hig_poisson", "half-inverse gradients without a Jacobian: Poisson"),
     "quantum-dipole": Listed("diffphys.experiments.quantum_dipole", "half-inverse gradients: a quantum particle"),
     "oscillators": Listed("diffphys.experiments.oscillators", "half-inverse gradients: nonlinear oscillators"),

@@ -91,15 +91,20 @@ class UNet(eqx.Module):
             raise InputError(f"normalization must be None or 'batch', but was {normalization!r}.")
         keys = iter(jax.random.split(key, 4 * levels))
 
+        def convolution(inputs: int, outputs: int, window: int) -> Convolution:
+            # From Glorot's bound to 1 / sqrt(window * inputs), PyTorch's: that of the published networks.
+            scale = ((inputs + outputs) / (6 * inputs)) ** 0.5
+            options = {"kernel_size": window, "axes": axes, "padding": padding, "scale": scale}
+            return Convolution(inputs, outputs, **options, key=next(keys))
+
         def block(channels: int) -> DoubleConvolution:
-            options = {"kernel_size": 3, "axes": axes, "padding": padding}
-            pair = tuple(Convolution(inputs, features, **options, key=next(keys)) for inputs in (channels, features))
+            pair = (convolution(channels, features, 3), convolution(features, features, 3))
             normalize = BatchNormalization(jnp.ones(features), jnp.zeros(features))
             return DoubleConvolution(pair, (normalize, normalize) if normalization else ())
 
         self.down = tuple(block(input_channels if level == 0 else features) for level in range(levels))
         self.up = tuple(block(2 * features) for _ in range(levels - 1))
-        self.last = Convolution(features, output_channels, kernel_size=1, axes=axes, padding=padding, key=next(keys))
+        self.last = convolution(features, output_channels, 1)
 
     def __call__(self, image: Array) -> Array:
         """The network's answer; shape (input channels, *cells) -> (output channels, *cells)."""

@@ -151,20 +151,20 @@ def test_few_iterations_say_that_they_are_not_enough(key):
     assert few.error > 1e-2 > 1e-6 > enough.error
 
 
-def test_the_matrix_free_engine_forms_no_jacobian(key):
-    """64 samples of 64 outputs and 24,896 parameters, the Poisson experiment: J has 102 million entries."""
+def test_a_batch_of_1024_poisson_problems_fits_into_a_gigabyte(key):
+    """64 outputs of each of 1024 samples by 24,896 parameters: J alone has 6.5 GB in float32."""
     network = eqx.nn.MLP(64, 64, 128, 2, activation=jnp.tanh, key=key)
     arrays, static = eqx.partition(network, eqx.is_inexact_array)
-    samples = jnp.zeros((64, 64))
+    arrays = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), arrays)
+    samples = jnp.zeros((1024, 64), jnp.float32)
 
     def direction(parameters, gradient):
         net = eqx.combine(parameters, static)
-        return jacobian_power(lambda p, s: p(s), net, samples, gradient, engine="matrix-free", iterations=20)[0]
+        return jacobian_power(lambda p, s: p(s), net, samples, gradient, iterations=100)[0]
 
-    compiled = jax.jit(direction).lower(arrays, jnp.ones((64, 64))).compile()
-    jacobian_bytes = 64 * 64 * sum(leaf.size for leaf in jax.tree.leaves(arrays)) * 8
+    compiled = jax.jit(direction).lower(arrays, jnp.ones_like(samples)).compile()
     memory: Any = compiled.memory_analysis()
-    assert memory.temp_size_in_bytes < jacobian_bytes / 20
+    assert memory.temp_size_in_bytes < 1e9
 
 
 def test_it_works_under_jit(key):

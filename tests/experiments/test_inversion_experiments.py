@@ -1,0 +1,127 @@
+"""The experiments on updates: published numbers where there are any, and that every one of them runs and resumes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffphys.experiments import load_experiment
+from diffphys.experiments.heat_inverse import draw_boxes
+from diffphys.experiments.linear_chain import chain
+from diffphys.experiments.quantum_dipole import DT, POINTS, SPACING, eigenstates, simulate
+from diffphys.experiments.sine import distance_to_solutions
+from diffphys.experiments.sine import simulate as sine_simulate
+from diffphys.experiments.smooth_noise import smooth_noise
+from diffphys.runs import Interrupted, Run, StopRequest, make_settings
+
+
+def train(name: str, directory: Path, stop: StopRequest | None = None, **settings: Any) -> dict[str, Any]:
+    experiment = load_experiment(name)
+    chosen = make_settings(experiment.settings, settings)
+    with Run.open(directory, name, "demo", chosen, 0, stop) as run:
+        experiment.run(chosen, run)
+        experiment.report(run)
+        return json.loads((directory / "metrics.json").read_text())
+
+
+def test_toy_trajectories_are_the_published_ones(tmp_path):
+    metrics = train("toy-trajectories", tmp_path)
+    for name, published in metrics["paper"]["arms"].items():
+        # The published BFGS minimized by finite differences, and agrees with the exact inverse to 3e-6 itself.
+        np.testing.assert_allclose(metrics["arms"][name]["final_x"], published["final_x"], atol=1e-5)
+        if "alignment" in published:
+            np.testing.assert_allclose(metrics["arms"][name]["alignment"], published["alignment"], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_linear_chain_is_as_good_as_published(tmp_path):
+    """Published: 1.06e-5 after 2 epochs of 128 updates, 1.19e-6 after 4."""
+    metrics = train("linear-chain", tmp_path, seconds=1e9, updates=512, seeds=1)
+    curve = metrics["arms"]["half-inverse"]["curves"][0]
+    errors = dict(zip(curve["updates"], curve["error"], strict=True))
+    assert min(error for update, error in errors.items() if update <= 256) < 1e-5
+    assert errors[512] < 1.2e-6
+
+
+SMALL: dict[str, dict[str, Any]] = {
+    "linear-chain": {"samples": 256},
+    "hig-toy": {},
+    "exponential": {},
+    "sine": {"rotations": (0.0, 45.0), "stretchings": (1.0,)},
+    "oscillators": {"samples": 512, "steps": 4, "half_inverse_batch": 8},
+    "hig-poisson": {"batches": (4,), "iterations": 3},
+    "quantum-dipole": {"samples": 256, "steps": 6, "half_inverse_batch": 4},
+    "heat-inverse": {"cells": 16, "batch": 4, "tests": 4},
+    "poisson-inverse": {"cells": 16, "batch": 4, "tests": 4},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_every_experiment_runs(name, tmp_path):
+    metrics = train(name, tmp_path, updates=3, seeds=2 if name == "hig-toy" else 1, **SMALL[name])
+    for arm in metrics["arms"].values():
+        assert {"final_error", "seconds", "updates", "curves"} <= arm.keys() and arm["updates"] == 3
+    assert (tmp_path / "figures" / "curves.png").exists()
+
+
+def test_an_interrupted_comparison_ends_with_the_same_bits(tmp_path):
+    options = dict(updates=40, seeds=1, samples=64)
+    straight = train("hig-toy", tmp_path / "straight", **options)
+
+    class AfterTwelve(StopRequest):
+        asked = 0
+
+        @property
+        def requested(self) -> bool:
+            self.asked += 1
+            return self.asked > 12
+
+    with pytest.raises(Interrupted):
+        train("hig-toy", tmp_path / "stopped", AfterTwelve(), **options)
+    resumed = train("hig-toy", tmp_path / "stopped", **options)
+    for name, arm in straight["arms"].items():
+        assert resumed["arms"][name]["final_error"] == arm["final_error"]
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_chain_oscillates_at_its_known_frequencies():
+    """Without control the even mode swings with frequency 1, the odd one with sqrt(1 + 2 c)."""
+    time, coupling = 3.0, 0.2
+    start = jnp.array([1.0, 0.5, 0.0, 0.0])
+    end = chain(jnp.zeros(300), start, steps=300, dt=time / 300, coupling=coupling)
+    even, odd = 0.75 * np.cos(time), 0.25 * np.cos(np.sqrt(1 + 2 * coupling) * time)
+    np.testing.assert_allclose(end[:2], [even + odd, even - odd], atol=1e-8)
+
+
+@pytest.mark.usefixtures("float64")
+def test_an_eigenstate_only_turns_its_phase_and_a_field_keeps_the_norm(key):
+    steps = 10
+    energy = 4 / SPACING**2 * np.sin(np.pi / (2 * (POINTS + 1))) ** 2
+    factor = (1 - 0.5j * DT * energy) / (1 + 0.5j * DT * energy)  # Crank and Nicolson
+    np.testing.assert_allclose(simulate(jnp.zeros(steps)), factor**steps * eigenstates()[0], atol=1e-12)
+    np.testing.assert_allclose(jnp.linalg.norm(simulate(3 * jax.random.normal(key, (steps,)))), 1.0, atol=1e-12)
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_distance_to_a_solution_is_zero_there_and_small_beside_it(key):
+    x = 20.0 * jax.random.normal(key, (50, 2))
+    y = jax.vmap(lambda one: sine_simulate(one, 32.0, 30.0))(x)
+    distances = jax.vmap(lambda one, goal: distance_to_solutions(one, goal, 32.0, 30.0))
+    np.testing.assert_allclose(distances(x, y), 0.0, atol=1e-6)
+    np.testing.assert_array_less(distances(x + jnp.array([3e-3, 4e-3]), y), 5e-3 + 1e-6)
+
+
+def test_boxes_and_noise_look_as_described(key):
+    boxes = jax.vmap(lambda one: draw_boxes(one, 64))(jax.random.split(key, 2000))
+    assert jnp.min(boxes) == 0.0 and jnp.max(boxes) < 10.0
+    # Seven boxes of strength 1/2 and 10x10 cells in the mean.
+    np.testing.assert_allclose(jnp.mean(boxes), 7 * 0.5 * 10 * 10 / 64**2, rtol=0.05)
+    noise = smooth_noise(key, (64, 64))
+    np.testing.assert_allclose([jnp.mean(noise), jnp.std(noise)], [0.0, 1.0], atol=1e-5)
+    # Neighbors are alike: |k|^-2 leaves little to short waves.
+    assert jnp.mean((noise[1:] - noise[:-1]) ** 2) < 0.2

@@ -156,6 +156,7 @@ def compare(
     measure: Callable[[Any], Mapping[str, Array]],
     published: Mapping[str, Mapping[str, Any]] | None = None,
     more: Mapping[str, Any] | None = None,
+    points: Sequence[int] = (),
 ) -> None:
     """Train all arms for all seeds and write metrics.json.
 
@@ -171,12 +172,13 @@ def compare(
         measure: from a state to named numbers, of which "error" is compared.
         published: figures of the paper for arms, by the names of `metrics.json`.
         more: other metrics.
+        points: numbers of updates at which to measure, too.
     """
     work = [(seed, name) for seed in range(seeds) for name in arms]
     finished: dict[str, list[dict[str, Any]]] = {name: [] for name in arms}
     with run.progress("training", total=len(work)) as advance:
         for seed, name in work:
-            record = _train(run, f"{name}-{seed}", arms[name], seed, seconds, updates, measure)
+            record = _train(run, f"{name}-{seed}", arms[name], seed, seconds, updates, measure, points)
             finished[name].append(record)
             summary = {arm: _summary(records) for arm, records in finished.items() if records}
             run.write_metrics({"arms": summary, "paper": {"arms": published or {}}, **(more or {})})
@@ -191,6 +193,7 @@ def _train(
     seconds: float,
     updates: int,
     measure: Callable[[Any], Mapping[str, Array]],
+    points: Sequence[int],
 ) -> dict[str, Any]:
     """One training; its record is what the checkpoint says beside the state."""
     state = arm.start(jax.random.fold_in(jax.random.key(run.seed), seed))
@@ -215,7 +218,8 @@ def _train(
     pace = 0.0  # seconds for an update
     # The first update is made even where compiling took all the time.
     while record["updates"] == 0 or (record["updates"] < updates and record["seconds"] < seconds):
-        goal = min(updates, max(record["curve"]["updates"][-1] + 1, int(1.2 * record["curve"]["updates"][-1])))
+        last = record["curve"]["updates"][-1]
+        goal = min([updates, max(last + 1, int(1.2 * last)), *(point for point in points if point > last)])
         while record["updates"] == 0 or (record["updates"] < goal and record["seconds"] < seconds):
             # Not beyond the time, and never so long that a signal has to wait.
             affordable = min(LONGEST_CALL, max(seconds - record["seconds"], 0.0)) / pace if pace else 1

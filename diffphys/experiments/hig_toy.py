@@ -86,7 +86,7 @@ def run(settings: Settings, run: Run) -> None:
                 "saturated": seen.saturated,
             }
 
-        # Half-inverse gradients take the loss as the mean, with its 1/b; Gauss-Newton is at its best with the sum.
+        # Gauss-Newton of the summed loss with a rate of one is the undamped method.
         half = dict(kappa=-0.5, learning_rate=settings.half_inverse_rate, truncation=settings.truncation)
         full = dict(kappa=-1.0, learning_rate=settings.gauss_newton_rate, truncation=settings.truncation)
         arms = {

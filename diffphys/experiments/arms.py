@@ -3,6 +3,10 @@
 An arm is a start and an update of a pytree of arrays, so that a state between any two updates can be saved, and the
 state after n updates has the same bits however often it was interrupted. Only where an arm *stops* depends on the
 machine when it is stopped by its time; give a limit of updates to have that, too, the same everywhere.
+
+Seconds are those of the clock on the wall. Where a machine has other work as well, those say little, and one arm may be
+luckier than the next: with `clock=processor` a second is one of the processor's work for this process, all cores
+together.
 """
 
 import dataclasses
@@ -19,12 +23,27 @@ from jax import Array
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from diffphys.errors import InputError
 from diffphys.inversion import half_inverse_gradients, value_and_output_gradient
 from diffphys.plots import COLORS, DPI, WIDTH
-from diffphys.runs import Run
+from diffphys.runs import Run, nearest, setting
 
 
 LONGEST_CALL = 5.0  # seconds that one compiled call may take, so that a signal is answered soon
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """How long and how often every arm trains: what the settings of all experiments on updates begin with."""
+
+    seconds: float = setting(60.0, help="training time of each arm and seed, with compiling", above=0.0)
+    updates: int = setting(10_000_000, help="updates of each arm at most", minimum=1)
+    seeds: int = setting(3, help="networks trained for each arm", minimum=1)
+    clock: str = setting(
+        "wall", help="whose seconds: on a shared machine the processor's say more", choices=tuple(CLOCKS)
+    )
+    arms: tuple[str, ...] = setting(("all",), help="names of the arms to train, or all")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +53,12 @@ class Arm:
     Attributes:
         start: from a random key to the first state, a pytree of arrays. Arms that are compared use the key alike.
         update: one update of the state; traced.
+        network: from a state to what is measured, the network.
     """
 
     start: Callable[[Array], Any]
     update: Callable[[Any], Any]
+    network: Callable[[Any], Any]
 
 
 class Training(NamedTuple):
@@ -60,9 +81,35 @@ MakeNetwork = Callable[[Array], Any]
 Batch = Callable[[Array, Array], Any]
 
 
-def network_of(make_network: MakeNetwork, state: Training) -> Any:
-    """The network that a state holds the arrays of."""
-    return eqx.combine(state.trainable, _static(make_network))
+def training_arm(
+    make_network: MakeNetwork,
+    batch: Batch,
+    init: Callable[[Any], Any],
+    changes: Callable[[Any, Any, Any, Any], tuple[Any, Any]],
+) -> Arm:
+    """Training a network on batches.
+
+    Args:
+        make_network: from a random key to the network.
+        batch: from a random key and the number of updates made to the samples of the next.
+        init: from the network's trainable arrays to the optimizer's first state.
+        changes: `changes(network, trainable, samples, optimizer_state)`, from the network and its trainable arrays to
+            the update of the arrays and the optimizer's next state.
+    """
+
+    def start(key: Array) -> Training:
+        trainable = eqx.filter(make_network(key), eqx.is_inexact_array)
+        return Training(trainable, init(trainable), jax.random.fold_in(key, 1), jnp.zeros((), jnp.int32))
+
+    def network(state: Training) -> Any:
+        return eqx.combine(state.trainable, _static(make_network))
+
+    def update(state: Training) -> Training:
+        samples = batch(jax.random.fold_in(state.key, state.count), state.count)
+        change, optimizer_state = changes(network(state), state.trainable, samples, state.optimizer_state)
+        return Training(eqx.apply_updates(state.trainable, change), optimizer_state, state.key, state.count + 1)
+
+    return Arm(start, update, network)
 
 
 def gradient_arm(
@@ -80,14 +127,10 @@ def gradient_arm(
         optimizer: any.
     """
 
-    def update(state: Training) -> Training:
-        network = network_of(make_network, state)
-        samples = batch(jax.random.fold_in(state.key, state.count), state.count)
-        gradient = eqx.filter_grad(lambda net: loss(net, samples))(network)
-        changes, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.trainable)
-        return Training(eqx.apply_updates(state.trainable, changes), optimizer_state, state.key, state.count + 1)
+    def changes(network: Any, trainable: Any, samples: Any, state: Any) -> tuple[Any, Any]:
+        return optimizer.update(eqx.filter_grad(lambda net: loss(net, samples))(network), state, trainable)
 
-    return Arm(lambda key: _begin(make_network, optimizer, key), update)
+    return training_arm(make_network, batch, optimizer.init, changes)
 
 
 def half_inverse_arm(
@@ -108,21 +151,12 @@ def half_inverse_arm(
     """
     optimizer = half_inverse_gradients(**options)
 
-    def update(state: Training) -> Training:
-        network = network_of(make_network, state)
-        samples = batch(jax.random.fold_in(state.key, state.count), state.count)
+    def changes(network: Any, trainable: Any, samples: Any, state: Any) -> tuple[Any, Any]:
+        del trainable
         _, gradient = value_and_output_gradient(loss, function, network, samples)
-        changes, optimizer_state = optimizer.update(
-            gradient, state.optimizer_state, network, function=function, samples=samples
-        )
-        return Training(eqx.apply_updates(state.trainable, changes), optimizer_state, state.key, state.count + 1)
+        return optimizer.update(gradient, state, network, function=function, samples=samples)
 
-    return Arm(lambda key: _begin(make_network, optimizer, key), update)
-
-
-def _begin(make_network: MakeNetwork, optimizer: Any, key: Array) -> Training:
-    trainable = eqx.filter(make_network(key), eqx.is_inexact_array)
-    return Training(trainable, optimizer.init(trainable), jax.random.fold_in(key, 1), jnp.zeros((), jnp.int32))
+    return training_arm(make_network, batch, optimizer.init, changes)
 
 
 def _static(make_network: MakeNetwork) -> Any:
@@ -149,54 +183,90 @@ def in_fixed_order(samples: Any, size: int) -> Batch:
 def compare(
     run: Run,
     arms: Mapping[str, Arm],
+    budget: Budget,
     *,
-    seeds: int,
-    seconds: float,
-    updates: int,
     measure: Callable[[Any], Mapping[str, Array]],
     published: Mapping[str, Mapping[str, Any]] | None = None,
     more: Mapping[str, Any] | None = None,
     points: Sequence[int] = (),
-) -> None:
-    """Train all arms for all seeds and write metrics.json.
+) -> dict[str, Arm]:
+    """Train the arms that are asked for, for all seeds, and write metrics.json.
 
-    Seconds count compiling and training, not measuring. Measured is at the start, then each time the number of updates
-    has grown by a fifth, and at the end.
+    Seconds count compiling and training, not measuring. An arm is compiled once, and every seed is charged for it.
+    Measured is at the start, then each time the number of updates has grown by a fifth, and at the end.
 
     Args:
         run: where everything is saved.
         arms: by name.
-        seeds: how many networks are trained for each arm.
-        seconds: after which a training stops.
-        updates: after which a training stops.
-        measure: from a state to named numbers, of which "error" is compared.
+        budget: the same for all of them.
+        measure: from a network to named numbers or lists, of which the number "error" is compared.
         published: figures of the paper for arms, by the names of `metrics.json`.
         more: other metrics.
         points: numbers of updates at which to measure, too.
+
+    Returns:
+        The arms that were trained; the first network of each stands in the checkpoint of `first_network`.
+
+    Raises:
+        InputError: there is no arm of a name that was asked for.
     """
-    work = [(seed, name) for seed in range(seeds) for name in arms]
+    for name in budget.arms:
+        if name != "all" and name not in arms:
+            raise InputError(f'arms: there is no arm "{name}": {nearest(name, [*arms, "all"])}')
+    arms = {name: arm for name, arm in arms.items() if name in budget.arms or "all" in budget.arms}
+    work = [(name, seed) for seed in range(budget.seeds) for name in arms]
+    programs = {name: _Program(arm, budget.clock) for name, arm in arms.items()}
     finished: dict[str, list[dict[str, Any]]] = {name: [] for name in arms}
+    measured = eqx.filter_jit(measure)
     with run.progress("training", total=len(work)) as advance:
-        for seed, name in work:
-            record = _train(run, f"{name}-{seed}", arms[name], seed, seconds, updates, measure, points)
+        for name, seed in work:
+            record = _train(run, f"{name}-{seed}", programs[name], seed, budget, measured, points)
             finished[name].append(record)
             summary = {arm: _summary(records) for arm, records in finished.items() if records}
             run.write_metrics({"arms": summary, "paper": {"arms": published or {}}, **(more or {})})
-            advance(note=f"{name}: {record['curve']['error'][-1]:.3g}")
+            advance(note=f"{name}: {_short(record['curve']['error'][-1])}")
+    return arms
+
+
+def first_network(run: Run, name: str, arm: Arm) -> Any:
+    """What an arm has trained from the first seed."""
+    return arm.network(run.load_checkpoint(f"{name}-0", arm.start(jax.random.key(0))))
+
+
+class _Program:
+    """An arm's updates as one compiled program, made when it is first needed."""
+
+    def __init__(self, arm: Arm, clock: str):
+        self.arm, self.clock = arm, CLOCKS[clock]
+        self.compile_seconds = 0.0
+        self._compiled: Any = None
+
+    def prepare(self, state: Any) -> None:
+        if self._compiled is None:
+            began = self.clock()
+            update = self.arm.update
+            several = jax.jit(lambda state, count: jax.lax.fori_loop(0, count, lambda _, now: update(now), state))
+            self._compiled = several.lower(state, 1).compile()
+            self.compile_seconds = self.clock() - began
+
+    def __call__(self, state: Any, count: int) -> tuple[Any, float]:
+        """The state after so many updates, and the seconds they took."""
+        began = self.clock()
+        state = jax.block_until_ready(self._compiled(state, count))
+        return state, self.clock() - began
 
 
 def _train(
     run: Run,
     name: str,
-    arm: Arm,
+    program: _Program,
     seed: int,
-    seconds: float,
-    updates: int,
-    measure: Callable[[Any], Mapping[str, Array]],
+    budget: Budget,
+    measured: Callable[[Any], Mapping[str, Array]],
     points: Sequence[int],
 ) -> dict[str, Any]:
     """One training; its record is what the checkpoint says beside the state."""
-    state = arm.start(jax.random.fold_in(jax.random.key(run.seed), seed))
+    state = program.arm.start(jax.random.fold_in(jax.random.key(run.seed), seed))
     record: dict[str, Any] = {"seconds": 0.0, "updates": 0, "compile_seconds": 0.0, "curve": {}, "done": False}
     if run.has_checkpoint(name):
         record = run.checkpoint_metadata(name)
@@ -204,38 +274,31 @@ def _train(
     if record["done"]:
         return record
 
-    began = time.perf_counter()
-    advance = (
-        jax.jit(lambda state, count: jax.lax.fori_loop(0, count, lambda _, now: arm.update(now), state))
-        .lower(state, 1)
-        .compile()
-    )
+    program.prepare(state)
     if not record["updates"]:
-        record["compile_seconds"] = record["seconds"] = time.perf_counter() - began
-    measured = jax.jit(measure)
+        record["compile_seconds"] = record["seconds"] = program.compile_seconds
     if not record["curve"]:
-        _note(record, measured(state))
+        _note(record, measured(program.arm.network(state)))
     pace = 0.0  # seconds for an update
     # The first update is made even where compiling took all the time.
-    while record["updates"] == 0 or (record["updates"] < updates and record["seconds"] < seconds):
+    while record["updates"] == 0 or (record["updates"] < budget.updates and record["seconds"] < budget.seconds):
         last = record["curve"]["updates"][-1]
-        goal = min([updates, max(last + 1, int(1.2 * last)), *(point for point in points if point > last)])
-        while record["updates"] == 0 or (record["updates"] < goal and record["seconds"] < seconds):
+        goal = min([budget.updates, max(last + 1, int(1.2 * last)), *(point for point in points if point > last)])
+        while record["updates"] == 0 or (record["updates"] < goal and record["seconds"] < budget.seconds):
             # Not beyond the time, and never so long that a signal has to wait.
-            affordable = min(LONGEST_CALL, max(seconds - record["seconds"], 0.0)) / pace if pace else 1
+            affordable = min(LONGEST_CALL, max(budget.seconds - record["seconds"], 0.0)) / pace if pace else 1
             count = max(1, min(goal - record["updates"], int(affordable)))
-            began = time.perf_counter()
-            state = jax.block_until_ready(advance(state, count))
-            spent = time.perf_counter() - began
-            pace = spent / count
+            state, spent = program(state, count)
+            pace = max(spent, 1e-9) / count
             record["seconds"] += spent
             record["updates"] += count
-            if run.stop_requested:
+            if run.stop_requested or run.checkpoint_due():
                 run.save_checkpoint(name, state, record)
                 run.leave_if_asked()
-        _note(record, measured(state))
-        if run.checkpoint_due():
-            run.save_checkpoint(name, state, record)
+        _note(record, measured(program.arm.network(state)))
+        # From numbers that are not finite no update leads back.
+        if not np.isfinite(record["curve"]["error"][-1]):
+            break
     record["done"] = True
     run.save_checkpoint(name, state, record)
     run.leave_if_asked()
@@ -245,20 +308,52 @@ def _train(
 def _note(record: dict[str, Any], numbers: Mapping[str, Array]) -> None:
     """Add a point to the curve."""
     for key, value in (("updates", record["updates"]), ("seconds", record["seconds"]), *numbers.items()):
-        record["curve"].setdefault(key, []).append(value if isinstance(value, (int, float)) else float(value))
+        record["curve"].setdefault(key, []).append(np.asarray(value).tolist())
 
 
 def _summary(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What metrics.json says of an arm: the median over the seeds, and every seed's curve."""
-    finals = [record["curve"]["error"][-1] for record in records]
+    """What metrics.json says of an arm: medians over the seeds, and every seed's curve."""
+    curves = [record["curve"] for record in records]
+    finals = [_number(curve["error"][-1]) for curve in curves]
     return {
         "final_error": float(np.median(finals)),
         "final_errors": finals,
         "seconds": float(np.median([record["seconds"] for record in records])),
         "updates": int(np.median([record["updates"] for record in records])),
         "compile_seconds": [record["compile_seconds"] for record in records],
-        "curves": [record["curve"] for record in records],
+        "curve": _median_curve(curves),
+        "curves": curves,
     }
+
+
+def _median_curve(curves: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Seconds and error after those numbers of updates at which every seed was measured, medians over the seeds."""
+    updates = [n for n in curves[0]["updates"] if all(n in curve["updates"] for curve in curves)]
+    rows = [[curve["updates"].index(n) for n in updates] for curve in curves]
+
+    def median(key: str) -> list[float]:
+        values = [[_number(curve[key][i]) for i in row] for curve, row in zip(curves, rows, strict=True)]
+        return np.median(np.array(values, float), axis=0).tolist()
+
+    return {"updates": updates, "seconds": median("seconds"), "error": median("error")}
+
+
+def median_after(arm: Mapping[str, Any], key: str, updates: int) -> float | None:
+    """What was measured of an arm after so many updates, the median over the seeds; None where one never got there."""
+    found = [dict(zip(curve["updates"], curve[key], strict=True)).get(updates) for curve in arm["curves"]]
+    return None if None in found else float(np.median(np.array(found, float)))
+
+
+def seconds_to_pass(arms: Mapping[str, Mapping[str, Any]], arm: str, other: str) -> float | None:
+    """When the median curve of an arm first lies below the best error that the other's ever had; None: never."""
+    best = np.nanmin(arms[other]["curve"]["error"])
+    curve = arms[arm]["curve"]
+    return next((s for s, e in zip(curve["seconds"], curve["error"], strict=True) if e < best), None)
+
+
+def _number(value: float | None) -> float:
+    """None stands in files for a number that was not finite."""
+    return float("nan") if value is None else value
 
 
 # -------------------------------------------------------------------------------------------------- what is shown
@@ -282,7 +377,7 @@ def show(run: Run, *, label: str = "error", columns: Mapping[str, str] | None = 
     for name, arm in metrics["arms"].items():
         paper = published.get(name, {}).get("final_error")
         seeds = ", ".join(_short(value) for value in arm["final_errors"])
-        last = [_short(float(np.median([c[key][-1] for c in arm["curves"]]))) for key in columns.values()]
+        last = [_short(float(np.median([_number(c[key][-1]) for c in arm["curves"]]))) for key in columns.values()]
         numbers = (str(arm["updates"]), f"{arm['seconds']:.1f}", _short(paper))
         table.add_row(name, _short(arm["final_error"]), seeds, *numbers, *last)
     return table
@@ -318,8 +413,7 @@ def curves_figure(arms: Mapping[str, Mapping[str, Any]], label: str) -> Figure:
 def _band(curves: Sequence[Mapping[str, Any]], axis: str) -> tuple[np.ndarray, ...]:
     """Points of an axis that all curves reach, and there the smallest, the median and the largest error."""
     positions = [np.asarray(curve[axis], float) for curve in curves]
-    # None stands for a number that was not finite.
-    errors = [np.asarray([np.nan if e is None else e for e in curve["error"]], float) for curve in curves]
+    errors = [np.asarray([_number(error) for error in curve["error"]]) for curve in curves]
     first = max(max(position[0], position[1] * 0.5) for position in positions)
     last = min(position[-1] for position in positions)
     points = np.geomspace(first, max(last, first * 1.01), 200)

@@ -18,19 +18,16 @@ from jax import Array
 from rich.table import Table
 
 from diffphys.experiments import Experiment
-from diffphys.experiments.arms import Training, compare, gradient_arm, network_of, show
+from diffphys.experiments.arms import Budget, compare, gradient_arm, show
 from diffphys.inversion import scale_invariant_loss
 from diffphys.nets import MLP
 from diffphys.runs import Run, setting
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Budget):
     """As published; Adam with the same rate carries every inverse."""
 
-    seconds: float = setting(60.0, help="training time of each arm and seed, with compiling", above=0.0)
-    updates: int = setting(100_001, help="updates of each arm at most", minimum=1)
-    seeds: int = setting(3, help="networks trained for each arm", minimum=1)
     batch: int = setting(100, help="samples of an update, always new", minimum=1)
     smallest_x: float = setting(-12.0, help="x is uniform from here to 0", maximum=-0.1)
     adam_rate: float = setting(1e-3, help="learning rate of Adam", above=0.0)
@@ -89,8 +86,8 @@ def run(settings: Settings, run: Run) -> None:
 
     test = jnp.linspace(settings.smallest_x, 0.0, 1001)[:, None]
 
-    def measure(state: Training) -> dict[str, Array]:
-        x = jax.vmap(network_of(make_network, state))(jnp.exp(test))
+    def measure(network: MLP) -> dict[str, Array]:
+        x = jax.vmap(network)(jnp.exp(test))
         return {"error": jnp.mean(jnp.abs(x - test)), "error_y": jnp.mean(jnp.abs(jnp.exp(x) - jnp.exp(test)))}
 
     adam = optax.adam(settings.adam_rate)
@@ -98,7 +95,7 @@ def run(settings: Settings, run: Run) -> None:
     arms["supervised"] = gradient_arm(make_network, batch, supervised, adam)
     arms["adam"] = gradient_arm(make_network, batch, adjoint, adam)
     arms["gradient-descent"] = gradient_arm(make_network, batch, adjoint, optax.sgd(settings.descent_rate))
-    compare(run, arms, seeds=settings.seeds, seconds=settings.seconds, updates=settings.updates, measure=measure)
+    compare(run, arms, settings, measure=measure)
 
 
 def report(run: Run) -> Table:
@@ -109,7 +106,11 @@ def report(run: Run) -> Table:
 EXPERIMENT = Experiment(
     "exponential",
     Settings,
-    {"demo": {"seconds": 8.0, "seeds": 2}, "book": {}, "paper": {"seconds": 3600.0, "seeds": 5}},
+    {
+        "demo": {"seconds": 5.0, "seeds": 2},
+        "book": {"seconds": 8.0, "seeds": 3},
+        "paper": {"seconds": 3600.0, "updates": 100_001, "seeds": 5},
+    },
     run,
     report,
 )

@@ -21,7 +21,7 @@ from jax import Array
 from rich.table import Table
 
 from diffphys.experiments import Experiment
-from diffphys.experiments.arms import Arm, Training, compare, gradient_arm, half_inverse_arm, network_of, show
+from diffphys.experiments.arms import Arm, Budget, compare, gradient_arm, half_inverse_arm, show
 from diffphys.experiments.smooth_noise import smooth_noise
 from diffphys.inversion import PoissonStencil
 from diffphys.nets import MLP, ResNet, count_parameters
@@ -29,15 +29,12 @@ from diffphys.runs import Run, setting
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Budget):
     """As published, save for the time, the matrix-free engine, and the second batch."""
 
     cells: int = setting(8, help="cells along both axes", minimum=4)
     network: str = setting("perceptron", help="which network", choices=("perceptron", "convolution"))
     features: int = setting(32, help="channels of the convolutional network", minimum=1)
-    seconds: float = setting(300.0, help="training time of each arm and seed, with compiling", above=0.0)
-    updates: int = setting(1_000_000, help="updates of each arm at most", minimum=1)
-    seeds: int = setting(1, help="networks trained for each arm", minimum=1)
     batches: tuple[int, ...] = setting((64, 1024), help="batch sizes; each gives two arms", minimum=1)
     iterations: int = setting(40, help="of the matrix-free engine", minimum=1)
     truncation: float = setting(1e-5, help="relative truncation of singular values", minimum=0.0, maximum=0.5)
@@ -74,8 +71,7 @@ def run(settings: Settings, run: Run) -> None:
     tests = draw(jax.random.key(run.seed + 1), 256)
     test_y = jax.vmap(stencil)(tests)
 
-    def measure(state: Training) -> dict[str, Array]:
-        network = network_of(make_network, state)
+    def measure(network: Any) -> dict[str, Array]:
         x = jax.vmap(lambda y: predict(network, y))(test_y)
         return {
             "error": loss(jax.vmap(stencil)(x), test_y) / tests.shape[0],
@@ -108,9 +104,7 @@ def run(settings: Settings, run: Run) -> None:
     compare(
         run,
         arms,
-        seeds=settings.seeds,
-        seconds=settings.seconds,
-        updates=settings.updates,
+        settings,
         measure=measure,
         more={"parameters": count_parameters(make_network(jax.random.key(0)))},
     )
@@ -125,9 +119,16 @@ EXPERIMENT = Experiment(
     "hig-poisson",
     Settings,
     {
-        "demo": {"seconds": 40.0},
-        "book": {},
-        "convolution": {"cells": 32, "network": "convolution", "batches": (8,), "iterations": 20},
+        "demo": {"seconds": 40.0, "seeds": 1},
+        "book": {"seconds": 20.0, "seeds": 2},
+        "convolution": {
+            "seconds": 60.0,
+            "seeds": 2,
+            "cells": 32,
+            "network": "convolution",
+            "batches": (8,),
+            "iterations": 20,
+        },
         "paper": {"seconds": 3600.0, "dense": True},
     },
     run,

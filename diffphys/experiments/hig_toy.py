@@ -19,7 +19,7 @@ from jax import Array
 from rich.table import Table
 
 from diffphys.experiments import Experiment
-from diffphys.experiments.arms import Training, compare, gradient_arm, half_inverse_arm, network_of, show
+from diffphys.experiments.arms import Budget, compare, gradient_arm, half_inverse_arm, show
 from diffphys.inversion import neuron_saturation
 from diffphys.nets import MLP
 from diffphys.runs import Run, setting
@@ -30,13 +30,10 @@ PUBLISHED = {"adam": {"final_error": 0.2}, "gauss-newton": {"final_error": 0.2}}
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Budget):
     """Rates and batch are ours: the chapter does not print them."""
 
     stiffness: float = setting(0.01, help="lambda, the factor on the second output", above=0.0)
-    seconds: float = setting(60.0, help="training time of each arm and seed, with compiling", above=0.0)
-    updates: int = setting(20_000, help="updates of each arm at most", minimum=1)
-    seeds: int = setting(5, help="networks trained for each arm", minimum=1)
     samples: int = setting(256, help="points x of a batch, which is the whole data set", minimum=16)
     half_inverse_rate: float = setting(1.0, help="eta of half-inverse gradients", above=0.0)
     gauss_newton_rate: float = setting(1.0, help="eta of Gauss-Newton, of the summed loss", above=0.0)
@@ -73,8 +70,7 @@ def run(settings: Settings, run: Run) -> None:
         def loss(network: MLP, batch: tuple[Array, Array]) -> Array:
             return mean_loss(jax.vmap(lambda one: function(network, one))(batch), batch)
 
-        def measure(state: Training) -> dict[str, Array]:
-            network = network_of(make_network, state)
+        def measure(network: MLP) -> dict[str, Array]:
             outputs = jax.vmap(lambda one: function(network, one))(samples)
             parts = jnp.mean(0.5 * (outputs - samples[1]) ** 2, axis=0)
             seen = neuron_saturation(network, x)
@@ -98,9 +94,7 @@ def run(settings: Settings, run: Run) -> None:
         compare(
             run,
             arms,
-            seeds=settings.seeds,
-            seconds=settings.seconds,
-            updates=settings.updates,
+            settings,
             measure=measure,
             published=PUBLISHED if settings.stiffness == 0.01 else {},
         )
@@ -115,7 +109,11 @@ def report(run: Run) -> Table:
 EXPERIMENT = Experiment(
     "hig-toy",
     Settings,
-    {"demo": {"seconds": 12.0, "seeds": 2, "updates": 5000}, "book": {}, "paper": {}},
+    {
+        "demo": {"seconds": 12.0, "seeds": 2},
+        "book": {"seconds": 8.0, "seeds": 3},
+        "paper": {"seconds": 60.0, "seeds": 5},
+    },
     run,
     report,
 )

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array
 from rich.table import Table
@@ -22,12 +21,12 @@ from rich.table import Table
 from diffphys.experiments import Experiment
 from diffphys.experiments.arms import (
     Arm,
-    Training,
+    Budget,
     compare,
     gradient_arm,
     half_inverse_arm,
     in_fixed_order,
-    network_of,
+    median_after,
     show,
 )
 from diffphys.inversion import GaussNewton, scale_invariant_loss
@@ -49,14 +48,12 @@ PUBLISHED = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Budget):
     """The notebook's settings, save where said."""
 
-    seconds: float = setting(100.0, help="training time of each arm and seed, with compiling", above=0.0)
-    updates: int = setting(1_000_000, help="updates of each arm at most", minimum=1)
-    seeds: int = setting(3, help="networks trained for each arm", minimum=1)
     samples: int = setting(4096, help="states for training, and as many for testing", minimum=256)
     half_inverse_batch: int = setting(32, help="batch of half-inverse gradients and Gauss-Newton", minimum=1)
+    half_inverse_rate: float = setting(2.0, help="eta of both (published: 1)", above=0.0)
     batch: int = setting(256, help="batch of the other arms", minimum=1)
     truncation: float = setting(1e-7, help="relative truncation (published: 1e-10)", minimum=0.0, maximum=0.5)
     double_precision: bool = setting(True, help="64 bits, so that the Gram matrix resolves the truncation")
@@ -109,7 +106,7 @@ def mean_loss(ends: Array, starts: Array) -> Array:
 def arms_of(settings: Settings, training: Array) -> dict[str, Arm]:
     """All optimizers."""
     few, many = in_fixed_order(training, settings.half_inverse_batch), in_fixed_order(training, settings.batch)
-    options = dict(truncation=settings.truncation)
+    options = dict(learning_rate=settings.half_inverse_rate, truncation=settings.truncation)
 
     def through_physics(network: MLP, starts: Array) -> Array:
         return mean_loss(jax.vmap(lambda start: end_to_end(network, start))(starts), starts)
@@ -140,33 +137,29 @@ def run(settings: Settings, run: Run) -> None:
     with jax.enable_x64(settings.double_precision):
         training, testing = jax.random.uniform(jax.random.key(run.seed), (2, settings.samples, 4))
 
-        def measure(state: Training) -> dict[str, Array]:
-            network = network_of(make_network, state)
+        def measure(network: MLP) -> dict[str, Array]:
             return {"error": mean_loss(jax.vmap(lambda start: end_to_end(network, start))(testing), testing)}
 
         epoch = settings.samples // settings.half_inverse_batch
         epochs = [epoch * number for number in (1, 2, 3, 4)]
-        compare(
+        trained = compare(
             run,
             arms_of(settings, training),
-            seeds=settings.seeds,
-            seconds=settings.seconds,
-            updates=settings.updates,
+            settings,
             measure=measure,
             published=PUBLISHED,
             points=epochs,
         )
-        _note_epochs(run, epochs)
+        if "half-inverse" in trained:
+            _note_epochs(run, epochs)
 
 
 def _note_epochs(run: Run, epochs: list[int]) -> None:
     """Add error and seconds of half-inverse gradients after epochs 1 to 4, the median of the seeds, as published."""
     metrics = run.read_metrics()
-    curves = metrics["arms"]["half-inverse"]["curves"]
-    for name, key in (("errors_after_epochs", "error"), ("seconds_after_epochs", "seconds")):
-        found = [[dict(zip(curve["updates"], curve[key], strict=True)).get(n) for n in epochs] for curve in curves]
-        complete = all(value is not None for row in found for value in row)
-        metrics["arms"]["half-inverse"][name] = np.median(np.array(found, float), axis=0) if complete else None
+    arm = metrics["arms"]["half-inverse"]
+    arm["errors_after_epochs"] = [median_after(arm, "error", count) for count in epochs]
+    arm["seconds_after_epochs"] = [median_after(arm, "seconds", count) for count in epochs]
     run.write_metrics(metrics)
 
 
@@ -178,7 +171,7 @@ def report(run: Run) -> Table:
 EXPERIMENT = Experiment(
     "linear-chain",
     Settings,
-    {"demo": {"seconds": 15.0, "seeds": 2}, "book": {}, "paper": {"seeds": 5}},
+    {"demo": {"seconds": 15.0, "seeds": 2}, "book": {"seconds": 15.0}, "paper": {"seconds": 100.0, "seeds": 5}},
     run,
     report,
 )

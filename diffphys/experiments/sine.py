@@ -9,6 +9,7 @@ parameter by itself (Adam and its relatives) undo that in the last layer; rotati
 Scale-invariant training by a saddle-free Newton step does not see either.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from jax.typing import ArrayLike
 from matplotlib.figure import Figure
 from rich.table import Table
 
 from diffphys.experiments import Experiment
-from diffphys.experiments.arms import Arm, Training, compare, gradient_arm, network_of, show
+from diffphys.experiments.arms import Arm, Budget, compare, gradient_arm, show
 from diffphys.inversion import SaddleFreeNewton, absolute_values, scale_invariant_loss
 from diffphys.nets import MLP
 from diffphys.plots import COLORS, DPI, WIDTH
@@ -46,19 +48,18 @@ PUBLISHED_ROTATIONS = {
 
 
 @dataclass(frozen=True)
-class Settings:
-    """As published, save for the time (600 s on a GPU) and fewer points of the sweeps."""
+class Settings(Budget):
+    """As published, save for the time: an optimizer trains one network for each problem of both sweeps, all at once."""
 
-    seconds: float = setting(40.0, help="training time of each arm, with compiling", above=0.0)
-    updates: int = setting(10_000_000, help="updates of each arm at most", minimum=1)
-    seeds: int = setting(1, help="networks trained for each arm", minimum=1)
     batch: int = setting(100, help="samples of an update, always new", minimum=1)
     rotations: tuple[float, ...] = setting((0.0, 1.0, 3.0, 10.0, 45.0), help="phi in degrees of the first sweep")
     stretchings: tuple[float, ...] = setting((1.0, 10.0, 64.0), help="xi of the second sweep, at phi = 0", above=0.0)
     stretching: float = setting(32.0, help="xi of the first sweep", above=0.0)
-    sweep_optimizers: tuple[str, ...] = setting(
-        ("scale-invariant", "adam"), help="arms of the sweeps", choices=OPTIMIZERS
-    )
+
+    def problems(self) -> list[tuple[float, float]]:
+        """(xi, phi) of every problem; the first is the one whose error is an arm's: the last rotation."""
+        rotations = [(self.stretching, phi) for phi in self.rotations[::-1]]
+        return rotations + [(xi, 0.0) for xi in self.stretchings]
 
 
 def make_network(key: Array) -> MLP:
@@ -66,19 +67,20 @@ def make_network(key: Array) -> MLP:
     return MLP((2, 32, 64, 32, 2), jax.nn.relu, key=key)
 
 
-def rotated(x: Array, degrees: float) -> Array:
+def rotated(x: Array, degrees: ArrayLike) -> Array:
     """R_phi x, shape (2,)."""
-    angle = np.deg2rad(degrees)
-    return jnp.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], x.dtype) @ x
+    angle = jnp.deg2rad(degrees)
+    cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    return jnp.stack([cosine * x[0] - sine * x[1], sine * x[0] + cosine * x[1]])
 
 
-def simulate(x: Array, xi: float, degrees: float) -> Array:
+def simulate(x: Array, xi: ArrayLike, degrees: ArrayLike) -> Array:
     """P, shape (2,) -> (2,)."""
     z = rotated(x, degrees)
     return jnp.stack([jnp.sin(10.0 / xi * z[0]), 10.0 * xi * z[1]])
 
 
-def distance_to_solutions(x: Array, y: Array, xi: float, degrees: float) -> Array:
+def distance_to_solutions(x: Array, y: Array, xi: ArrayLike, degrees: ArrayLike) -> Array:
     """Euclidean distance of x to the nearest of all exact solutions of P(x) = y."""
     z = rotated(x, degrees)
     angle = 10.0 / xi * z[0]
@@ -88,7 +90,7 @@ def distance_to_solutions(x: Array, y: Array, xi: float, degrees: float) -> Arra
     return jnp.hypot(jnp.min(jnp.abs(gaps)) * xi / 10.0, z[1] - y[1] / (10.0 * xi))
 
 
-def arm_of(optimizer: str, xi: float, degrees: float, batch_size: int) -> Arm:
+def arm_of(optimizer: str, xi: ArrayLike, degrees: ArrayLike, batch_size: int) -> Arm:
     """One optimizer on one problem, with the published learning rates."""
 
     def simulator(x: Array) -> Array:
@@ -111,97 +113,83 @@ def arm_of(optimizer: str, xi: float, degrees: float, batch_size: int) -> Arm:
         "rmsprop": optax.rmsprop(3e-5),
         "adagrad": optax.adagrad(3e-3),
         "adadelta": optax.adadelta(3e-3),
-        "gradient-descent": optax.sgd(1e-2 / xi**2),
+        # With the rate in a chain of its own it may be a traced number.
+        "gradient-descent": optax.chain(optax.identity(), optax.scale(-1e-2 / jnp.asarray(xi) ** 2)),
     }
     loss = by_inverse if optimizer == "scale-invariant" else through_physics
     return gradient_arm(make_network, batch, loss, rules[optimizer])
 
 
-def name_of(optimizer: str, xi: float, degrees: float) -> str:
-    """The name of an arm, which is also that of its checkpoint."""
-    return f"{optimizer}_xi{xi:g}_phi{degrees:g}"
+def sweep_arm(optimizer: str, problems: Array, batch_size: int) -> Arm:
+    """One optimizer on many problems (xi, phi) at once, from the same network with the same data."""
+
+    def each(function: Callable[[Arm, Any], Any]) -> Callable[[Any], Any]:
+        def mapped(states: Any) -> Any:
+            return jax.vmap(lambda p, state: function(arm_of(optimizer, p[0], p[1], batch_size), state))(
+                problems, states
+            )
+
+        return mapped
+
+    def start(key: Array) -> Any:
+        return jax.vmap(lambda p: arm_of(optimizer, p[0], p[1], batch_size).start(key))(problems)
+
+    return Arm(start, each(lambda arm, state: arm.update(state)), each(lambda arm, state: arm.network(state)))
 
 
 def run(settings: Settings, run: Run) -> None:
-    """The first sweep's last rotation with all optimizers, and both sweeps with those asked for."""
-    last = settings.rotations[-1]
-    problems = [(name, settings.stretching, last) for name in OPTIMIZERS]
-    problems += [(name, settings.stretching, phi) for phi in settings.rotations for name in settings.sweep_optimizers]
-    problems += [(name, xi, 0.0) for xi in settings.stretchings for name in settings.sweep_optimizers]
-    problems = list(dict.fromkeys(problems))
+    """All optimizers on all problems."""
+    problems = jnp.asarray(settings.problems())
     tests = jax.random.uniform(jax.random.key(run.seed + 1), (5000, 2), minval=-1.0, maxval=1.0)
 
-    summary: dict[str, Any] = {}
-    for optimizer, xi, phi in problems:
+    def measure(networks: MLP) -> dict[str, Array]:
+        def error(network: MLP, problem: Array) -> Array:
+            return jnp.mean(jax.vmap(lambda y: distance_to_solutions(network(y), y, problem[0], problem[1]))(tests))
 
-        def measure(state: Training, xi: float = xi, phi: float = phi) -> dict[str, Array]:
-            network = network_of(make_network, state)
-            return {"error": jnp.mean(jax.vmap(lambda y: distance_to_solutions(network(y), y, xi, phi))(tests))}
+        errors = jax.vmap(error)(networks, problems)
+        return {"error": errors[0], "errors": errors}
 
-        name = name_of(optimizer, xi, phi)
-        compare(
-            run,
-            {name: arm_of(optimizer, xi, phi, settings.batch)},
-            seeds=settings.seeds,
-            seconds=settings.seconds,
-            updates=settings.updates,
-            measure=measure,
-        )
-        summary |= run.read_metrics()["arms"]
-        _write(run, settings, summary)
+    reference = settings.stretching == 32.0 and settings.rotations[-1] == 45.0
+    arms = {name: sweep_arm(name, problems, settings.batch) for name in OPTIMIZERS}
+    compare(run, arms, settings, measure=measure, published=PUBLISHED if reference else {})
+    _note_sweeps(settings, run)
 
 
-def _write(run: Run, settings: Settings, summary: dict[str, Any]) -> None:
-    """metrics.json: the arms at the reference problem by their optimizer's name, and the sweeps."""
-    last = settings.rotations[-1]
-    arms = {
-        name: summary[name_of(name, settings.stretching, last)]
-        for name in OPTIMIZERS
-        if name_of(name, settings.stretching, last) in summary
-    }
-
-    def sweep(problems: list[tuple[float, float]]) -> dict[str, list[float | None]]:
-        return {
-            name: [summary.get(name_of(name, xi, phi), {}).get("final_error") for xi, phi in problems]
-            for name in settings.sweep_optimizers
+def _note_sweeps(settings: Settings, run: Run) -> None:
+    """Add both sweeps to metrics.json: for each arm the last errors, the median of the seeds."""
+    metrics = run.read_metrics()
+    count = len(settings.rotations)
+    for name, arm in metrics["arms"].items():
+        last = np.median([np.array(curve["errors"][-1], float) for curve in arm["curves"]], axis=0)
+        metrics["arms"][name] |= {
+            "error_over_rotation": last[:count][::-1],
+            "error_over_stretching": last[count:],
         }
-
-    reference = settings.stretching == 32.0 and last == 45.0
-    run.write_metrics(
-        {
-            "arms": arms,
-            "rotations": settings.rotations,
-            "error_over_rotation": sweep([(settings.stretching, phi) for phi in settings.rotations]),
-            "stretchings": settings.stretchings,
-            "error_over_stretching": sweep([(xi, 0.0) for xi in settings.stretchings]),
-            "paper": {
-                "arms": PUBLISHED if reference else {},
-                "error_over_rotation": {
-                    name: [points.get(phi) for phi in settings.rotations]
-                    for name, points in PUBLISHED_ROTATIONS.items()
-                },
-            },
-        }
-    )
+        published = PUBLISHED_ROTATIONS.get(name, {})
+        metrics["paper"]["arms"].setdefault(name, {})["error_over_rotation"] = [
+            published.get(phi) if settings.stretching == 32.0 else None for phi in settings.rotations
+        ]
+    run.write_metrics(metrics | {"rotations": settings.rotations, "stretchings": settings.stretchings})
 
 
 def report(run: Run) -> Table:
     """Curves at the reference problem, both sweeps, and the table."""
     table = show(run, label="distance to a solution")
     metrics = run.read_metrics()
-    figure = Figure(figsize=(WIDTH, 3.2), dpi=DPI, layout="constrained")
-    panels = figure.subplots(1, 2)
-    for color, name in zip(COLORS, metrics["error_over_rotation"], strict=False):
-        panels[0].plot(metrics["rotations"], metrics["error_over_rotation"][name], "o-", color=color, label=name)
-        paper = metrics["paper"]["error_over_rotation"].get(name)
-        if paper:
-            points = [(phi, e) for phi, e in zip(metrics["rotations"], paper, strict=True) if e is not None]
-            panels[0].plot(*zip(*points, strict=True), "x:", color=color, label=f"{name}, published")
-        relative = np.array(metrics["error_over_stretching"][name], float) / np.array(metrics["stretchings"])
-        panels[1].plot(metrics["stretchings"], relative, "o-", color=color, label=name)
-    panels[0].set(xlabel="rotation, degrees", ylabel="distance to a solution", yscale="log")
-    panels[1].set(xlabel="stretching xi", ylabel="distance / xi, no rotation", xscale="log", yscale="log")
-    panels[0].legend(fontsize=7)
+    rotations, stretchings = metrics["rotations"], metrics["stretchings"]
+    figure = Figure(figsize=(WIDTH, 3.4), dpi=DPI, layout="constrained")
+    over_rotation, over_stretching = figure.subplots(1, 2)
+    for color, (name, arm) in zip(COLORS, metrics["arms"].items(), strict=False):
+        over_rotation.plot(rotations, arm["error_over_rotation"], "o-", color=color, label=name)
+        paper = metrics["paper"]["arms"][name]["error_over_rotation"]
+        points = [(phi, error) for phi, error in zip(rotations, paper, strict=True) if error is not None]
+        if points:
+            over_rotation.plot(*zip(*points, strict=True), "x:", color=color, label=f"{name}, published")
+        relative = np.array(arm["error_over_stretching"], float) / np.array(stretchings)
+        over_stretching.plot(stretchings, relative, "o-", color=color)
+    over_rotation.set(xlabel="rotation, degrees", ylabel="distance to a solution", yscale="log")
+    over_stretching.set(xlabel="stretching xi", ylabel="distance / xi, no rotation", xscale="log", yscale="log")
+    over_rotation.legend(fontsize=6)
     run.save_figure("sweeps.png", figure)
     return table
 
@@ -210,13 +198,12 @@ EXPERIMENT = Experiment(
     "sine",
     Settings,
     {
-        "demo": {"seconds": 15.0, "rotations": (0.0, 45.0), "stretchings": (1.0,)},
-        "book": {},
+        "demo": {"seconds": 30.0, "seeds": 1, "rotations": (0.0, 45.0), "stretchings": (1.0,)},
+        "book": {"seconds": 30.0, "seeds": 2},
         "paper": {
-            "seconds": 600.0,
+            "seconds": 600.0 * 17,
             "rotations": (0.0, 1.0, 3.0, 5.0, 10.0, 23.0, 35.0, 40.0, 45.0),
-            "stretchings": (1.0, 3.0, 5.0, 10.0, 20.0, 48.0, 64.0),
-            "sweep_optimizers": OPTIMIZERS,
+            "stretchings": (1.0, 3.0, 5.0, 10.0, 20.0, 32.0, 48.0, 64.0),
         },
     },
     run,

@@ -8,6 +8,7 @@ Holl, Koltun, Thuerey, "Scale-invariant Learning by Physics Inversion" (NeurIPS 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -60,8 +61,8 @@ def analytic_inverse(target: Array, x: Array, y: Array) -> Array:
 
 def methods(settings: Settings) -> dict[str, Callable[[Array], Array]]:
     """From a point to the next, by name."""
-    descent = optax.sgd(settings.descent_rate)
-    second_order = newton(settings.newton_rate)
+    descent: Any = optax.sgd(settings.descent_rate)
+    second_order: Any = newton(settings.newton_rate)
     bfgs = BFGS(simulator, relative_tolerance=1e-9, absolute_tolerance=1e-9)
 
     def inverse_step(inverse: Callable[..., Array]) -> Callable[[Array], Array]:

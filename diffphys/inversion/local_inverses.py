@@ -120,7 +120,7 @@ class SaddleFreeNewton(_Descent):
     def step(self, residual: Callable[[Array], Array], x: Array) -> Array:
         """The change of x in one step."""
         gradient, hessian = _gradient_and_hessian(residual, x)
-        values, vectors = jnp.linalg.eigh(hessian)
+        values, vectors = _eigenvectors(hessian)
         along = vectors.T @ gradient
         tiny = float(jnp.finfo(x.dtype).tiny)
         size = jnp.abs(along) / jnp.maximum(jnp.abs(values), tiny)
@@ -177,6 +177,8 @@ class BFGS(eqx.Module):
         steps: iterations at most.
         relative_tolerance: on x and L between iterations.
         absolute_tolerance: likewise.
+        memory: None keeps an approximate inverse Hessian, the square of x's entries; a whole number keeps so many of
+            the last steps in its place (the limited-memory form, L-BFGS), for large x.
 
     Raises:
         InputError: an option is out of its range.
@@ -186,17 +188,28 @@ class BFGS(eqx.Module):
     steps: int = eqx.field(static=True, default=256)
     relative_tolerance: float = eqx.field(static=True, default=1e-6)
     absolute_tolerance: float = eqx.field(static=True, default=1e-6)
+    memory: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         _check_steps("BFGS", self.steps)
         if not (self.relative_tolerance > 0.0 and self.absolute_tolerance > 0.0):
-            raise InputError("BFGS: relative_tolerance and absolute_tolerance must be above 0.")
+            raise InputError(
+                f"BFGS: relative_tolerance is {self.relative_tolerance!r} and absolute_tolerance "
+                f"{self.absolute_tolerance!r}; numbers above 0 are accepted."
+            )
+        if self.memory is not None:
+            _check_steps("BFGS", self.memory, "memory")
 
     def solve(self, target: Any, x: Any, y: Any = None) -> LocalSolution:
         """Start at x; the known y is not needed."""
         del y
         start, residual, unravel = _flat_residual(self.simulator, target, x)
-        solver = optimistix.BFGS(self.relative_tolerance, self.absolute_tolerance)
+        tolerances = self.relative_tolerance, self.absolute_tolerance
+        solver = (
+            optimistix.BFGS(*tolerances)
+            if self.memory is None
+            else optimistix.LBFGS(*tolerances, history_length=self.memory)
+        )
         found = optimistix.minimise(
             lambda now, _: _loss(residual, now), solver, start, max_steps=self.steps, throw=False
         )
@@ -232,6 +245,24 @@ def _gradient_and_hessian(residual: Callable[[Array], Array], x: Array) -> tuple
     return jax.grad(loss)(x), jax.hessian(loss)(x)
 
 
-def _check_steps(owner: str, steps: object) -> None:
+def _eigenvectors(matrix: Array) -> tuple[Array, Array]:
+    """Eigenvalues and, in columns, eigenvectors of a symmetric matrix.
+
+    Of a matrix of two rows, the rotation by half the angle of (a - c, 2 b) is the answer, without a call of LAPACK for
+    each sample: that would take longer than the rest of a training.
+    """
+    if matrix.shape != (2, 2):
+        return jnp.linalg.eigh(matrix)
+    (a, b), (_, c) = matrix
+    middle, radius, angle = (a + c) / 2, jnp.hypot((a - c) / 2, b), jnp.arctan2(2 * b, a - c) / 2
+    cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    # The determinant gives the eigenvalue of smaller size without cancellation.
+    outer = jnp.where(middle >= 0, middle + radius, middle - radius)
+    inner = jnp.where(outer != 0, (a * c - b * b) / jnp.where(outer != 0, outer, 1.0), 0.0)
+    larger, smaller = jnp.where(middle >= 0, outer, inner), jnp.where(middle >= 0, inner, outer)
+    return jnp.stack([larger, smaller]), jnp.array([[cosine, -sine], [sine, cosine]])
+
+
+def _check_steps(owner: str, steps: object, name: str = "steps") -> None:
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise InputError(f"{owner}: steps is {steps!r}; a whole number of at least 1 is accepted.")
+        raise InputError(f"{owner}: {name} is {steps!r}; a whole number of at least 1 is accepted.")

@@ -39,3 +39,9 @@ class TimeReversal(eqx.Module):
         """The state from which the simulator reaches the target; x and y are not needed."""
         del x, y
         return self.reverse(rollout(self.step, self.reverse(target), self.steps)[0])
+
+    def path(self, target: Any, save: Callable[[Any], Any]) -> Any:
+        """What `save` keeps of the states on the way back, reversed as they are: from `steps` - 1 steps after the start
+        to the start itself, with a leading axis of length `steps`.
+        """
+        return rollout(self.step, self.reverse(target), self.steps, save_every=1, save=save)[1]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from diffphys.errors import InputError
 from diffphys.experiments import load_experiment
 from diffphys.experiments.heat_inverse import draw_boxes
 from diffphys.experiments.linear_chain import chain
@@ -37,38 +38,41 @@ def test_toy_trajectories_are_the_published_ones(tmp_path):
             np.testing.assert_allclose(metrics["arms"][name]["alignment"], published["alignment"], atol=1e-6)
 
 
-@pytest.mark.slow
 def test_the_linear_chain_is_as_good_as_published(tmp_path):
     """Published: 1.06e-5 after 2 epochs of 128 updates, 1.19e-6 after 4."""
-    metrics = train("linear-chain", tmp_path, seconds=1e9, updates=512, seeds=3)
+    metrics = train("linear-chain", tmp_path, seconds=1e9, updates=512, seeds=1, arms=("half-inverse",))
     _, second, _, fourth = metrics["arms"]["half-inverse"]["errors_after_epochs"]
     assert second < 1e-5 and fourth < 1.2e-6
 
 
 SMALL: dict[str, dict[str, Any]] = {
-    "linear-chain": {"samples": 256},
-    "hig-toy": {},
-    "exponential": {},
-    "sine": {"rotations": (0.0, 45.0), "stretchings": (1.0,)},
-    "oscillators": {"samples": 512, "steps": 4, "half_inverse_batch": 8},
-    "hig-poisson": {"batches": (4,), "iterations": 3},
-    "quantum-dipole": {"samples": 256, "steps": 6, "half_inverse_batch": 4},
-    "heat-inverse": {"cells": 16, "batch": 4, "tests": 4},
-    "poisson-inverse": {"cells": 16, "batch": 4, "tests": 4},
+    "hig-toy": {"samples": 16, "seeds": 2},
+    "exponential": {"arms": ("newton-clipped",)},
+    "sine": {"rotations": (0.0, 45.0), "stretchings": (1.0,), "arms": ("scale-invariant", "gradient-descent")},
+    "oscillators": {"samples": 512, "steps": 2, "half_inverse_batch": 4, "arms": ("half-inverse",)},
+    "hig-poisson": {"batches": (4,), "iterations": 2, "arms": ("half-inverse-4",)},
+    "quantum-dipole": {"samples": 256, "steps": 4, "half_inverse_batch": 2, "arms": ("half-inverse",)},
+    "heat-inverse": {"cells": 16, "batch": 2, "tests": 4, "arms": ("scale-invariant",)},
+    "poisson-inverse": {"cells": 16, "batch": 2, "tests": 2, "arms": ("adam",)},
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_every_experiment_runs(name, tmp_path):
-    metrics = train(name, tmp_path, updates=3, seeds=2 if name == "hig-toy" else 1, **SMALL[name])
+    metrics = train(name, tmp_path, **{"updates": 2, "seeds": 1, **SMALL[name]})
     for arm in metrics["arms"].values():
-        assert {"final_error", "seconds", "updates", "curves"} <= arm.keys() and arm["updates"] == 3
+        assert {"final_error", "seconds", "updates", "curve", "curves"} <= arm.keys() and arm["updates"] == 2
+        assert arm["curve"]["updates"] == [0, 1, 2] and np.all(np.isfinite(arm["curve"]["error"]))
     assert (tmp_path / "figures" / "curves.png").exists()
 
 
+def test_an_unknown_arm_is_named(tmp_path):
+    with pytest.raises(InputError, match='no arm "adm": did you mean "adam"'):
+        train("hig-toy", tmp_path, updates=1, arms=("adm",))
+
+
 def test_an_interrupted_comparison_ends_with_the_same_bits(tmp_path):
-    options = dict(updates=40, seeds=1, samples=64)
+    options: dict[str, Any] = dict(updates=40, seeds=1, samples=64, arms=("half-inverse", "adam"))
     straight = train("hig-toy", tmp_path / "straight", **options)
 
     class AfterTwelve(StopRequest):

@@ -6,6 +6,10 @@ import os
 # Figures are written to files, also where there is no screen.
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+# Two test processes on two cores: threads of the linear algebra that wait for each other by spinning cost ten times the
+# work.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402

@@ -21,6 +21,7 @@ import numpy as np
 import optax
 from jax import Array
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from rich.table import Table
 
 from diffphys.errors import InputError
@@ -370,7 +371,7 @@ def show(run: Run, *, label: str = "error", columns: Mapping[str, str] | None = 
     columns = columns or {}
     metrics = run.read_metrics()
     published = metrics["paper"]["arms"]
-    run.save_figure("curves.png", curves_figure(metrics["arms"], label))
+    run.save_figure("curves.png", curves_figure(metrics["arms"], published, label))
     table = Table(
         "arm", f"{label}, median", "all seeds", "updates", "seconds", "published", *columns, title=run.experiment
     )
@@ -387,8 +388,12 @@ def _short(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
-def curves_figure(arms: Mapping[str, Mapping[str, Any]], label: str) -> Figure:
-    """The error of all arms over seconds and over updates: the median of the seeds, and a band over all of them."""
+def curves_figure(
+    arms: Mapping[str, Mapping[str, Any]], published: Mapping[str, Mapping[str, Any]], label: str
+) -> Figure:
+    """The error of all arms over seconds and over updates: the median of the seeds, and a band over all of them; stars
+    are published errors whose seconds are known, on another machine.
+    """
     figure = Figure(figsize=(WIDTH, 3.4), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for panel, axis in zip(panels, ("seconds", "updates"), strict=True):
@@ -401,8 +406,12 @@ def curves_figure(arms: Mapping[str, Mapping[str, Any]], label: str) -> Figure:
             panel.plot(points, middle, label=name, linewidth=1.3, **line)
             if len(arm["curves"]) > 1:
                 panel.fill_between(points, low, high, color=line["color"], alpha=0.2, linewidth=0)
+            paper = published.get(name, {})
+            if axis == "seconds" and {"seconds", "final_error"} <= paper.keys():
+                panel.plot(paper["seconds"], paper["final_error"], "*", color=line["color"], markersize=9)
         panel.set_xscale("log")
         panel.set_yscale("log")
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_xlabel("seconds, with compiling" if axis == "seconds" else axis)
         panel.grid(alpha=0.3)
     panels[0].set_ylabel(label)

@@ -68,8 +68,8 @@ def run(settings: Settings, run: Run) -> None:
     def loss(outputs: Array, y: Array) -> Array:
         return jnp.sum(0.5 * (outputs - y) ** 2)
 
-    tests = draw(jax.random.key(run.seed + 1), 256)
-    test_y = jax.vmap(stencil)(tests)
+    tests = jax.jit(lambda key: draw(key, 256))(jax.random.key(run.seed + 1))
+    test_y = jax.jit(jax.vmap(stencil))(tests)
 
     def measure(network: Any) -> dict[str, Array]:
         x = jax.vmap(lambda y: predict(network, y))(test_y)

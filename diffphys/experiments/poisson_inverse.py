@@ -30,6 +30,7 @@ class Settings(Budget):
     """As published, save for the time (25,200 s on a GPU) and a direct solver in the place of conjugate gradients."""
 
     cells: int = setting(64, help="cells along both axes, a multiple of 8", minimum=8)
+    levels: int = setting(4, help="resolutions of the U-Net", minimum=1, maximum=5)
     batch: int = setting(128, help="samples of an update, always new", minimum=1)
     tests: int = setting(64, help="samples for testing", minimum=1)
     adam_rate: float = setting(1e-3, help="learning rate of Adam, alone and with the inverse", above=0.0)
@@ -38,11 +39,6 @@ class Settings(Budget):
     adahessian_rate: float = setting(1e-6, help="learning rate of AdaHessian", above=0.0)
     hessian_free_rate: float = setting(0.5, help="the part of a Hessian-free step that is made", above=0.0, maximum=1.0)
     iterations: int = setting(8, help="Krylov iterations of a Hessian-free step", minimum=1)
-
-
-def make_network(key: Array) -> UNet:
-    """37,697 parameters."""
-    return UNet(1, 1, normalization="batch", key=key)
 
 
 def predict(network: UNet, y: Array) -> Array:
@@ -54,6 +50,10 @@ def run(settings: Settings, run: Run) -> None:
     """Train all arms on data without end."""
     cells = (settings.cells, settings.cells)
     solve, inverse = PoissonSolve(), LinearInverse(PoissonStencil())
+
+    def make_network(key: Array) -> UNet:
+        """37,697 parameters with four levels."""
+        return UNet(1, 1, levels=settings.levels, normalization="batch", key=key)
 
     def draw(key: Array, size: int) -> Array:
         return jax.vmap(lambda one: smooth_noise(one, cells))(jax.random.split(key, size))
@@ -77,8 +77,8 @@ def run(settings: Settings, run: Run) -> None:
     def by_inverse(network: UNet, y: Array) -> Array:
         return scale_invariant_loss(lambda one: predict(network, one), y, y, simulator=solve, inverse=inverse)[0]
 
-    tests = draw(jax.random.key(run.seed + 1), settings.tests)
-    test_y = jax.vmap(solve)(tests)
+    tests = jax.jit(lambda key: draw(key, settings.tests))(jax.random.key(run.seed + 1))
+    test_y = jax.jit(jax.vmap(solve))(tests)
 
     def measure(network: UNet) -> dict[str, Array]:
         x = answers(network, test_y)

@@ -17,6 +17,7 @@ from diffphys.inversion.linear_inverses import (
 )
 from diffphys.inversion.local_inverses import BFGS, GaussNewton, LocalSolution, Newton, SaddleFreeNewton
 from diffphys.inversion.newton import newton
+from diffphys.inversion.repeated import RepeatedInverse
 from diffphys.inversion.saturation import Saturation, neuron_saturation
 from diffphys.inversion.scale_invariant import (
     absolute_values,
@@ -41,6 +42,7 @@ __all__ = [
     "PoissonStencil",
     "SpectralHeat",
     "NoiseAwareHeatInverse",
+    "RepeatedInverse",
     "TimeReversal",
     "Newton",
     "SaddleFreeNewton",

@@ -52,8 +52,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "oscillators": {"samples": 512, "steps": 2, "half_inverse_batch": 4, "arms": ("half-inverse",)},
     "hig-poisson": {"batches": (4,), "iterations": 2, "arms": ("half-inverse-4",)},
     "quantum-dipole": {"samples": 256, "steps": 4, "half_inverse_batch": 2, "arms": ("half-inverse",)},
-    "heat-inverse": {"cells": 16, "batch": 2, "tests": 4, "arms": ("scale-invariant",)},
-    "poisson-inverse": {"cells": 16, "batch": 2, "tests": 2, "arms": ("adam",)},
+    "heat-inverse": {"cells": 16, "levels": 1, "batch": 2, "tests": 4, "arms": ("scale-invariant",)},
+    "poisson-inverse": {"cells": 16, "levels": 1, "batch": 2, "tests": 2, "arms": ("adam",)},
 }
 
 

@@ -59,7 +59,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", SMALL)
 def test_every_experiment_runs(name, tmp_path):
-    metrics = train(name, tmp_path, **{"updates": 2, "seeds": 1, **SMALL[name]})
+    metrics = train(name, tmp_path, **{"seconds": 1e9, "updates": 2, "seeds": 1, **SMALL[name]})
     for arm in metrics["arms"].values():
         assert {"final_error", "seconds", "updates", "curve", "curves"} <= arm.keys() and arm["updates"] == 2
         assert arm["curve"]["updates"] == [0, 1, 2] and np.all(np.isfinite(arm["curve"]["error"]))

@@ -327,7 +327,7 @@ def _summary(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _median_curve(curves: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+def _median_curve(curves: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Seconds and error after those numbers of updates at which every seed was measured, medians over the seeds."""
     updates = [n for n in curves[0]["updates"] if all(n in curve["updates"] for curve in curves)]
     rows = [[curve["updates"].index(n) for n in updates] for curve in curves]

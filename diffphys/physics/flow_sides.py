@@ -22,10 +22,14 @@ from diffphys.grids import (
     Periodic,
     Side,
     Sides,
+    Unknown,
     Wall,
+    center_offset,
+    face_offset,
 )
 from diffphys.grids.numbers import as_array_of_shape, concrete
 from diffphys.grids.sides import part_of
+from diffphys.operators import convert
 from diffphys.poisson import PressureProblem
 from diffphys.poisson.problem import null_space
 
@@ -85,6 +89,31 @@ def stream(sides: Sides) -> list[Array]:
         moving = [value for value, side in zip(values, pair, strict=False) if isinstance(side, Inflow)] or values
         speeds.append(sum(moving[1:], moving[0]) / len(moving) if moving else jnp.zeros(()))
     return speeds
+
+
+def velocity_on_faces(owner: str, grid: Grid, sides: Sides, velocity: Sequence[Any]) -> list[Any]:
+    """Fields at the centers are brought to the faces (`operators.convert`); numbers and arrays are left as they are.
+
+    Raises:
+        InputError: for a field of another grid or at another place.
+    """
+    parts = []
+    for axis, part in enumerate(velocity):
+        if isinstance(part, Field):
+            if part.grid != grid or part.offset not in (center_offset(grid), face_offset(grid, axis)):
+                raise InputError(
+                    f"{owner}: velocity[{axis}] is a field at offset {part.offset} of {part.grid}; one at the centers "
+                    f"or at the faces of {grid} is accepted."
+                )
+            if part.offset == center_offset(grid):
+                conditions = tuple(  # a profile along another axis has as many entries as there are faces
+                    pair if other == axis or isinstance(pair[0], Periodic) else (Unknown(), Unknown())
+                    for other, pair in enumerate(velocity_conditions(sides, axis))
+                )
+                part = convert(part.with_conditions(conditions), face_offset(grid, axis))
+            part = part.values
+        parts.append(part)
+    return parts
 
 
 def forces_on_faces(owner: str, force: Sequence[ArrayLike], velocity: Sequence[Field]) -> list[Array]:

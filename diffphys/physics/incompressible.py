@@ -254,13 +254,14 @@ class IncompressibleFlow(eqx.Module):
         return FlowState(projected, pressure, scalars, state.time + self.dt)
 
     def initial_state(
-        self, velocity: Sequence[ArrayLike] | None = None, scalars: Mapping[str, ArrayLike] | None = None
+        self, velocity: Sequence[ArrayLike | Field] | None = None, scalars: Mapping[str, ArrayLike] | None = None
     ) -> FlowState:
         """A state at time zero, made free of divergence.
 
         Args:
-            velocity: For each axis a number or an array with an entry for each face. Default: the stream that the
-                inflows drive, the mean of the normal speeds at the two sides of each axis.
+            velocity: For each axis a number, an array with an entry for each face, or a `Field` at the faces or at the
+                cell centers, which `operators.convert` brings to the faces. Default: the stream that the inflows drive,
+                the mean of the normal speeds at the two sides of each axis.
             scalars: For each scalar a number or an array with an entry for each cell. Default: zero.
 
         Raises:
@@ -268,8 +269,11 @@ class IncompressibleFlow(eqx.Module):
         """
         return self._now(0.0)._start(velocity, scalars)
 
-    def _start(self, velocity: Sequence[ArrayLike] | None, scalars: Mapping[str, ArrayLike] | None) -> FlowState:
+    def _start(
+        self, velocity: Sequence[ArrayLike | Field] | None, scalars: Mapping[str, ArrayLike] | None
+    ) -> FlowState:
         velocity = flow_sides.stream(self.sides) if velocity is None else velocity
+        velocity = flow_sides.velocity_on_faces("initial_state", self.grid, self.sides, velocity)
         if len(velocity) != self.grid.dimensions:
             raise InputError(
                 f"initial_state: velocity has {len(velocity)} components; {self.grid.dimensions} are accepted."

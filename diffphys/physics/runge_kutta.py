@@ -47,6 +47,7 @@ from diffphys.physics.flow_sides import (
     scalar_conditions,
     stream,
     velocity_conditions,
+    velocity_on_faces,
 )
 from diffphys.physics.incompressible import FixedSolid, FlowState, PassiveScalar, largest_ratio
 from diffphys.poisson import PressureProblem, direct
@@ -187,15 +188,16 @@ class RungeKuttaFlow(eqx.Module):
 
     def initial_state(
         self,
-        velocity: Sequence[ArrayLike] | None = None,
+        velocity: Sequence[ArrayLike | Field] | None = None,
         scalars: Mapping[str, ArrayLike] | None = None,
         time: ArrayLike = 0.0,
     ) -> FlowState:
         """A state made free of divergence.
 
         Args:
-            velocity: For each axis a number or an array with an entry for each face. Default: the stream that the
-                inflows drive, the mean of the normal speeds at the two sides of each axis.
+            velocity: For each axis a number, an array with an entry for each face, or a `Field` at the faces or at the
+                cell centers, which `operators.convert` brings to the faces. Default: the stream that the inflows drive,
+                the mean of the normal speeds at the two sides of each axis.
             scalars: For each scalar a number or an array with an entry for each cell. Default: zero.
             time: The time of the state.
 
@@ -204,7 +206,7 @@ class RungeKuttaFlow(eqx.Module):
         """
         time = as_number(time, "initial_state: time")
         sides = self._sides(FlowInput(), time)
-        velocity = stream(sides) if velocity is None else velocity
+        velocity = velocity_on_faces("initial_state", self.grid, sides, stream(sides) if velocity is None else velocity)
         if len(velocity) != self.grid.dimensions:
             raise InputError(
                 f"initial_state: velocity has {len(velocity)} components; {self.grid.dimensions} are accepted."

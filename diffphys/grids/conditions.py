@@ -15,16 +15,19 @@ With the boundary at distance d from an interior point and from its mirror image
 | `Periodic()` | the value one period away |
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids.numbers import check_number, number
+from diffphys.linear import linear_map
 
 
 class Condition(eqx.Module):
@@ -182,12 +185,75 @@ def pad_axis(
     Raises:
         InputError: if a ghost value is asked for where no condition defines it.
     """
-    parts = [values]
-    if widths[0]:
-        parts.insert(0, _ghosts(values, axis, conditions[0], widths[0], offset, spacing, lower=True))
-    if widths[1]:
-        parts.append(_ghosts(values, axis, conditions[1], widths[1], offset, spacing, lower=False))
-    return jnp.concatenate(parts, axis=axis) if len(parts) > 1 else values
+    if not any(widths):
+        return values
+    copies, constants = [], []
+    for lower, width, condition in zip((True, False), widths, conditions, strict=True):
+        copy, constant = None, None
+        if width:
+            copy, constant = _ghosts(values, axis, condition, width, offset, spacing, lower=lower)
+        copies.append(copy)
+        constants.append(constant)
+    extension = _Extension(axis, widths, tuple(copies), tuple(constant is not None for constant in constants))
+    given = [values, *(constant for constant in constants if constant is not None)]
+    return linear_map(extension.extended, extension.folded, (), given)[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Copy:
+    """Points of an axis, `start` to `stop`, that are copied to one of its ends: times a factor, perhaps mirrored."""
+
+    start: int
+    stop: int
+    factor: float = 1.0
+    mirrored: bool = False
+
+    def of(self, values: Array, axis: int) -> Array:
+        return self.turned(_take(values, axis, self.start, self.stop), axis)
+
+    def turned(self, values: Array, axis: int) -> Array:
+        turned = jnp.flip(values, axis) if self.mirrored and self.stop - self.start > 1 else values
+        return turned if self.factor == 1.0 else self.factor * turned
+
+
+@dataclasses.dataclass(frozen=True)
+class _Extension:
+    """An axis with ghost points at its ends, as a linear map of the values and of what is added to the ghosts.
+
+    Both directions end in an array in memory (the barrier): fused into the loops that read it, each entry would be
+    computed again for each reader, with branches for the ends.
+    """
+
+    axis: int
+    widths: tuple[int, int]
+    copies: tuple[_Copy | None, ...]
+    added: tuple[bool, ...]
+
+    def extended(self, _: Sequence[Array], operands: Sequence[Array]) -> list[Array]:
+        values, *given = operands
+        added = iter(given)
+        ghosts = []
+        for width, copy, has_more in zip(self.widths, self.copies, self.added, strict=True):
+            parts = [] if copy is None else [copy.of(values, self.axis)]
+            parts += [next(added)] if has_more else []
+            ghosts.append([sum(parts[1:], parts[0])] if width else [])
+        return [jax.lax.optimization_barrier(jnp.concatenate([*ghosts[0], values, *ghosts[1]], self.axis))]
+
+    def folded(self, _: Sequence[Array], cotangents: Sequence[Array]) -> list[Array]:
+        (cotangent,) = cotangents
+        count = cotangent.shape[self.axis] - sum(self.widths)
+        first, last = self.widths[0], self.widths[0] + count
+        ends = (
+            _take(cotangent, self.axis, 0, first),
+            _take(cotangent, self.axis, last, cotangent.shape[self.axis]),
+        )
+        values = _take(cotangent, self.axis, first, last)
+        for copy, end in zip(self.copies, ends, strict=True):
+            if copy is not None:
+                values = jax.lax.optimization_barrier(values)
+                changed = _take(values, self.axis, copy.start, copy.stop) + copy.turned(end, self.axis)
+                values = jax.lax.dynamic_update_slice_in_dim(values, changed, copy.start, self.axis)
+        return [values, *(end for end, has_more in zip(ends, self.added, strict=True) if has_more)]
 
 
 def _ghosts(
@@ -199,37 +265,34 @@ def _ghosts(
     spacing: float | np.ndarray,
     *,
     lower: bool,
-) -> Array:
+) -> tuple[_Copy | None, Array | None]:
+    """The ghost points of one end: what is copied there, and what is added to that."""
     count = values.shape[axis]
     if isinstance(condition, Periodic):
         if width > count:
             raise InputError(
                 f"pad_axis: {width} ghost points asked for along an axis of {count}; at most {count} are accepted."
             )
-        return _take(values, axis, count - width, count) if lower else _take(values, axis, 0, width)
+        return (_Copy(count - width, count) if lower else _Copy(0, width)), None
     first = 0 if offset else 1  # a point on the boundary is its own mirror image
     if width + first > count and not isinstance(condition, Ghost):
         raise InputError(
             f"pad_axis: {width} ghost points asked for along an axis of {count}; at most {count - first} are accepted."
         )
-    mirror = (
-        _take(values, axis, first, first + width)
-        if lower
-        else _take(values, axis, count - first - width, count - first)
-    )
-    mirror = jnp.flip(mirror, axis)
+    start, stop = (first, first + width) if lower else (count - first - width, count - first)
+    shape = [width if a == axis else extent for a, extent in enumerate(values.shape)]
     match condition:
         case Dirichlet(value=value):
-            return 2 * _profile(value, values, axis) - mirror
+            return _Copy(start, stop, -1.0, mirrored=True), jnp.broadcast_to(2 * _profile(value, values, axis), shape)
         case Neumann(slope=slope):
             distance = _mirror_distances(width, offset, spacing, lower=lower, dtype=values.dtype)
             distance = (distance[::-1] if lower else distance).reshape(
                 [-1 if a == axis else 1 for a in range(values.ndim)]
             )
-            return mirror + distance * _profile(slope, values, axis)
+            rise = jnp.broadcast_to(distance * _profile(slope, values, axis), shape)
+            return _Copy(start, stop, mirrored=True), rise
         case Ghost(value=value):
-            shape = [width if a == axis else extent for a, extent in enumerate(values.shape)]
-            return jnp.broadcast_to(_profile(value, values, axis), shape).astype(values.dtype)
+            return None, jnp.broadcast_to(_profile(value, values, axis), shape)
     raise InputError(
         f"Field: a ghost value at the {'lower' if lower else 'upper'} end of axis {axis} is asked for, but no "
         f"condition "

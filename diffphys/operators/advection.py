@@ -1,7 +1,12 @@
 """Advection: a field carried by a velocity."""
 
+import dataclasses
+import functools
+import itertools
+import operator
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
@@ -9,8 +14,12 @@ from jax.typing import ArrayLike
 from diffphys.errors import InputError
 from diffphys.grids import Field
 from diffphys.grids.conditions import pad_axis
-from diffphys.operators.differences import slice_axis
+from diffphys.linear import linear_map
+from diffphys.operators.differences import slice_axis, with_zeros
 from diffphys.operators.interpolation import index_of, interpolate, look_up
+
+
+Limits = tuple[float, float] | None
 
 
 def semi_lagrangian(
@@ -40,11 +49,15 @@ def semi_lagrangian(
         )
     check_largest_courant("semi_lagrangian", largest_courant)
     displacement = [_upstream_displacement(field, component, axis, dt) for axis, component in enumerate(velocity)]
-    if largest_courant is None:
-        values = look_up(field, [_wrapped(field, axis, part) for axis, part in enumerate(displacement)])
-    else:
-        values = _weighted_shifts(field, displacement, largest_courant)
-    return field.with_values(values)
+    limits = [_limits(field, axis) for axis in range(field.grid.dimensions)]
+    if largest_courant is not None:
+        return field.with_values(_weighted_shifts(field, displacement, limits, largest_courant))
+    indices = []
+    for axis, (part, limit) in enumerate(zip(displacement, limits, strict=True)):
+        index = _indices(field, axis, part.dtype)
+        part = part if limit is None else jnp.clip(part, limit[0] - index, limit[1] - index)
+        indices.append(_wrapped(field, axis, part))
+    return field.with_values(look_up(field, indices))
 
 
 def check_largest_courant(owner: str, bound: int | None) -> None:
@@ -63,17 +76,24 @@ def _upstream_displacement(field: Field, component: Field, axis: int, dt: ArrayL
         position = field.coordinates()[axis].astype(speed.dtype) - dt * speed
         upstream = index_of(field, axis, position, wrap=False)
         return upstream - _indices(field, axis, upstream.dtype)
-    displacement = speed * jnp.asarray(-jnp.asarray(dt) / field.grid.spacing_along(axis), speed.dtype)
-    if field.periodic[axis]:
-        return displacement
-    index = _indices(field, axis, displacement.dtype)
-    lowest, highest = -field.offset[axis], field.grid.cells[axis] - field.offset[axis]
-    return jnp.clip(displacement, lowest - index, highest - index)
+    return speed * jnp.asarray(-jnp.asarray(dt) / field.grid.spacing_along(axis), speed.dtype)
+
+
+def _limits(field: Field, axis: int) -> tuple[float, float] | None:
+    """The indices of the two ends of a bounded axis, where upstream points beyond it are moved to; or None."""
+    if field.periodic[axis] or not field.grid.uniform[axis]:  # an index on a stretched axis lies within already
+        return None
+    return -field.offset[axis], field.grid.cells[axis] - field.offset[axis]
 
 
 def _indices(field: Field, axis: int, dtype) -> Array:
-    count = field.shape[axis]
-    return jnp.arange(count, dtype=dtype).reshape([-1 if a == axis else 1 for a in range(field.grid.dimensions)])
+    return _index(jax.ShapeDtypeStruct(field.shape, dtype), axis)
+
+
+def _index(array: Array | jax.ShapeDtypeStruct, axis: int) -> Array:
+    """For each point its index along an axis."""
+    count, dimensions = array.shape[axis], len(array.shape)
+    return jnp.arange(count, dtype=array.dtype).reshape([-1 if a == axis else 1 for a in range(dimensions)])
 
 
 def _wrapped(field: Field, axis: int, displacement: Array) -> Array:
@@ -81,7 +101,7 @@ def _wrapped(field: Field, axis: int, displacement: Array) -> Array:
     return jnp.mod(index, field.grid.cells[axis]) if field.periodic[axis] else index
 
 
-def _weighted_shifts(field: Field, displacement: Sequence[Array], reach: int) -> Array:
+def _weighted_shifts(field: Field, displacement: Sequence[Array], limits: Sequence[Limits], reach: int) -> Array:
     """Linear interpolation at `i + d` is the sum over shifts k of `max(0, 1 - |d - k|) f[i + k]`, axis by axis."""
     padded = field.values
     for axis in field.padding_order():
@@ -95,15 +115,111 @@ def _weighted_shifts(field: Field, displacement: Sequence[Array], reach: int) ->
                 padded = slice_axis(padded, axis, 1, padded.shape[axis] - 1)
                 padded = pad_axis(padded, axis, conditions, (reach, reach), offset=0.5, spacing=1.0)
             else:
-                padded = jnp.pad(padded, [(reach - 1,) * 2 if a == axis else (0, 0) for a in range(padded.ndim)])
-    weights = []
-    for distance in displacement:
-        distance = jnp.where(jnp.abs(distance) <= reach, distance, jnp.nan)
-        weights.append([jnp.maximum(0, 1 - jnp.abs(distance - shift)) for shift in range(-reach, reach + 1)])
-    return _sum_of_shifts(padded, weights, field.shape)
+                padded = with_zeros(padded, [(reach - 1) * (a == axis) for a in range(padded.ndim)])
+    return _carried(padded, tuple(displacement), tuple(limits), reach)
 
 
-def _sum_of_shifts(padded: Array, weights: Sequence[Sequence[Array]], shape: Sequence[int]) -> Array:
+# The derivative of `_carried` is written down: with respect to the displacements it is a factor that is known once the
+# value is, with respect to the field it is the same interpolation, whose transpose is a sum of shifts again.
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _carried(padded: Array, displacement: tuple[Array, ...], limits: tuple[Limits, ...], reach: int) -> Array:
+    """`sum_k w_k(d_x) sum_l w_l(d_y) f[i + k, j + l]` with the weights `w_k(d) = max(0, 1 - |d - k|)`.
+
+    Displacements are first confined to the limits of each axis; those longer than the reach become NaN.
+    """
+    displacement = tuple(_confined(part, axis, limits[axis], reach) for axis, part in enumerate(displacement))
+    weights = [[_weight(part, shift) for shift in range(-reach, reach + 1)] for part in displacement]
+    return _nested_sum(padded, weights, displacement[0].shape)
+
+
+@_carried.defjvp
+def _carried_jvp(limits: tuple[Limits, ...], reach: int, primals, tangents):
+    (padded, given), (padded_tangent, given_tangent) = primals, tangents
+    displacement = tuple(_confined(part, axis, limits[axis], reach) for axis, part in enumerate(given))
+    shifts = range(-reach, reach + 1)
+    weights = [[_weight(part, shift) for shift in shifts] for part in displacement]
+    carry = _Carry(reach)
+    (tangent,) = linear_map(carry.forward, carry.transposed, displacement, (padded_tangent,))
+    for axis, direction in enumerate(given_tangent):
+        slopes = [[_weight_slope(displacement[axis], shift) for shift in shifts]]
+        slope = _nested_sum(padded, weights[:axis] + slopes + weights[axis + 1 :], displacement[0].shape)
+        tangent = tangent + slope * _free(given[axis], axis, limits[axis]) * direction
+    return _nested_sum(padded, weights, displacement[0].shape), tangent
+
+
+@dataclasses.dataclass(frozen=True)
+class _Carry:
+    """The interpolation as a linear map of the padded field, the displacements held fixed."""
+
+    reach: int
+
+    def forward(self, displacement: Sequence[Array], operands: Sequence[Array]) -> list[Array]:
+        return [_carried(operands[0], tuple(displacement), (None,) * len(displacement), self.reach)]
+
+    def transposed(self, displacement: Sequence[Array], cotangents: Sequence[Array]) -> list[Array]:
+        """Each point gives its cotangent, times the weights, to the points that it was interpolated from.
+
+        `f'[j] = sum_(k, l) (c w_k w_l)[j - (k, l)]`: the products `c w_k` along the first axis and the weights along
+        the others are written to memory, one after the other along the first axis with zeros between and around them;
+        then one loop adds up shifted products.
+        """
+        (cotangent,) = cotangents
+        shifts = range(-self.reach, self.reach + 1)
+        factors = [[_weight(part, shift) for shift in shifts] for part in displacement]
+        factors[0] = [cotangent * weight for weight in factors[0]]
+        span, count, length = 2 * self.reach, len(shifts), cotangent.shape[0]
+        zeros = jnp.zeros((span, *cotangent.shape[1:]), cotangent.dtype)
+        pieces = [zeros]
+        for factor in itertools.chain.from_iterable(factors):
+            pieces += [factor, zeros]
+        written = jax.lax.optimization_barrier(jnp.concatenate(pieces))
+        written = with_zeros(written, [0] + [span] * (cotangent.ndim - 1))
+        shape = [extent + span for extent in cotangent.shape]
+        total = None
+        for choice in itertools.product(range(count), repeat=cotangent.ndim):
+            window = [slice(span - k, span - k + extent) for k, extent in zip(choice, shape, strict=True)]
+            parts = []
+            for axis, k in enumerate(choice):
+                start = (axis * count + k) * (length + span) + span - choice[0]
+                parts.append(written[(slice(start, start + shape[0]), *window[1:])])
+            term = functools.reduce(operator.mul, parts)
+            total = term if total is None else total + term
+        assert total is not None
+        return [total]
+
+
+def _confined(displacement: Array, axis: int, limit: Limits, reach: int) -> Array:
+    if limit is not None:
+        index = _index(displacement, axis)
+        displacement = jnp.clip(displacement, limit[0] - index, limit[1] - index)
+    return jnp.where(jnp.abs(displacement) <= reach, displacement, jnp.nan)
+
+
+def _free(displacement: Array, axis: int, limit: Limits) -> ArrayLike:
+    """The derivative of `_confined`: 1 within the limits, 0 beyond, their mean on a limit."""
+    if limit is None:
+        return 1.0
+    index = _index(displacement, axis)
+    lowest, highest = limit[0] - index, limit[1] - index
+    within = (displacement > lowest) & (displacement < highest)
+    beyond = (displacement < lowest) | (displacement > highest)
+    return jnp.where(within, 1.0, jnp.where(beyond, 0.0, 0.5)).astype(displacement.dtype)
+
+
+def _weight(displacement: Array, shift: int) -> Array:
+    return jnp.maximum(0, 1 - jnp.abs(displacement - shift))
+
+
+def _weight_slope(displacement: Array, shift: int) -> Array:
+    """The derivative of the weight; where it has a kink, the mean of both sides."""
+    distance = displacement - shift
+    size = jnp.abs(distance)
+    return jnp.where(size < 1, 1.0, jnp.where(size == 1, 0.5, 0.0)).astype(distance.dtype) * -jnp.sign(distance)
+
+
+def _nested_sum(padded: Array, weights: Sequence[Sequence[Array]], shape: Sequence[int]) -> Array:
     """`sum_k weights[0][k] * (sum_l weights[1][l] * ... shifted values)`, one axis after the other."""
     axis = len(shape) - len(weights)
     if axis == len(shape):
@@ -111,7 +227,7 @@ def _sum_of_shifts(padded: Array, weights: Sequence[Sequence[Array]], shape: Seq
     total = None
     for shift, weight in enumerate(weights[0]):
         part = slice_axis(padded, axis, shift, shift + shape[axis])
-        term = weight * _sum_of_shifts(part, weights[1:], shape)
+        term = weight * _nested_sum(part, weights[1:], shape)
         total = term if total is None else total + term
     assert total is not None
     return total

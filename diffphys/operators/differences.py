@@ -9,8 +9,10 @@ centers, the divergence is minus the transpose of the gradient; where the widths
 order (Manteuffel, White 1986; Verstappen, Veldman 2003).
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -28,6 +30,7 @@ from diffphys.grids import (
     center_offset,
     face_offset,
 )
+from diffphys.linear import linear_map
 
 
 def difference(field: Field, axis: int) -> Field:
@@ -42,14 +45,14 @@ def difference(field: Field, axis: int) -> Field:
     """
     if not 0 <= axis < field.grid.dimensions:
         raise InputError(f"difference: axis is {axis}; 0 to {field.grid.dimensions - 1} are accepted.")
-    values = shifted_pair(field, axis)
+    values = weighted_pair(field, axis, (-1.0, 1.0))
     offset = tuple(0.5 - place if a == axis else place for a, place in enumerate(field.offset))
     conditions = tuple(
         _derived(pair) if a == axis else (_along_another_axis(pair[0]), _along_another_axis(pair[1]))
         for a, pair in enumerate(field.conditions)
     )
     distance = distances(field.grid, axis, field.offset[axis], field.periodic[axis], field.values.dtype)
-    return Field((values[1] - values[0]) / distance, field.grid, offset, conditions)
+    return Field(values / distance, field.grid, offset, conditions)
 
 
 def gradient(field: Field) -> tuple[Field, ...]:
@@ -95,32 +98,84 @@ def laplacian(field: Field) -> Field:
     Raises:
         InputError: if a ghost value is needed that no condition defines.
     """
-    total = jnp.zeros_like(field.values)
+    padded = field.padded([(1, 1)] * field.grid.dimensions)
+    stencil: dict[tuple[int, ...], float] = {}
+    stretched = []
     for axis in range(field.grid.dimensions):
-        widths = [(1, 1) if a == axis else (0, 0) for a in range(field.grid.dimensions)]
-        padded = field.padded(widths)
-        count = field.shape[axis]
-        below, above = slice_axis(padded, axis, 0, count), slice_axis(padded, axis, 2, count + 2)
+        places = [tuple(shift if a == axis else 1 for a in range(field.grid.dimensions)) for shift in range(3)]
         if field.grid.uniform[axis]:
-            total = total + (below - 2 * field.values + above) / field.grid.spacing_along(axis) ** 2
+            for place, weight in zip(places, (1.0, -2.0, 1.0), strict=True):
+                stencil[place] = stencil.get(place, 0.0) + weight / field.grid.spacing_along(axis) ** 2
         else:
-            weight_below, weight_above = second_difference_weights(
+            weights = second_difference_weights(
                 field.grid, axis, field.offset[axis], field.periodic[axis], padded.dtype
             )
-            total = total + (weight_below * (below - field.values) + weight_above * (above - field.values))
-    return Field(total, field.grid, field.offset, tuple(_derived(pair) for pair in field.conditions))
+            for neighbor, weight in zip((places[0], places[2]), weights, strict=True):
+                stretched.append(weight * shifted_sum(padded, field.shape, {places[1]: -1.0, neighbor: 1.0}))
+    parts = ([shifted_sum(padded, field.shape, stencil)] if stencil else []) + stretched
+    values = sum(parts[1:], parts[0])
+    return Field(values, field.grid, field.offset, tuple(_derived(pair) for pair in field.conditions))
 
 
-def shifted_pair(field: Field, axis: int) -> tuple[Array, Array]:
-    """The values before and behind each point half a spacing away along `axis`."""
+def weighted_pair(field: Field, axis: int, weights: tuple[float, float] | tuple[Array, Array]) -> Array:
+    """The weighted sum of the values before and behind each point half a cell away along `axis`."""
     periodic = field.periodic[axis]
     if field.offset[axis] == 0.5:  # to faces
         width = (1, 0) if periodic else (1, 1)
     else:  # to centers
         width = (0, 1) if periodic else (0, 0)
     padded = field.padded([width if a == axis else (0, 0) for a in range(field.grid.dimensions)])
-    count = padded.shape[axis] - 1
-    return slice_axis(padded, axis, 0, count), slice_axis(padded, axis, 1, count + 1)
+    shape = tuple(extent - (a == axis) for a, extent in enumerate(padded.shape))
+    places = [tuple(shift * (a == axis) for a in range(padded.ndim)) for shift in range(2)]
+    lower, upper = weights
+    if isinstance(lower, float) and isinstance(upper, float):
+        return shifted_sum(padded, shape, {places[0]: lower, places[1]: upper})
+    return lower * shifted_sum(padded, shape, {places[0]: 1.0}) + upper * shifted_sum(padded, shape, {places[1]: 1.0})
+
+
+def shifted_sum(padded: Array, shape: Sequence[int], stencil: Mapping[tuple[int, ...], float]) -> Array:
+    """`sum_s weight[s] * padded[i + s]` for the points i of an array of this shape; `stencil` is from s to weight.
+
+    Its transpose is the mirrored stencil, on the cotangent with zeros around it.
+    """
+    given = _Stencil(tuple(shape), padded.shape, tuple(stencil.items()))
+    return linear_map(given.sum, given.transposed_sum, (), (padded,))[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stencil:
+    shape: tuple[int, ...]
+    padded_shape: tuple[int, ...]
+    terms: tuple[tuple[tuple[int, ...], float], ...]
+
+    def sum(self, _: Sequence[Array], operands: Sequence[Array]) -> list[Array]:
+        return [_sum_of_slices(operands[0], self.shape, self.terms)]
+
+    def transposed_sum(self, _: Sequence[Array], cotangents: Sequence[Array]) -> list[Array]:
+        spans = [full - extent for full, extent in zip(self.padded_shape, self.shape, strict=True)]
+        mirrored = tuple(
+            (tuple(span - s for span, s in zip(spans, shift, strict=True)), weight) for shift, weight in self.terms
+        )
+        return [_sum_of_slices(with_zeros(cotangents[0], spans), self.padded_shape, mirrored)]
+
+
+def _sum_of_slices(values: Array, shape: Sequence[int], terms: Iterable[tuple[tuple[int, ...], float]]) -> Array:
+    total = None
+    for shift, weight in terms:
+        part = values[tuple(slice(s, s + extent) for s, extent in zip(shift, shape, strict=True))]
+        term = part if weight == 1.0 else -part if weight == -1.0 else weight * part
+        total = term if total is None else total + term
+    assert total is not None
+    return total
+
+
+def with_zeros(values: Array, widths: Sequence[int]) -> Array:
+    """`values` with zeros at both ends of each axis, `widths` of them; in memory, as ghost points are."""
+    for axis, width in enumerate(widths):
+        if width:
+            zeros = jnp.zeros([width if a == axis else extent for a, extent in enumerate(values.shape)], values.dtype)
+            values = jax.lax.optimization_barrier(jnp.concatenate([zeros, values, zeros], axis))
+    return values
 
 
 def distances(grid: Grid, axis: int, offset: float, periodic: bool, dtype) -> float | Array:

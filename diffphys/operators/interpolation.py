@@ -8,7 +8,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Periodic, Unknown
-from diffphys.operators.differences import shifted_pair
+from diffphys.operators.differences import weighted_pair
 
 
 def interpolate(field: Field, offset: Sequence[float]) -> Field:
@@ -29,13 +29,12 @@ def interpolate(field: Field, offset: Sequence[float]) -> Field:
     for axis in sorted(range(field.grid.dimensions), key=lambda axis: -field.offset[axis]):
         place = offset[axis]
         if place != field.offset[axis]:
-            below, above = shifted_pair(field, axis)
             new_offset = tuple(place if a == axis else old for a, old in enumerate(field.offset))
             conditions = tuple(
                 pair if a == axis or isinstance(pair[0], Periodic) else at_new_place(pair)
                 for a, pair in enumerate(field.conditions)
             )
-            field = Field(_mean(field, axis, below, above), field.grid, new_offset, conditions)
+            field = Field(weighted_pair(field, axis, _weights_halfway(field, axis)), field.grid, new_offset, conditions)
     return field
 
 
@@ -118,17 +117,17 @@ def look_up(field: Field, indices: Sequence[Array]) -> Array:
     return total
 
 
-def _mean(field: Field, axis: int, below: Array, above: Array) -> Array:
-    """The linear interpolation halfway between faces, or at the face between two centers."""
+def _weights_halfway(field: Field, axis: int) -> tuple[float, float] | tuple[Array, Array]:
+    """The weights of linear interpolation halfway between faces, or at the face between two centers."""
     if field.grid.uniform[axis] or field.offset[axis] == 0.0:
-        return (below + above) / 2
+        return 0.5, 0.5
     widths = field.grid.widths(axis)
     if field.periodic[axis]:
         lower, upper = np.roll(widths, 1), widths
     else:  # the mirror image beyond an end is as wide as what it mirrors
         lower, upper = np.append(widths[:1], widths), np.append(widths, widths[-1:])
-    weight = field.grid.along(axis, jnp.asarray(upper / (lower + upper), below.dtype))
-    return weight * below + (1 - weight) * above
+    weight = field.grid.along(axis, jnp.asarray(upper / (lower + upper), field.values.dtype))
+    return weight, 1 - weight
 
 
 def at_new_place(pair):

@@ -68,16 +68,16 @@ def scalar_conditions(sides: Sides) -> Conditions:
 
 def imposed(axis: int, component: Field) -> Field:
     """The component with its fixed normal values on the sides."""
-    values = component.values
-    parts = [values]
+    # Products with constant masks: they fuse with what comes before, where pieces put side by side would not.
+    values, dtype = component.values, component.values.dtype
+    free, given = np.ones(values.shape, bool), []
     for end, condition in enumerate(component.conditions[axis]):
         if isinstance(condition, Dirichlet):
-            index = (slice(None),) * axis + ((slice(1, None), slice(0, -1))[end],)
-            shape = tuple(1 if a == axis else count for a, count in enumerate(values.shape))
-            fixed = jnp.broadcast_to(condition.value, shape).astype(values.dtype)
-            parts[0 if end == 0 else -1] = parts[0 if end == 0 else -1][index]
-            parts.insert(len(parts) if end else 0, fixed)
-    return component.with_values(jnp.concatenate(parts, axis) if len(parts) > 1 else values)
+            side = np.zeros(values.shape, bool)
+            side[(slice(None),) * axis + ((0, -1)[end],)] = True
+            free &= ~side
+            given.append(condition.value.astype(dtype) * jnp.asarray(side, dtype))
+    return component.with_values(sum(given, values * jnp.asarray(free, dtype)) if given else values)
 
 
 def stream(sides: Sides) -> list[Array]:

@@ -305,7 +305,7 @@ class IncompressibleFlow(eqx.Module):
         for axis, component in enumerate(imposed):
             correction = difference(potential, axis).values
             if self.solid is not None:
-                correction = jnp.where(self._closed_faces(axis), 0.0, correction)
+                correction = correction * self._passable(axis, correction.dtype)
             projected.append(component.with_values(component.values - correction))
         return tuple(projected), solution
 
@@ -342,15 +342,13 @@ class IncompressibleFlow(eqx.Module):
         """The component with its fixed normal values on the sides and zero on the obstacle's faces."""
         component = flow_sides.imposed(axis, component)
         if self.solid is not None:  # last: where an obstacle stands in an inflow, nothing comes in
-            component = component.with_values(jnp.where(self._solid_faces(axis), 0.0, component.values))
+            outside = ~np.asarray(self.solid.faces(self.pressure_problem(), axis))
+            component = component.with_values(component.values * jnp.asarray(outside, component.values.dtype))
         return component
 
-    def _closed_faces(self, axis: int) -> Array:
-        return jnp.asarray(self.pressure_problem().closed_faces()[axis])
-
-    def _solid_faces(self, axis: int) -> Array:
-        assert self.solid is not None
-        return jnp.asarray(self.solid.faces(self.pressure_problem(), axis))
+    def _passable(self, axis: int, dtype) -> Array:
+        """1 on faces that a gradient of the pressure may drive a flow through, 0 on those between fluid and solid."""
+        return jnp.asarray(~self.pressure_problem().closed_faces()[axis], dtype)
 
     def _hold(self, velocity: tuple[Field, ...]) -> tuple[Field, ...]:
         for region in self.held:

@@ -1,0 +1,104 @@
+"""Linear maps with a transpose of their own: every mode of differentiation, batching and their combinations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffphys.linear import linear_map
+from tests.gradients import check_derivatives
+
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def forward(constants, operands):
+    """Two results from two operands: a product with a function of the constant, and a difference."""
+    (weight,), (one, other) = constants, operands
+    return jnp.sin(weight) * one + other, one[1:] - other[:-1] * weight[:-1]
+
+
+def transpose(constants, cotangents):
+    (weight,), (first, second) = constants, cotangents
+    zero = jnp.zeros(1)
+    one = jnp.sin(weight) * first + jnp.concatenate([zero, second])
+    return one, first - jnp.concatenate([second * weight[:-1], zero])
+
+
+def wrong(constants, cotangents):
+    one, other = transpose(constants, cotangents)
+    return 3.0 * one, other
+
+
+def example(key):
+    return tuple(jax.random.normal(one, (5,)) for one in jax.random.split(key, 3))
+
+
+def mapped(given, pulled=transpose):
+    weight, one, other = given
+    return linear_map(forward, pulled, (weight,), (one * weight, other))
+
+
+def test_derivatives(key):
+    """jvp, vjp and a jvp of a vjp, with respect to operands and constants."""
+    check_derivatives(mapped, example(key), key)
+
+
+def test_reverse_mode_runs_the_transpose_that_is_given(key):
+    """And forward mode the map itself: a wrong transpose shows in one and not in the other."""
+    given = example(key)
+    tangents = tuple(jnp.ones(5) for _ in given)
+    for one, other in zip(
+        jax.jvp(lambda *g: mapped(g, wrong), given, tangents)[1],
+        jax.jvp(lambda *g: mapped(g), given, tangents)[1],
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+    gradients = [jax.grad(lambda g, pulled=pulled: mapped(g, pulled)[0].sum())(given) for pulled in (transpose, wrong)]
+    np.testing.assert_allclose(gradients[1][1], 3.0 * gradients[0][1])
+
+
+def test_batches_equal_a_loop(key):
+    """Constants and operands batched or not, at any axis, also of the gradient and of the tangent."""
+    batch = [jax.random.normal(one, (5, 3)) for one in jax.random.split(key, 3)]
+    single = example(key)
+
+    def gradient(*given):
+        return jax.grad(lambda given: sum(jnp.sum(jnp.sin(part)) for part in mapped(given)))(given)
+
+    def tangent(*given):
+        return jax.jvp(lambda *g: mapped(g), given, given)[1]
+
+    for function in (lambda *g: mapped(g), gradient, tangent):
+        for chosen in ((0, 1, 2), (0,), (1,), (2,)):
+            given = [batch[i] if i in chosen else single[i] for i in range(3)]
+            axes = tuple(1 if i in chosen else None for i in range(3))
+            found = jax.vmap(function, axes)(*given)
+            for index in range(3):
+                expected = function(*(part[:, index] if part.ndim == 2 else part for part in given))
+                for one, other in zip(found, expected, strict=True):
+                    np.testing.assert_allclose(one[index], other, rtol=0, atol=1e-14)
+
+
+def test_inside_a_scan_and_a_checkpoint(key):
+    weight, one, other = example(key)
+
+    def advance(carry, _):
+        result, _ = linear_map(forward, transpose, (weight,), carry)
+        return (result, carry[0]), None
+
+    def through(body):
+        def loss(given):
+            return jnp.sum(jax.lax.scan(body, given, None, 4)[0][0] ** 2)
+
+        return jax.grad(loss)((one, other))
+
+    def loop(given):
+        for _ in range(4):
+            given = (forward((weight,), given)[0], given[0])
+        return jnp.sum(given[0] ** 2)
+
+    expected = jax.grad(loop)((one, other))
+    for found in (through(advance), through(jax.checkpoint(advance))):
+        for left, right in zip(found, expected, strict=True):
+            np.testing.assert_allclose(left, right, rtol=1e-13)

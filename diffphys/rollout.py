@@ -5,7 +5,7 @@ far back in time it reaches, is the choice of the caller:
 
 | adjoint | gradient | memory for n steps |
 |---|---|---|
-| `Checkpointed()` | exact | about sqrt(n) states and sqrt(n) steps' intermediates; each step computed twice |
+| `Checkpointed()` | exact | about sqrt(n) states, 32 steps' intermediates at most; a step computed up to 3 times |
 | `StoreAll()` | exact | n steps' intermediates; each step computed once |
 | `Truncated(window)` | cut where a window of steps begins | as `StoreAll` |
 | `Detached()` | none from step to step | as `StoreAll`, without the states' derivatives |
@@ -32,11 +32,15 @@ class StoreAll:
 
 @dataclasses.dataclass(frozen=True)
 class Checkpointed:
-    """Keep the state at the beginning of each segment of about sqrt(n) steps and compute the segment again when its
-    derivative is needed (Griewank, Walther 2008, chapter 12). The gradient is that of `StoreAll` to round-off.
+    """Keep the state at the beginning of each segment and compute the segment again when its derivative is needed
+    (Griewank, Walther 2008, chapter 12). The gradient is that of `StoreAll` to round-off.
+
+    Up to 32 steps are one segment, of which nothing is computed again. Beyond that segments have about sqrt(n) steps,
+    at most 32; where these are more than 32, about sqrt(n / 32) of them form a longer segment with a checkpoint of its
+    own, and each step is computed three times instead of twice.
 
     Args:
-        segment: Steps in a segment. Default: the square root of the number of steps.
+        segment: Steps in a segment, all of one length. Default: as said above.
     """
 
     segment: int | None = None
@@ -133,33 +137,43 @@ def _rollout(
         following = step(current) if inputs is None else step(current, given)
         return (index + 1, jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), following, current)), None
 
-    carry = (jnp.zeros((), jnp.int32), state)
+    carry, segments = (jnp.zeros((), jnp.int32), state), _segments(steps, adjoint)
     if save_every is None:
-        (_, final), _ = _loop(advance, carry, inputs, steps, _segment(steps, adjoint))
+        (_, final), _ = _loop(advance, carry, inputs, steps, segments)
         return final, None
 
     def advance_frame(carry, given):
-        carry, _ = _loop(advance, carry, given, save_every, _segment(steps, adjoint))
+        carry, _ = _loop(advance, carry, given, save_every, segments)
         return carry, save(carry[1])
 
     frames = steps // save_every
     per_frame = jax.tree.map(lambda leaf: leaf.reshape(frames, save_every, *leaf.shape[1:]), inputs)
-    segment = _segment(steps, adjoint)
-    frames_per_segment = None if segment is None or segment < save_every else max(1, segment // save_every)
-    (_, final), saved = _loop(advance_frame, carry, per_frame, frames, frames_per_segment)
+    whole_frames = tuple(segment // save_every for segment in segments if segment >= save_every)
+    (_, final), saved = _loop(advance_frame, carry, per_frame, frames, whole_frames)
     return final, saved
 
 
-def _segment(steps: int, adjoint: Adjoint) -> int | None:
-    """Steps between checkpoints, or None where none are kept."""
+LONGEST = 32  # steps in a segment, and segments in the one that holds them
+
+
+def _segments(steps: int, adjoint: Adjoint) -> tuple[int, ...]:
+    """The lengths of the segments, each within the one before; none where nothing is computed again."""
     if not isinstance(adjoint, Checkpointed):
-        return None
+        return ()
     if adjoint.segment:
-        return adjoint.segment
-    root = max(1, math.isqrt(steps))
-    # Of the lengths within a factor of two the nearest that leaves no remainder, which would be compiled separately.
-    near = sorted(range((root + 1) // 2, 2 * root + 1), key=lambda length: abs(math.log(length / root)))
-    return next((length for length in near if steps % length == 0), root)
+        return (adjoint.segment,)
+    if steps <= LONGEST:
+        return ()
+    segment = _near(min(math.sqrt(steps), float(LONGEST)), steps, LONGEST)
+    count = steps // segment
+    return (segment,) if count <= LONGEST else (segment * _near(math.sqrt(count), count, count), segment)
+
+
+def _near(length: float, whole: int, longest: int) -> int:
+    """Of the lengths within a factor of two the nearest that leaves no remainder, which would be compiled by itself."""
+    candidates = range(math.ceil(length / 2), min(int(2 * length), longest) + 1)
+    near = sorted(candidates, key=lambda one: abs(math.log(one / length)))
+    return next((one for one in near if whole % one == 0), round(length))
 
 
 def _cut(state: Any, index: Array, adjoint: Adjoint) -> Any:
@@ -172,22 +186,23 @@ def _cut(state: Any, index: Array, adjoint: Adjoint) -> Any:
     return state
 
 
-def _loop(body: Callable, carry: Any, inputs: Any, length: int, segment: int | None) -> tuple[Any, Any]:
-    """`jax.lax.scan` over `length` steps, in checkpointed segments if `segment` is given and shorter."""
-    if segment is None or segment >= length:
+def _loop(body: Callable, carry: Any, inputs: Any, length: int, segments: tuple[int, ...]) -> tuple[Any, Any]:
+    """`jax.lax.scan` over `length` steps, in checkpointed segments within segments, those that are shorter."""
+    segments = tuple(segment for segment in segments if segment < length)
+    if not segments:
         return jax.lax.scan(body, carry, inputs, length)
+    segment, *shorter = segments
     whole, rest = divmod(length, segment)
 
-    @jax.checkpoint
-    def advance_segment(carry, given):
-        return jax.lax.scan(body, carry, given, segment)
+    def advance(carry, given, count):
+        return jax.checkpoint(lambda carry, given: _loop(body, carry, given, count, tuple(shorter)))(carry, given)
 
     head = jax.tree.map(lambda leaf: leaf[: whole * segment].reshape(whole, segment, *leaf.shape[1:]), inputs)
-    carry, saved = jax.lax.scan(advance_segment, carry, head, whole)
+    carry, saved = jax.lax.scan(lambda carry, given: advance(carry, given, segment), carry, head, whole)
     saved = jax.tree.map(lambda leaf: leaf.reshape(whole * segment, *leaf.shape[2:]), saved)
     if rest:
         tail = jax.tree.map(lambda leaf: leaf[whole * segment :], inputs)
-        carry, last = jax.checkpoint(lambda carry, given: jax.lax.scan(body, carry, given, rest))(carry, tail)
+        carry, last = advance(carry, tail, rest)
         saved = jax.tree.map(lambda head, tail: jnp.concatenate([head, tail]), saved, last)
     return carry, saved
 

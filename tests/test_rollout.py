@@ -230,11 +230,11 @@ def scratch_memory(system, start, steps, adjoint, save_every=None) -> int:
 
 
 def test_memory_grows_like_the_square_root_of_the_steps():
-    """From 100 to 10000 steps: 10 x with checkpoints, 100 x without; saving costs what is saved and no more."""
+    """From 100 to 10000 steps: at most 10 x with checkpoints, 100 x without; saving costs what is saved and no more."""
     burgers = dp.Burgers(dp.Grid((16,)), viscosity=0.1, dt=0.2, conditions=((dp.Periodic(), dp.Periodic()),))
     start = burgers.initial_state([jnp.sin(jnp.arange(16.0))])
     few, many = (scratch_memory(burgers, start, steps, dp.Checkpointed()) for steps in (100, 10000))
-    assert 0 < many <= 12 * few, (few, many)
+    assert 0 < many <= 10 * few, (few, many)
     few_stored, many_stored = (scratch_memory(burgers, start, steps, dp.StoreAll()) for steps in (100, 10000))
     assert many_stored > 50 * few_stored
     assert many_stored > 20 * many
@@ -246,7 +246,7 @@ def test_memory_grows_like_the_square_root_of_the_steps():
 def test_memory_of_a_flow_grows_like_the_square_root_of_the_steps():
     flow = wake()
     few, many = (scratch_memory(flow, flow.initial_state(), steps, dp.Checkpointed()) for steps in (100, 10000))
-    assert 0 < many <= 12 * few, (few, many)
+    assert 0 < many <= 10 * few, (few, many)
 
 
 # Compilations --------------------------------------------------------------------------------------------------------

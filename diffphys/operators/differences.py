@@ -105,7 +105,7 @@ def laplacian(field: Field) -> Field:
         places = [tuple(shift if a == axis else 1 for a in range(field.grid.dimensions)) for shift in range(3)]
         if field.grid.uniform[axis]:
             for place, weight in zip(places, (1.0, -2.0, 1.0), strict=True):
-                stencil[place] = stencil.get(place, 0.0) + weight / field.grid.spacing_along(axis) ** 2
+                stencil[place] = stencil.get(place, 0.0) + weight / float(field.grid.spacing_along(axis)) ** 2
         else:
             weights = second_difference_weights(
                 field.grid, axis, field.offset[axis], field.periodic[axis], padded.dtype

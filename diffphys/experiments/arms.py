@@ -178,6 +178,38 @@ def in_fixed_order(samples: Any, size: int) -> Batch:
     return batch
 
 
+@dataclasses.dataclass(frozen=True)
+class HalfInverse(Budget):
+    """The settings of experiments that compare half-inverse gradients on a data set."""
+
+    half_inverse_batch: int = setting(128, help="batch of half-inverse gradients and Gauss-Newton", minimum=1)
+    half_inverse_rate: float = setting(1.0, help="eta of half-inverse gradients and Gauss-Newton", above=0.0)
+    truncation: float = setting(1e-6, help="relative truncation of singular values", minimum=0.0, maximum=0.5)
+    adam_batch: int = setting(512, help="batch of Adam", minimum=1)
+    adam_rate: float = setting(3e-4, help="learning rate of Adam", above=0.0)
+
+
+def half_inverse_arms(
+    settings: HalfInverse,
+    make_network: MakeNetwork,
+    training: Any,
+    function: Callable[[Any, Any], Any],
+    loss: Callable[[Any, Any], Array],
+) -> dict[str, Arm]:
+    """Half-inverse gradients, Gauss-Newton and Adam, each with its batches of a data set in a fixed order."""
+    few, many = (in_fixed_order(training, size) for size in (settings.half_inverse_batch, settings.adam_batch))
+    options: dict[str, Any] = dict(learning_rate=settings.half_inverse_rate, truncation=settings.truncation)
+
+    def objective(network: Any, samples: Any) -> Array:
+        return loss(jax.vmap(lambda one: function(network, one))(samples), samples)
+
+    return {
+        "half-inverse": half_inverse_arm(make_network, few, function, loss, kappa=-0.5, **options),
+        "gauss-newton": half_inverse_arm(make_network, few, function, loss, kappa=-1.0, **options),
+        "adam": gradient_arm(make_network, many, objective, optax.adam(settings.adam_rate)),
+    }
+
+
 # ------------------------------------------------------------------------------------------------------ the loop
 
 

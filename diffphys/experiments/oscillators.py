@@ -13,35 +13,23 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 from rich.table import Table
 
 from diffphys.experiments import Experiment
-from diffphys.experiments.arms import (
-    Budget,
-    compare,
-    gradient_arm,
-    half_inverse_arm,
-    in_fixed_order,
-    show,
-)
+from diffphys.experiments.arms import HalfInverse, compare, half_inverse_arms, show
 from diffphys.experiments.linear_chain import mean_loss, runge_kutta
 from diffphys.nets import MLP
 from diffphys.runs import Run, setting
 
 
 @dataclass(frozen=True)
-class Settings(Budget):
+class Settings(HalfInverse):
     """As published, save for the time, which was 3600 s on a GPU."""
 
     samples: int = setting(4096, help="states for training, and as many for testing", minimum=512)
     steps: int = setting(96, help="Runge-Kutta steps, each with its control", minimum=1)
     dt: float = setting(0.125, help="duration of a step", above=0.0)
-    half_inverse_batch: int = setting(128, help="batch of half-inverse gradients and Gauss-Newton", minimum=1)
-    adam_batch: int = setting(512, help="batch of Adam", minimum=1)
-    adam_rate: float = setting(3e-4, help="learning rate of Adam", above=0.0)
-    truncation: float = setting(1e-6, help="relative truncation of singular values", minimum=0.0, maximum=0.5)
 
 
 def simulate(controls: Array, state: Array, dt: float) -> Array:
@@ -75,14 +63,7 @@ def run(settings: Settings, run: Run) -> None:
         def measure(network: MLP) -> dict[str, Array]:
             return {"error": through_physics(network, testing)}
 
-        few = in_fixed_order(training, settings.half_inverse_batch)
-        many = in_fixed_order(training, settings.adam_batch)
-        options = dict(truncation=settings.truncation)
-        arms = {
-            "half-inverse": half_inverse_arm(make_network, few, end_to_end, mean_loss, kappa=-0.5, **options),
-            "gauss-newton": half_inverse_arm(make_network, few, end_to_end, mean_loss, kappa=-1.0, **options),
-            "adam": gradient_arm(make_network, many, through_physics, optax.adam(settings.adam_rate)),
-        }
+        arms = half_inverse_arms(settings, make_network, training, end_to_end, mean_loss)
         compare(run, arms, settings, measure=measure)
 
 

@@ -14,25 +14,17 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 from rich.table import Table
 
 from diffphys.experiments import Experiment
-from diffphys.experiments.arms import (
-    Budget,
-    compare,
-    gradient_arm,
-    half_inverse_arm,
-    in_fixed_order,
-    show,
-)
+from diffphys.experiments.arms import HalfInverse, compare, half_inverse_arms, show
 from diffphys.nets import MLP
 from diffphys.runs import Run, setting
 
 
 @dataclass(frozen=True)
-class Settings(Budget):
+class Settings(HalfInverse):
     """As published, save for the time, which was 5400 s on a GPU."""
 
     samples: int = setting(1024, help="targets for training, and as many for testing", minimum=256)
@@ -95,14 +87,7 @@ def run(settings: Settings, run: Run) -> None:
         def measure(network: MLP) -> dict[str, Array]:
             return {"error": through_physics(network, testing)}
 
-        few = in_fixed_order(training, settings.half_inverse_batch)
-        many = in_fixed_order(training, settings.adam_batch)
-        options = dict(learning_rate=settings.half_inverse_rate, truncation=settings.truncation)
-        arms = {
-            "half-inverse": half_inverse_arm(make_network, few, end_to_end, loss, kappa=-0.5, **options),
-            "gauss-newton": half_inverse_arm(make_network, few, end_to_end, loss, kappa=-1.0, **options),
-            "adam": gradient_arm(make_network, many, through_physics, optax.adam(settings.adam_rate)),
-        }
+        arms = half_inverse_arms(settings, make_network, training, end_to_end, loss)
         compare(run, arms, settings, measure=measure)
 
 

@@ -15,7 +15,7 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -65,6 +65,22 @@ class Detached:
     """
 
 
+class Outcome(NamedTuple):
+    """What came of a rollout, as values that can be looked at outside of compiled programs.
+
+    Attributes:
+        steps: How many steps were made; fewer than asked for where `stop` ended it.
+        first_not_finite: The first step (counted from 0) that led to a state with a number that is not finite; -1 if
+            all are finite.
+        courant_number: The Courant number, `step.courant_number(state)`, of the state from which that step went out;
+            NaN if all states are finite or the step has no such method.
+    """
+
+    steps: Array
+    first_not_finite: Array
+    courant_number: Array
+
+
 Adjoint = StoreAll | Checkpointed | Truncated | Detached
 
 
@@ -77,7 +93,9 @@ def rollout(
     save_every: int | None = None,
     save: Callable[[Any], Any] = lambda state: state,
     adjoint: Adjoint = Checkpointed(),  # noqa: B008 (frozen)
-) -> tuple[Any, Any]:
+    stop: Callable[[Any], Any] | None = None,
+    outcome: bool = False,
+) -> tuple[Any, ...]:
     """Apply `step` to `state` `steps` times.
 
     Args:
@@ -90,10 +108,14 @@ def rollout(
         save_every: Save after every so many steps. Must divide `steps`. Default: save nothing.
         save: From a state to what is saved of it. Default: all of it.
         adjoint: How gradients pass backwards in time.
+        stop: From a state to whether to stop there, a boolean; tried on the first state and after every step. From then
+            on the state stays as it is, and so does what is saved; its gradient is that of the steps that were made.
+            Under `jax.vmap` each member of the batch stops by itself.
+        outcome: Whether to return an `Outcome` as well.
 
     Returns:
         The final state, and what was saved as one pytree with a leading axis of length `steps / save_every` (None
-        without `save_every`). The initial state is not among them.
+        without `save_every`). The initial state is not among them. With `outcome=True`, the `Outcome` comes third.
 
     Raises:
         InputError: for counts that are not positive or do not divide, inputs of another length, or a step that changes
@@ -115,6 +137,8 @@ def rollout(
         )
     if not callable(save):
         raise InputError(f"rollout: save is {save!r}; a function from a state to what is saved of it is accepted.")
+    if stop is not None and not callable(stop):
+        raise InputError(f"rollout: stop is {stop!r}; a function from a state to a boolean, or None, is accepted.")
     for leaf in jax.tree.leaves(inputs):
         if jnp.ndim(leaf) == 0 or jnp.shape(leaf)[0] != steps:
             raise InputError(
@@ -122,25 +146,45 @@ def rollout(
                 f"entry for each step, is accepted."
             )
     state = jax.tree.map(_as_array, state)  # also Python's numbers, so that another value compiles nothing anew
-    return _rollout(step, state, steps, inputs, save_every, save, adjoint)
+    final, saved, found = _rollout(step, state, steps, inputs, save_every, save, adjoint, stop, outcome)
+    return (final, saved, found) if outcome else (final, saved)
 
 
 @eqx.filter_jit
 def _rollout(
-    step: Callable, state: Any, steps: int, inputs: Any, save_every: int | None, save: Callable, adjoint: Adjoint
+    step: Callable,
+    state: Any,
+    steps: int,
+    inputs: Any,
+    save_every: int | None,
+    save: Callable,
+    adjoint: Adjoint,
+    stop: Callable | None,
+    outcome: bool,
 ):
     _check_step(step, state, inputs)
 
     def advance(carry, given):
-        index, current = carry
+        index, current, watched = carry
         current = _cut(current, index, adjoint)
-        following = step(current) if inputs is None else step(current, given)
-        return (index + 1, jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), following, current)), None
 
-    carry, segments = (jnp.zeros((), jnp.int32), state), _segments(steps, adjoint)
+        def made():
+            following = step(current) if inputs is None else step(current, given)
+            return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), following, current)
+
+        following = made() if stop is None else jax.lax.cond(watched[0], lambda: current, made)
+        if watched is not None:
+            watched = _watched(watched, step, stop, outcome, index, current, following)
+        return (index + 1, following, watched), None
+
+    watched = None  # without a condition or a report the loop carries nothing for them
+    if stop is not None or outcome:
+        stopped = jnp.zeros((), bool) if stop is None else _condition(stop, state)
+        watched = (stopped, Outcome(jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32), jnp.full((), jnp.nan)))
+    carry, segments = (jnp.zeros((), jnp.int32), state, watched), _segments(steps, adjoint)
     if save_every is None:
-        (_, final), _ = _loop(advance, carry, inputs, steps, segments)
-        return final, None
+        (_, final, watched), _ = _loop(advance, carry, inputs, steps, segments)
+        return final, None, watched and watched[1]
 
     def advance_frame(carry, given):
         carry, _ = _loop(advance, carry, given, save_every, segments)
@@ -149,8 +193,36 @@ def _rollout(
     frames = steps // save_every
     per_frame = jax.tree.map(lambda leaf: leaf.reshape(frames, save_every, *leaf.shape[1:]), inputs)
     whole_frames = tuple(segment // save_every for segment in segments if segment >= save_every)
-    (_, final), saved = _loop(advance_frame, carry, per_frame, frames, whole_frames)
-    return final, saved
+    (_, final, watched), saved = _loop(advance_frame, carry, per_frame, frames, whole_frames)
+    return final, saved, watched and watched[1]
+
+
+def _condition(stop: Callable, state: Any) -> Array:
+    found = jnp.asarray(stop(state))
+    if found.shape != () or found.dtype != bool:
+        raise InputError(
+            f"rollout: stop returns an array of shape {found.shape} and type {found.dtype}; one boolean is accepted "
+            "(jnp.any or jnp.all make one of many)."
+        )
+    return found
+
+
+def _watched(watched: Any, step: Any, stop: Callable | None, outcome: bool, index: Array, current: Any, following: Any):
+    """Whether to stop now, and what is known so far."""
+    stopped, found = watched
+    counted = found.steps + jnp.where(stopped, 0, 1)
+    if outcome:
+        numbers = [leaf for leaf in jax.tree.leaves(following) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in numbers])) if numbers else True
+        first = (found.first_not_finite < 0) & ~jnp.asarray(finite)
+        courant = found.courant_number
+        if hasattr(step, "courant_number"):
+            number = jax.lax.stop_gradient(step.courant_number(current))
+            courant = jnp.where(first, number.astype(courant.dtype), courant)
+        found = Outcome(counted, jnp.where(first, index, found.first_not_finite), courant)
+    else:
+        found = found._replace(steps=counted)
+    return (stopped if stop is None else stopped | _condition(stop, following)), found
 
 
 LONGEST = 32  # steps in a segment, and segments in the one that holds them

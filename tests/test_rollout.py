@@ -394,3 +394,53 @@ def test_a_whole_number_state_that_becomes_a_fraction_is_refused():
     """Cutting it to a whole number would go on with a wrong value without a word."""
     with pytest.raises(dp.InputError, match="int.*float"):
         dp.rollout(lambda x: x * 0.5, 1, 3)
+
+
+# Early stop and outcome ----------------------------------------------------------------------------------------------
+
+
+def test_a_rollout_stops_where_its_condition_holds_with_the_gradient_of_the_steps_made():
+    """Each member of a batch by itself; saved frames repeat the state in which it stopped."""
+
+    def doubled(state):
+        return 2.0 * state
+
+    def final(start):
+        return dp.rollout(doubled, start, 8, save_every=2, stop=lambda state: state > 10.0, outcome=True)
+
+    starts = jnp.asarray([1.0, 3.0, 20.0, 0.01])
+    found, frames, outcome = jax.vmap(final)(starts)
+    np.testing.assert_allclose(found, [16.0, 12.0, 20.0, 2.56])
+    np.testing.assert_array_equal(outcome.steps, [4, 2, 0, 8])
+    np.testing.assert_array_equal(outcome.first_not_finite, [-1] * 4)
+    np.testing.assert_allclose(frames[0], [4.0, 16.0, 16.0, 16.0])
+    slopes = jax.vmap(jax.grad(lambda start: final(start)[0]))(starts)
+    np.testing.assert_allclose(slopes, [16.0, 4.0, 1.0, 256.0])
+    np.testing.assert_allclose(jax.jvp(lambda start: final(start)[0], (3.0,), (1.0,))[1], 4.0)
+
+
+class Growing(eqx.Module):
+    """Squares its state, and calls it its Courant number."""
+
+    def __call__(self, state):
+        return state**2
+
+    def courant_number(self, state):
+        return jnp.max(state)
+
+
+def test_the_first_step_that_is_not_finite_is_reported_with_its_courant_number():
+    start = jnp.asarray([0.5, 1e40])
+    _, _, outcome = dp.rollout(Growing(), start, 6, outcome=True)
+    assert int(outcome.steps) == 6
+    assert int(outcome.first_not_finite) == 2  # 1e80, 1e160, then 1e320
+    np.testing.assert_allclose(outcome.courant_number, 1e160)
+    _, _, fine = dp.rollout(lambda state: state / 2, start, 3, outcome=True)
+    assert int(fine.first_not_finite) == -1 and np.isnan(float(fine.courant_number))
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_what_a_condition_must_be():
+    for stop in (True, lambda state: state, lambda state: state > jnp.zeros(2)):
+        with pytest.raises(dp.InputError, match="stop"):
+            dp.rollout(lambda state: state, 1.0, 3, stop=stop)

@@ -5,8 +5,9 @@ their flux, `A = A_0 - D_C G_C`. With `q = G_C p`, the gradient that the closed 
 
     p = A_0^+ (rhs + D_C q)        and        (1 - G_C A_0^+ D_C) q = G_C A_0^+ rhs.
 
-The matrix on the left is as small as the obstacle's surface, symmetric, and known before the first step; its null space
-belongs to regions that the obstacle cuts off. (Buzbee, Dorr, George, Golub 1971; Proskurowski, Widlund 1976.)
+The matrix on the left is as small as the obstacle's surface, symmetric (on stretched axes: once each face is scaled by
+the square root of its area times its distance), and known before the first step; its null space belongs to regions that
+the obstacle cuts off. (Buzbee, Dorr, George, Golub 1971; Proskurowski, Widlund 1976.)
 
 Because the eigenvectors are products over the axes, `G_C A_0^+ rhs` needs them only in the small box around the
 obstacle: the whole solve costs two full transforms, as without an obstacle.
@@ -37,15 +38,16 @@ class Surface(NamedTuple):
     Attributes:
         start, stop: Corners of the box of cells that holds both neighbors of every closed face (for each axis).
         below, above: Flat index, within the box, of the cells below and above each closed face.
-        spacing: Distance of these cells.
-        correction: Pseudo-inverse of `1 - G_C A_0^+ D_C`.
+        factors: For each closed face the square root of area times distance, over the distance; areas times distances
+            in units of the mean volume of a cell.
+        correction: Pseudo-inverse of `1 - G_C A_0^+ D_C`, scaled to symmetry.
     """
 
     start: tuple[int, ...]
     stop: tuple[int, ...]
     below: np.ndarray
     above: np.ndarray
-    spacing: np.ndarray
+    factors: np.ndarray
     correction: np.ndarray
 
 
@@ -71,9 +73,8 @@ class ObstacleCorrected:
         count = sum(int(closed.sum()) for closed in self.problem.closed_faces())
         if count > self.largest_surface:
             raise InputError(
-                f"ObstacleCorrected: the obstacle closes {count} faces; at most {self.largest_surface} are accepted, "
-                f"beyond that "
-                "use ConjugateGradients."
+                f"ObstacleCorrected: the obstacle closes {count} faces; at most {self.largest_surface} are accepted "
+                "(MultigridConjugateGradients takes any number)."
             )
 
     def solve(self, rhs: Array) -> Solution:
@@ -92,10 +93,10 @@ class ObstacleCorrected:
         for axis, matrix in enumerate(rows):
             nearby = along_axis(matrix, nearby, axis)
         flat = nearby.reshape(-1)
-        spacing = jnp.asarray(surface.spacing, rhs.dtype)
-        slope = (flat[surface.above] - flat[surface.below]) / spacing  # G_C A_0^+ rhs
-        flux = jnp.matmul(jnp.asarray(surface.correction, rhs.dtype), slope, precision="highest") / spacing
-        source = jnp.zeros_like(flat).at[surface.below].add(flux).at[surface.above].add(-flux)  # D_C q
+        factors = jnp.asarray(surface.factors, rhs.dtype)
+        slope = (flat[surface.above] - flat[surface.below]) * factors  # G_C A_0^+ rhs, scaled
+        flux = jnp.matmul(jnp.asarray(surface.correction, rhs.dtype), slope, precision="highest") * factors
+        source = jnp.zeros_like(flat).at[surface.below].add(flux).at[surface.above].add(-flux)  # volume times D_C q
         source = source.reshape(nearby.shape)
         for axis, matrix in enumerate(rows):
             source = along_axis(matrix.T, source, axis)
@@ -108,39 +109,50 @@ class ObstacleCorrected:
 @functools.lru_cache(maxsize=16)
 def prepared_surface(problem: PressureProblem) -> Surface:
     """Find the closed faces, the box around them and the correction."""
-    below, above, spacing = _closed_pairs(problem)
+    below, above, factors = _closed_pairs(problem)
     cells = np.concatenate([below, above])
     start, stop = tuple(cells.min(axis=0)), tuple(cells.max(axis=0) + 1)
     box = tuple(int(last - first) for first, last in zip(start, stop, strict=True))
     flat_below = np.asarray(np.ravel_multi_index(tuple((below - start).T), box))
     flat_above = np.asarray(np.ravel_multi_index(tuple((above - start).T), box))
 
-    # Q = G_C A_0^+ D_C, symmetric. With e the product eigenvectors, g_f = (e(above_f) - e(below_f)) / h_f are the rows
-    # of G_C in these coordinates and -g_f those of D_C^T, so Q = -(g / lambda) g^T. Rows are made axis by axis.
-    bases = [eigenbasis(*axis)[1] for axis in zip(problem.grid.cells, problem.grid.spacing, problem.kinds, strict=True)]
+    # Q = G_C A_0^+ D_C. With e the product eigenvectors and f the faces' factors, g = f (e(above) - e(below)) are the
+    # rows of the scaled G_C in these coordinates and -g those of D_C^T, so Q = -(g / lambda) g^T. Rows are made axis by
+    # axis, and for some modes of the first axis at a time: all of them would need faces times cells.
+    bases = [eigenbasis(problem.grid, axis, kinds, problem.order).vectors for axis, kinds in enumerate(problem.kinds)]
     weights = reciprocal_eigenvalues(problem.without_obstacle())
-    gradient_rows = _product_rows(bases, above) - _product_rows(bases, below)
-    gradient_rows = gradient_rows.reshape(len(below), -1) / spacing[:, None]
-    matrix = np.eye(len(below)) + (gradient_rows * weights.reshape(-1)) @ gradient_rows.T
+    matrix = np.eye(len(below))
+    block = max(1, 10_000_000 * len(bases[0]) // (len(below) * weights.size))
+    for start_mode in range(0, len(bases[0]), block):
+        modes = slice(start_mode, start_mode + block)
+        some = [bases[0][:, modes], *bases[1:]]
+        rows = (_product_rows(some, above) - _product_rows(some, below)).reshape(len(below), -1) * factors[:, None]
+        matrix += (rows * weights[modes].reshape(-1)) @ rows.T
     values, vectors = np.linalg.eigh(matrix)
     inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > 1e-9)
     correction = (vectors * inverse) @ vectors.T
     return Surface(
-        tuple(int(i) for i in start), tuple(int(i) for i in stop), flat_below, flat_above, spacing, correction
+        tuple(int(i) for i in start), tuple(int(i) for i in stop), flat_below, flat_above, factors, correction
     )
 
 
 def _closed_pairs(problem: PressureProblem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each closed face the indices of the cells below and above it, (faces, axes), and their distance."""
-    below, above, spacing = [], [], []
+    """For each closed face the indices of the cells below and above it, (faces, axes), its factor: see `Surface`."""
+    grid = problem.grid
+    below, above, factors = [], [], []
     for axis, closed in enumerate(problem.closed_faces()):
         upper = np.argwhere(closed)
         lower = upper.copy()
-        lower[:, axis] = (lower[:, axis] - 1) % problem.grid.cells[axis]
+        lower[:, axis] = (lower[:, axis] - 1) % grid.cells[axis]
         below.append(lower)
         above.append(upper)
-        spacing.append(np.full(len(upper), problem.grid.spacing[axis]))
-    return np.concatenate(below), np.concatenate(above), np.concatenate(spacing)
+        # sqrt(area * distance) / distance
+        lines = [grid.widths(other) * grid.cells[other] / grid.size[other] for other in range(grid.dimensions)]
+        lines[axis] = (
+            grid.size[axis] / grid.cells[axis] * grid.center_distances(axis, problem.kinds[axis][0] == "periodic")
+        ) ** -1.0
+        factors.append(np.sqrt(np.prod([lines[a][upper[:, a]] for a in range(grid.dimensions)], axis=0)))
+    return np.concatenate(below), np.concatenate(above), np.concatenate(factors)
 
 
 def _product_rows(bases: list[np.ndarray], cells: np.ndarray) -> np.ndarray:

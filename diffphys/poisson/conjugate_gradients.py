@@ -10,7 +10,7 @@ import lineax
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.poisson.network import Network, VariableProblem, apply, network, null_space_remover, outflow
+from diffphys.poisson.network import Network, Problem, VariableProblem, apply, network, null_space_remover, outflow
 from diffphys.poisson.problem import PressureProblem, Solution, check_right_side
 
 
@@ -31,7 +31,7 @@ class ConjugateGradients(eqx.Module):
         throw: Whether not converging raises an error when the program runs, instead of only showing in the solution.
     """
 
-    problem: PressureProblem | VariableProblem
+    problem: Problem
     tolerance: float | None = eqx.field(static=True, default=None)
     largest_iterations: int | None = eqx.field(static=True, default=None)
     throw: bool = eqx.field(static=True, default=False)

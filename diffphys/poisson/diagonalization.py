@@ -1,9 +1,16 @@
-"""Fast diagonalization: the direct solver for every separable problem.
+r"""Fast diagonalization: the direct solver for every separable problem.
 
-On a uniform box the operator is a sum of one-dimensional ones, `A = A_x (x) I + I (x) A_y`, each symmetric for any pair
-of sides. With `A_x = V_x L_x V_x^T` the solution is `V_x V_y ((V_x^T V_y^T rhs) / (l_x + l_y))`: two matrix products
-per axis, exact to round-off (Lynch, Rice, Thomas 1964). Modes whose eigenvalue vanishes are the null space; they are
-left out.
+On a box the operator is a sum of one-dimensional ones, `A = A_x (x) I + I (x) A_y`, for any pair of sides and any
+widths W of the cells. Each is symmetric up to the widths: `A_x = W^-1 K` with K symmetric, so there are eigenvectors
+with `A_x V = V L` and `V^T W V = I`, and the solution is
+
+$$ p = V_x V_y \left( (V_x^T W_x \, V_y^T W_y \, rhs) / (l_x + l_y) \right): $$
+
+two products per axis, exact to round-off (Lynch, Rice, Thomas 1964). Modes whose eigenvalue vanishes are the null
+space; they are left out.
+
+Along uniform axes the eigenvectors are sines and cosines (see `eigenbasis`), and from some length on fast transforms
+beat the products with matrices (see `transforms`).
 """
 
 import dataclasses
@@ -14,29 +21,43 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
+from diffphys.grids import Grid
 from diffphys.poisson.problem import Kind, PressureProblem, Solution, apply, check_right_side, without_null_space
+from diffphys.poisson.transforms import angles, fast_analysis, fast_synthesis, is_fast, wave
 
 
 @dataclasses.dataclass(frozen=True)
 class FastDiagonalization:
-    """The direct solver for problems without obstacles.
+    """The direct solver for problems without obstacles, on uniform and stretched axes.
 
-    Cost: two dense products per axis, `4 n^3` multiplications on an n x n grid. Differentiates as the linear map it is,
-        in any mode.
+    Cost on an n x n grid: two dense products per axis, `4 n^3` multiplications, or, along long uniform axes, two fast
+    transforms, some `n^2 log n`. Differentiates as the linear map it is, in any mode.
 
     Args:
-        problem: The problem.
+        problem: The problem, of order 2 or 4.
+        transforms: "matrix", "fast", or None for the faster one along each axis, as measured (`transforms.is_fast`).
+            "fast" is for uniform axes; stretched ones take matrices in any case.
 
     Raises:
         InputError: if the problem has closed faces.
     """
 
     problem: PressureProblem
+    transforms: str | None = None
 
     def __post_init__(self):
+        if not isinstance(self.problem, PressureProblem):
+            raise InputError(
+                f"FastDiagonalization: problem is a {type(self.problem).__name__}; a PressureProblem is accepted "
+                "(MultigridConjugateGradients solves those with coefficients)."
+            )
         if self.problem.solid is not None:
             raise InputError(
                 "FastDiagonalization: the problem has solid cells; ObstacleCorrected is the solver for these."
+            )
+        if self.transforms not in (None, "matrix", "fast"):
+            raise InputError(
+                f"FastDiagonalization: transforms is {self.transforms!r}; 'matrix', 'fast' or None is accepted."
             )
 
     def solve(self, rhs: Array) -> Solution:
@@ -47,15 +68,22 @@ class FastDiagonalization:
         return direct_solution(self.problem, pressure, rhs, imbalance)
 
     def transform(self, values: Array) -> Array:
-        """The coefficients of `values` in the eigenvectors: `V_x^T values V_y` in 2D."""
-        for axis, matrix in enumerate(self.vectors(values.dtype)):
-            values = along_axis(matrix.T, values, axis)
+        """The coefficients of `values` in the eigenvectors: `V_x^T W_x values W_y V_y` in 2D."""
+        for axis, kinds in enumerate(self.problem.kinds):
+            if self._is_fast(axis, values.dtype):
+                values = fast_analysis(values, axis, kinds)
+            else:
+                values = along_axis(jnp.asarray(self._basis(axis).analysis, values.dtype), values, axis)
         return values
 
     def inverse(self, coefficients: Array) -> Array:
         """The values with these coefficients: `V_x coefficients V_y^T` in 2D."""
-        for axis, matrix in enumerate(self.vectors(coefficients.dtype)):
-            coefficients = along_axis(matrix, coefficients, axis)
+        for axis, kinds in enumerate(self.problem.kinds):
+            if self._is_fast(axis, coefficients.dtype):
+                coefficients = fast_synthesis(coefficients, axis, kinds)
+            else:
+                matrix = jnp.asarray(self._basis(axis).vectors, coefficients.dtype)
+                coefficients = along_axis(matrix, coefficients, axis)
         return coefficients
 
     def scaled(self, coefficients: Array) -> Array:
@@ -63,9 +91,17 @@ class FastDiagonalization:
         return coefficients * jnp.asarray(reciprocal_eigenvalues(self.problem), coefficients.dtype)
 
     def vectors(self, dtype) -> list[Array]:
-        """For each axis the orthogonal matrix whose columns are its eigenvectors."""
-        axes = zip(self.problem.grid.cells, self.problem.grid.spacing, self.problem.kinds, strict=True)
-        return [jnp.asarray(eigenbasis(*axis)[1], dtype) for axis in axes]
+        """For each axis the matrix whose columns are its eigenvectors."""
+        return [jnp.asarray(self._basis(axis).vectors, dtype) for axis in range(self.problem.grid.dimensions)]
+
+    def _is_fast(self, axis: int, dtype) -> bool:
+        if self.transforms == "matrix" or not self.problem.grid.uniform[axis]:
+            return False
+        cells = self.problem.grid.cells[axis]
+        return self.transforms == "fast" or is_fast(cells, self.problem.kinds[axis], jnp.dtype(dtype).name)
+
+    def _basis(self, axis: int) -> "Eigenbasis":
+        return eigenbasis(self.problem.grid, axis, self.problem.kinds[axis], self.problem.order)
 
 
 def direct_solution(problem: PressureProblem, pressure: Array, rhs: Array, imbalance: Array) -> Solution:
@@ -83,30 +119,68 @@ def along_axis(matrix: Array, values: Array, axis: int) -> Array:
     return jnp.moveaxis(jnp.tensordot(matrix, values, (1, axis), precision="highest"), 0, axis)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Eigenbasis:
+    """The eigenvectors of the operator along one axis, in float64 on the host.
+
+    Attributes:
+        values: The eigenvalues.
+        vectors: The matrix V whose columns are the eigenvectors.
+        analysis: `V^-1 = V^T W`, which gives the coefficients of values in them.
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+    analysis: np.ndarray
+
+
 @functools.lru_cache(maxsize=128)
-def eigenbasis(cells: int, spacing: float, kinds: tuple[Kind, Kind]) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues and eigenvectors (columns) of the one-dimensional operator, in float64 on the host."""
-    matrix = -2.0 * np.eye(cells)
-    steps = np.arange(cells - 1)
-    matrix[steps, steps + 1] = matrix[steps + 1, steps] = 1.0
-    if kinds[0] == "periodic":
-        matrix[0, -1] += 1.0
-        matrix[-1, 0] += 1.0
-    else:
-        for index, kind in zip((0, -1), kinds, strict=True):
-            matrix[index, index] += {"neumann": 1.0, "ghost": 0.0, "dirichlet": -1.0}[kind]
-    values, vectors = np.linalg.eigh(matrix / spacing**2)
-    values[np.abs(values) < 1e-12 * max(np.abs(values).max(), 1.0 / spacing**2)] = 0.0
-    return values, vectors
+def eigenbasis(grid: Grid, axis: int, kinds: tuple[Kind, Kind], order: int = 2) -> Eigenbasis:
+    r"""The eigenbasis of the one-dimensional operator.
+
+    On a uniform axis the eigenvectors are waves of the angle $\theta$ per cell that fit the mirrors at the ends, and
+    the eigenvalues are
+
+    $$ -\left(\tfrac{2}{h} \sin \tfrac{\theta}{2}\right)^2 \quad \text{(order 2)}, \qquad
+       -\left(\tfrac{1}{12 h} (27 \sin \tfrac{\theta}{2} - \sin \tfrac{3 \theta}{2})\right)^2 \quad \text{(order 4)}. $$
+
+    On a stretched axis, with the weights w of the faces, the operator is `-W^-1 (B^T B)` with the weighted differences
+    `B = sqrt(w) G`. Singular values of `B W^-1/2` are as exact for smooth modes as for the shortest; eigenvalues of the
+    product would lose twice as many digits.
+    """
+    if grid.uniform[axis]:
+        cells, spacing = grid.cells[axis], grid.size[axis] / grid.cells[axis]
+        theta = angles(cells, kinds)
+        half = 2 * np.sin(theta / 2)
+        symbol = half if order == 2 else (27 * half - 2 * np.sin(1.5 * theta)) / 24
+        vectors = wave(cells, kinds)
+        return Eigenbasis(-((symbol / spacing) ** 2), vectors, vectors.T)
+    periodic = kinds[0] == "periodic"
+    cells, widths = grid.cells[axis], grid.widths(axis) / (grid.size[axis] / grid.cells[axis])
+    conductances = 1 / grid.center_distances(axis, periodic)
+    difference = np.zeros((len(conductances), cells))
+    faces = np.arange(len(conductances))
+    inside = faces < cells
+    difference[faces[inside], faces[inside]] = 1.0
+    below = (faces - 1) % cells if periodic else faces - 1
+    np.add.at(difference, (faces[below >= 0], below[below >= 0]), -1.0)
+    if not periodic:
+        for end, kind in zip((0, -1), kinds, strict=True):
+            conductances[end] *= {"neumann": 0.0, "ghost": 1.0, "dirichlet": 2.0}[kind]
+    root = np.sqrt(widths)
+    _, singular, rows = np.linalg.svd(np.sqrt(conductances)[:, None] * difference / root, full_matrices=True)
+    singular = np.pad(singular, (0, cells - len(singular)))
+    if not any(kind in ("ghost", "dirichlet") for kind in kinds):
+        singular[-1] = 0.0  # the constant
+    scale = grid.size[axis] / cells  # conductance / width, both in the user's units
+    return Eigenbasis(-(singular**2) / scale, rows.T / root[:, None], rows * root)
 
 
 @functools.lru_cache(maxsize=32)
 def reciprocal_eigenvalues(problem: PressureProblem) -> np.ndarray:
     """For each mode 1 / eigenvalue, and 0 where the eigenvalue is 0."""
     total = np.zeros(problem.grid.cells)
-    for axis, (cells, spacing, kinds) in enumerate(
-        zip(problem.grid.cells, problem.grid.spacing, problem.kinds, strict=True)
-    ):
+    for axis, kinds in enumerate(problem.kinds):
         shape = [-1 if a == axis else 1 for a in range(problem.grid.dimensions)]
-        total = total + eigenbasis(cells, spacing, kinds)[0].reshape(shape)
+        total = total + eigenbasis(problem.grid, axis, kinds, problem.order).values.reshape(shape)
     return np.divide(1.0, total, out=np.zeros_like(total), where=total != 0.0)

@@ -25,7 +25,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.poisson.conjugate_gradients import check_iteration_settings, euclidean_norm, iterative_solution
-from diffphys.poisson.network import Network, VariableProblem, network
+from diffphys.poisson.network import Network, Problem, network
 from diffphys.poisson.problem import PressureProblem, Solution
 
 
@@ -68,7 +68,7 @@ class MultigridConjugateGradients(eqx.Module):
         throw: Whether not converging raises an error when the program runs, instead of only showing in the solution.
     """
 
-    problem: PressureProblem | VariableProblem
+    problem: Problem
     tolerance: float | None = eqx.field(static=True, default=None)
     largest_iterations: int = eqx.field(static=True, default=100)
     smoothing: int = eqx.field(static=True, default=2)
@@ -172,19 +172,35 @@ def preconditioned(
     return solution, steps, euclidean_norm(residual) <= tolerance
 
 
-def cycle(levels: Sequence[Level], residual: Array) -> Array:
-    """One V-cycle from zero: an approximation of `S^-1 residual`, linear, symmetric and positive."""
+def cycle(levels: Sequence[Level], residual: Array, visits: int = 1) -> Array:
+    """One W-cycle from zero: an approximation of `S^-1 residual`, linear, symmetric and positive.
+
+    The finest level corrects itself once by the next one, every other level twice. On these levels, which together have
+    a third of the cells, this costs little; a V-cycle needs up to twice the iterations where coefficients jump
+    everywhere, since an error made on a coarse level is met there again only in the next iteration.
+
+    Args:
+        levels: The hierarchy, from this level on.
+        residual: The right side.
+        visits: How often this level corrects itself.
+    """
     level, *coarser = levels
     if not coarser:
         return jnp.matmul(level.solution, residual.reshape(-1), precision="highest").reshape(residual.shape)
+
+    def corrected(values: Array) -> Array:
+        remainder = residual - level.apply(values)
+        for interpolation in level.interpolations:
+            remainder = _restricted(interpolation, remainder)
+        correction = cycle(coarser, remainder, visits=2)
+        for interpolation in reversed(level.interpolations):
+            correction = _prolonged(interpolation, correction)
+        return _smoothed(level, residual, values + correction)
+
     values = _smoothed(level, residual, None)
-    remainder = residual - level.apply(values)
-    for interpolation in level.interpolations:
-        remainder = _restricted(interpolation, remainder)
-    correction = cycle(coarser, remainder)
-    for interpolation in reversed(level.interpolations):
-        correction = _prolonged(interpolation, correction)
-    return _smoothed(level, residual, values + correction)
+    if visits == 1 or len(coarser) == 1:
+        return corrected(values)
+    return jax.lax.fori_loop(0, visits, lambda _, values: corrected(values), values)
 
 
 def _smoothed(level: Level, given: Array, values: Array | None) -> Array:
@@ -215,7 +231,7 @@ def _restricted(interpolation: Interpolation, fine: Array) -> Array:
     return _kept(fine, axis) + left * between + jnp.roll(right * between, 1, axis)
 
 
-def make_levels(net: Network, problem: PressureProblem | VariableProblem, smoothing: int) -> tuple[Level, ...]:
+def make_levels(net: Network, problem: Problem, smoothing: int) -> tuple[Level, ...]:
     """The hierarchy for a network: of NumPy arrays if its arrays are of NumPy, else of JAX."""
     grid = problem.grid
     periodic = tuple(pair[0] == "periodic" for pair in problem.kinds)

@@ -93,6 +93,9 @@ class VariableProblem(eqx.Module):
         return VariableProblem(grid, kinds, tuple(arrays))
 
 
+Problem = PressureProblem | VariableProblem
+
+
 class Network(NamedTuple):
     """The network of a problem, in any one unit.
 
@@ -118,9 +121,14 @@ class Network(NamedTuple):
         return functools.reduce(numpy.maximum, [weights.max() for weights in (*self.weights, self.anchor)])
 
 
-def network(problem: PressureProblem | VariableProblem, dtype: Any) -> Network:
+def network(problem: Problem, dtype: Any) -> Network:
     """The network of a problem: arrays of JAX if the coefficients are traced, else of NumPy."""
     if isinstance(problem, PressureProblem):
+        if problem.order != 2:
+            raise InputError(
+                f"PressureProblem: order is {problem.order}; for iterative solvers, which know the neighbors across a "
+                "face only, 2 is accepted (FastDiagonalization solves order 4)."
+            )
         return jax.tree.map(lambda values: values.astype(dtype), _fixed_network(problem))
     geometry = [values.astype(dtype) for values in _conductances(problem.grid, problem.kinds)]
     faces = [c.astype(dtype) * factor for c, factor in zip(problem.coefficients, geometry, strict=True)]
@@ -136,7 +144,7 @@ def outflow(net: Network, pressure: Array) -> Array:
     return total
 
 
-def apply(problem: PressureProblem | VariableProblem, pressure: Array) -> Array:
+def apply(problem: Problem, pressure: Array) -> Array:
     """`A pressure`: the divergence of the gradient through the open faces.
 
     Args:
@@ -147,9 +155,6 @@ def apply(problem: PressureProblem | VariableProblem, pressure: Array) -> Array:
         return problem_module.apply(problem, pressure)
     net = network(problem, pressure.dtype)
     return -outflow(net, pressure) / net.volumes
-
-
-Problem = PressureProblem | VariableProblem
 
 
 def null_space_remover(problem: Problem, dtype: Any) -> Callable[[Array], tuple[Array, Array]]:
@@ -201,8 +206,7 @@ def _regions(net: Network) -> Array:
         grown = grown.reshape(-1)
         return labels, grown[grown]
 
-    start = joined((first, first))
-    return jax.lax.while_loop(lambda state: jnp.any(state[0] != state[1]), joined, start)[1]
+    return jax.lax.while_loop(lambda state: jnp.any(state[0] != state[1]), joined, (first - 1, first))[1]
 
 
 @functools.lru_cache(maxsize=32)

@@ -31,14 +31,25 @@ class PressureProblem:
         grid: The grid.
         kinds: For each axis the kinds of the (lower, upper) end.
         solid: For each cell in C order whether it is solid, as bytes of a boolean array, or None without obstacles.
+        order: 2, or 4 for the wider differences of `face_gradient` and `face_divergence`; 4 is for uniform grids
+            without obstacles.
     """
 
     grid: Grid
     kinds: tuple[tuple[Kind, Kind], ...]
     solid: bytes | None = None
+    order: int = 2
+
+    def __post_init__(self):
+        if self.order not in (2, 4):
+            raise InputError(f"PressureProblem: order is {self.order}; 2 or 4 is accepted.")
+        if self.order == 4 and not (self.solid is None and all(self.grid.uniform)):
+            raise InputError("PressureProblem: order is 4; with solid cells or stretched axes 2 is accepted.")
 
     @staticmethod
-    def from_conditions(grid: Grid, conditions: Conditions, solid: np.ndarray | None = None) -> "PressureProblem":
+    def from_conditions(
+        grid: Grid, conditions: Conditions, solid: np.ndarray | None = None, order: int = 2
+    ) -> "PressureProblem":
         """The problem for a centered field with these conditions (their numbers do not matter here)."""
         kinds = kinds_of(conditions)
         if solid is not None and solid.shape != grid.cells:
@@ -50,7 +61,8 @@ class PressureProblem:
             raise InputError(
                 "PressureProblem: solid fills the domain; an obstacle that leaves fluid cells is accepted."
             )
-        return PressureProblem(grid, kinds, None if solid is None or not solid.any() else solid.astype(bool).tobytes())
+        filled = None if solid is None or not solid.any() else solid.astype(bool).tobytes()
+        return PressureProblem(grid, kinds, filled, order)
 
     @property
     def solid_cells(self) -> np.ndarray:
@@ -124,35 +136,67 @@ def neighbors(values, axis: int, kinds: tuple[Kind, Kind], *, edge: bool = False
     return numpy.concatenate([before, values], axis), numpy.concatenate([values, behind], axis)
 
 
-def apply(problem: PressureProblem, pressure: Array, open_faces: list | None = None) -> Array:
+def apply(problem: PressureProblem, pressure: Array) -> Array:
     """`A pressure`: the divergence of the gradient through the open faces.
 
     Args:
         problem: The problem.
         pressure: Array at the cell centers.
-        open_faces: For each axis 1 where a face is open, 0 where it is closed; default: from `problem.closed_faces()`.
     """
-    if open_faces is None:
-        open_faces = (
-            [None] * len(problem.kinds) if problem.solid is None else [~closed for closed in problem.closed_faces()]
-        )
-    total = jnp.zeros_like(pressure)
+    gradient = face_gradient(problem, pressure)
+    if problem.solid is not None:
+        closed_faces = problem.closed_faces()
+        gradient = [
+            flux * jnp.asarray(~closed, pressure.dtype) for flux, closed in zip(gradient, closed_faces, strict=True)
+        ]
+    return face_divergence(problem, gradient)
+
+
+def face_gradient(problem: PressureProblem, pressure: Array) -> list[Array]:
+    """For each axis the slope of `pressure` along it on all of its faces, obstacles left out of account.
+
+    Of order 2, `(p[i] - p[i - 1]) / distance`; of order 4, `(p[i - 2] - 27 p[i - 1] + 27 p[i] - p[i + 1]) / (24 h)`.
+    Beyond an end stands the mirror image: of the same sign where the slope is 0, of the other sign where the value on
+    the side is 0 ("dirichlet") or that at the first point beyond ("ghost", which mirrors at this point).
+    """
+    slopes = []
     for axis, kinds in enumerate(problem.kinds):
-        below, above = neighbors(pressure, axis, kinds)
-        flux = above - below
-        if open_faces[axis] is not None:
-            flux = flux * jnp.asarray(open_faces[axis], pressure.dtype)
-        distances, widths = axis_lengths(problem.grid, axis, kinds)
-        if widths is not None:
-            flux = flux / jnp.asarray(along(problem.grid, axis, distances), pressure.dtype)
-        if kinds[0] == "periodic":
-            following = jnp.concatenate([_slice(flux, axis, 1, None), _slice(flux, axis, 0, 1)], axis)
-            difference = following - flux
+        lengths, _ = axis_lengths(problem.grid, axis, kinds)
+        if isinstance(lengths, np.ndarray):
+            lengths = jnp.asarray(along(problem.grid, axis, lengths), pressure.dtype)
+        if problem.order == 2:
+            below, above = neighbors(pressure, axis, kinds)
+            slopes.append((above - below) / lengths)
+            continue
+        padded = _with_images(pressure, axis, kinds, centers=True)
+        count = padded.shape[axis] - 3
+        slopes.append(_wide_difference(padded, axis, count) / (24 * lengths))
+    return slopes
+
+
+def face_divergence(problem: PressureProblem, components: list[Array]) -> Array:
+    """The divergence, at the cell centers, of a vector field whose components are given on all faces of their axis.
+
+    With mirror images beyond the ends that fit those of the pressure it is minus the transpose of `face_gradient`,
+    weighted by the volumes (half of one for a face on a side where the pressure is fixed there).
+    """
+    terms = []
+    for axis, (kinds, values) in enumerate(zip(problem.kinds, components, strict=True)):
+        _, widths = axis_lengths(problem.grid, axis, kinds)
+        if widths is None:
+            lengths = problem.grid.size[axis] / problem.grid.cells[axis]
         else:
-            difference = _slice(flux, axis, 1, None) - _slice(flux, axis, 0, -1)
-        scale = distances**2 if widths is None else jnp.asarray(along(problem.grid, axis, widths), pressure.dtype)
-        total = total + difference / scale
-    return total
+            lengths = jnp.asarray(along(problem.grid, axis, widths), values.dtype)
+        if problem.order == 4:
+            padded = _with_images(values, axis, kinds, centers=False)
+            terms.append(_wide_difference(padded, axis, problem.grid.cells[axis]) / (24 * lengths))
+            continue
+        if kinds[0] == "periodic":
+            following = jnp.concatenate([_slice(values, axis, 1, None), _slice(values, axis, 0, 1)], axis)
+            terms.append((following - values) / lengths)
+        else:
+            terms.append((_slice(values, axis, 1, None) - _slice(values, axis, 0, -1)) / lengths)
+    return functools.reduce(jnp.add, terms)
 
 
 def axis_lengths(grid: Grid, axis: int, kinds: tuple[Kind, Kind]) -> tuple[Any, np.ndarray | None]:
@@ -240,6 +284,47 @@ def _kind(condition) -> Kind:
 
 def _slice(values, axis: int, start: int | None, stop: int | None):
     return values[tuple(slice(start, stop) if a == axis else slice(None) for a in range(values.ndim))]
+
+
+def _wide_difference(padded: Array, axis: int, count: int) -> Array:
+    parts = [_slice(padded, axis, start, start + count) for start in range(4)]
+    return parts[0] - parts[3] + 27 * (parts[2] - parts[1])
+
+
+def _with_images(values: Array, axis: int, kinds: tuple[Kind, Kind], *, centers: bool) -> Array:
+    """Values at the centers with two mirror images beyond each end (of a periodic axis: as faces need them), or on the
+    faces with one.
+    """
+    count = values.shape[axis]
+    if kinds[0] == "periodic":
+        beyond = [-2, -1, count] if centers else [-1, count, count + 1]
+    else:
+        beyond = [-2, -1, count, count + 1] if centers else [-1, count]
+    images = []
+    for place in beyond:
+        index, sign = _image(place, count, kinds, centers)
+        images.append(
+            sign * _slice(values, axis, index, index + 1) if sign else jnp.zeros_like(_slice(values, axis, 0, 1))
+        )
+    before = [image for image, place in zip(images, beyond, strict=True) if place < 0]
+    return jnp.concatenate([*before, values, *images[len(before) :]], axis)
+
+
+def _image(place: int, count: int, kinds: tuple[Kind, Kind], centers: bool) -> tuple[int, int]:
+    """Which value stands at a place beyond the ends, and with which sign; sign 0 where the value is 0."""
+    if kinds[0] == "periodic":
+        return place % count, 1
+    # Twice the place of the mirrors: half a step from the first center, on the first face, or at the point beyond.
+    lower = {"ghost": -2 if centers else -1}.get(kinds[0], -1 if centers else 0)
+    upper = 2 * (count - 1) - {"ghost": -2 if centers else -1}.get(kinds[1], -1 if centers else 0)
+    signs = [{"neumann": 1, "ghost": -1, "dirichlet": -1}[kind] * (1 if centers else -1) for kind in kinds]
+    sign = 1
+    while not 0 <= place < count:
+        mirror, factor = (lower, signs[0]) if place < 0 else (upper, signs[1])
+        if 2 * place == mirror:  # a point on the mirror that is its own image with the other sign
+            return 0, 0
+        place, sign = mirror - place, sign * factor
+    return place, sign
 
 
 def _joined_across_periodic_ends(problem: PressureProblem, regions: np.ndarray, solid: np.ndarray) -> np.ndarray:

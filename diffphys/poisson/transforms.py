@@ -1,0 +1,180 @@
+r"""Sines and cosines along one axis, by fast Fourier transforms.
+
+With mirrors at both ends a sequence goes on for ever, and repeats after M steps, up to its sign:
+
+| end | mirror | sign |
+|---|---|---|
+| "neumann" | half a cell before the first center | + |
+| "dirichlet" | half a cell before the first center | - |
+| "ghost" | one cell before the first center | - |
+
+For n cells M is 2 n, 2 n + 1 or 2 n + 2. The waves that fit are cosines or sines of the angle $\theta$ per cell, with
+$\theta_k = 2 \pi k / M$ where the sequence repeats with its sign and $\pi (2 k + 1) / M$ where it does not. (With
+mirrors between the cells these are the types II and IV of the discrete cosine and sine transforms, with a point beyond
+type I, with one of each the odd types: Martucci 1994.) One Fourier transform of M values gives all coefficients.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from diffphys.poisson.problem import Kind
+
+
+def angles(cells: int, kinds: tuple[Kind, Kind]) -> np.ndarray:
+    """The angle per cell of each wave that fits the ends, in the order of `wave`'s columns."""
+    if kinds[0] == "periodic":
+        return 2 * np.pi * np.concatenate([np.arange(cells // 2 + 1), np.arange(1, (cells + 1) // 2)]) / cells
+    period, same = _period(cells, kinds)
+    numbers = np.arange(cells)
+    if not same:
+        return np.pi * (2 * numbers + 1) / period
+    # The constant fits between two slopes of zero only.
+    return 2 * np.pi * (numbers + (kinds[0] != "neumann")) / period
+
+
+@functools.lru_cache(maxsize=128)
+def wave(cells: int, kinds: tuple[Kind, Kind]) -> np.ndarray:
+    """The orthogonal matrix whose columns are the waves: on periodic axes all cosines, then the sines."""
+    theta = angles(cells, kinds)
+    if kinds[0] == "periodic":
+        places = np.arange(cells)[:, None]
+        cosines = cells // 2 + 1
+        values = np.concatenate([np.cos(places * theta[:cosines]), np.sin(places * theta[cosines:])], axis=1)
+    else:
+        places = np.arange(cells)[:, None] + (1.0 if kinds[0] == "ghost" else 0.5)
+        values = np.cos(places * theta) if kinds[0] == "neumann" else np.sin(places * theta)
+    return values / np.sqrt(np.sum(values**2, axis=0))
+
+
+def fast_analysis(values: Array, axis: int, kinds: tuple[Kind, Kind]) -> Array:
+    """`wave^T values` along one axis."""
+    cells = values.shape[axis]
+    lengths = _lengths(cells, kinds)
+    if kinds[0] == "periodic":
+        spectrum = jnp.fft.rfft(values, axis=axis)
+        sines = jax.lax.slice_in_dim(spectrum.imag, 1, (cells + 1) // 2, axis=axis)
+        result = jnp.concatenate([spectrum.real, -sines], axis)
+        return result / _line(lengths, values, axis)
+    period, same = _period(cells, kinds)
+    sign = _signs(kinds)[1]
+    image = sign * jnp.flip(values, axis)
+    gap = jnp.zeros_like(jax.lax.slice_in_dim(values, 0, 1, axis=axis))
+    parts = [values, gap, image] if kinds[1] == "ghost" else [values, image]
+    extended = jnp.concatenate([*parts, gap] if kinds[0] == "ghost" else parts, axis)
+    shift = 1.0 if kinds[0] == "ghost" else 0.5
+    if same:
+        spectrum = jnp.fft.rfft(extended, axis=axis)
+        first = int(kinds[0] != "neumann")
+    else:
+        twist = np.exp(-1j * np.pi * np.arange(period) / period)
+        spectrum = jnp.fft.fft(extended * _line(twist, values, axis), axis=axis)
+        first = 0
+    spectrum = jax.lax.slice_in_dim(spectrum, first, first + cells, axis=axis)
+    turned = spectrum * _line(np.exp(-1j * shift * angles(cells, kinds)) / (2 * lengths), values, axis)
+    return turned.real if kinds[0] == "neumann" else -turned.imag
+
+
+def fast_synthesis(coefficients: Array, axis: int, kinds: tuple[Kind, Kind]) -> Array:
+    """`wave coefficients` along one axis."""
+    cells = coefficients.shape[axis]
+    lengths = _lengths(cells, kinds)
+    if kinds[0] == "periodic":
+        count = cells // 2 + 1
+        scaled = coefficients * _line(lengths, coefficients, axis)
+        cosines = jax.lax.slice_in_dim(scaled, 0, count, axis=axis)
+        sines = jax.lax.slice_in_dim(scaled, count, cells, axis=axis)
+        sines = jnp.pad(sines, [(1, count - 1 - sines.shape[axis]) if a == axis else (0, 0) for a in range(sines.ndim)])
+        # A cosine's coefficient stands twice in the whole spectrum, save for the constant and the fastest wave.
+        twice = np.full(count, 0.5)
+        twice[0] = 1.0
+        if cells % 2 == 0:
+            twice[-1] = 1.0
+        # In units of the full spectrum: coefficient / length^2 times the number of cells.
+        weights = cells * twice / lengths[:count] ** 2
+        spectrum = jax.lax.complex(cosines, -sines) * _line(weights, coefficients, axis)
+        return jnp.fft.irfft(spectrum, cells, axis=axis)
+    period, same = _period(cells, kinds)
+    shift = 1.0 if kinds[0] == "ghost" else 0.5
+    turn = np.exp(1j * shift * angles(cells, kinds)) / lengths * (1.0 if kinds[0] == "neumann" else -1j)
+    if same:
+        first = int(kinds[0] != "neumann")
+        frequencies = first + np.arange(cells)
+        full = (frequencies == 0) | (2 * frequencies == period)  # stands once in the whole spectrum
+        spectrum = coefficients * _line(turn * np.where(full, 1.0, 0.5) * period, coefficients, axis)
+        behind = period // 2 + 1 - first - cells
+        spectrum = jnp.pad(spectrum, [(first, behind) if a == axis else (0, 0) for a in range(spectrum.ndim)])
+        values = jnp.fft.irfft(spectrum, period, axis=axis)
+        return jax.lax.slice_in_dim(values, 0, cells, axis=axis)
+    spectrum = coefficients * _line(turn * period, coefficients, axis)
+    spectrum = jnp.pad(spectrum, [(0, period - cells) if a == axis else (0, 0) for a in range(spectrum.ndim)])
+    values = jax.lax.slice_in_dim(jnp.fft.ifft(spectrum, axis=axis), 0, cells, axis=axis)
+    return (values * _line(np.exp(1j * np.pi * np.arange(cells) / period), coefficients, axis)).real
+
+
+def is_fast(cells: int, kinds: tuple[Kind, Kind], dtype: str) -> bool:
+    """Whether the fast transform is the faster one along a uniform axis of so many cells.
+
+    From medians of alternating runs on two CPU cores, both transforms there and back on an n x n grid; time of the
+    products with matrices over time of the fast transforms (the machine had other work as well):
+
+    | ends | float32: 64 | 128 | 192 | 256 | 384 | 512 | float64: 64 | 128 | 192 | 256 | 384 | 512 |
+    |---|---|---|---|---|---|---|---|---|---|---|---|---|
+    | periodic | 1.1 | 1.3 | 2.1 | 2.5 | 1.9 | 4.0 | 9.1 | 2.8 | 1.5 | 1.8 | 8.8 | 4.6 |
+    | of one sign | 1.2 | 0.8 | 0.9 | 1.0 | 1.7 | 1.6 | 0.8 | 0.8 | 1.2 | 1.5 | 3.4 | 2.1 |
+    | of two signs | 0.1 | 0.3 | 0.5 | 0.3 | 0.8 | 1.2 | 0.1 | 0.6 | 1.6 | 1.0 | 1.2 | 1.3 |
+
+    (slope 0 at both ends; slope 0 and value 0, for which the transform is a complex one.) Lengths with a prime factor
+    above 13 cost several times as much; with them matrices win up to four times the length.
+    """
+    double = dtype == "float64"
+    if kinds[0] == "periodic":
+        period, limit = cells, 64 if double else 128
+    else:
+        period, same = _period(cells, kinds)
+        limit = (192 if double else 256) if same else (384 if double else 512)
+    return cells >= limit * (1 if _largest_prime(period) <= 13 else 4)
+
+
+def _largest_prime(number: int) -> int:
+    largest, divisor = 1, 2
+    while number > 1:
+        while number % divisor == 0:
+            number, largest = number // divisor, divisor
+        divisor += 1
+    return largest
+
+
+def _period(cells: int, kinds: tuple[Kind, Kind]) -> tuple[int, bool]:
+    """After how many steps a sequence with these mirrors repeats, and whether with the same sign."""
+    signs = _signs(kinds)
+    return 2 * cells + sum(kind == "ghost" for kind in kinds), signs[0] == signs[1]
+
+
+def _signs(kinds: tuple[Kind, Kind]) -> tuple[int, int]:
+    lower, upper = ({"neumann": 1, "ghost": -1, "dirichlet": -1}[kind] for kind in kinds)
+    return lower, upper
+
+
+@functools.lru_cache(maxsize=128)
+def _lengths(cells: int, kinds: tuple[Kind, Kind]) -> np.ndarray:
+    """The Euclidean lengths of the waves before they are normalized."""
+    theta = angles(cells, kinds)
+    if kinds[0] == "periodic":
+        squares = np.full(cells, cells / 2)
+        squares[(theta == 0) | (np.abs(theta - np.pi) < 1e-9)] = cells
+        return np.sqrt(squares)
+    period, _ = _period(cells, kinds)
+    squares = np.full(cells, period / 4)
+    squares[(theta == 0) | (np.abs(theta - np.pi) < 1e-9)] = period / 2
+    return np.sqrt(squares)
+
+
+def _line(values: np.ndarray, like: Array, axis: int) -> Array:
+    """Numbers along one axis, in the precision of `like`."""
+    real = jnp.finfo(like.dtype).dtype
+    dtype = real if not np.iscomplexobj(values) else np.result_type(real, np.complex64)
+    return jnp.asarray(values.reshape([-1 if a == axis else 1 for a in range(like.ndim)]), dtype)

@@ -74,6 +74,7 @@ EXPERIMENTS: dict[str, Listed] = {
     "poisson-inverse": Listed(
         "diffphys.experiments.poisson_inverse", "scale-invariant training: from potential to source"
     ),
+    "swirl": Listed("diffphys.experiments.swirl", "scale-invariant training: a velocity from two images of a cloud"),
     "hig-poisson": Listed("diffphys.experiments.hig_poisson", "half-inverse gradients without a Jacobian: Poisson"),
     "quantum-dipole": Listed("diffphys.experiments.quantum_dipole", "half-inverse gradients: a quantum particle"),
     "oscillators": Listed("diffphys.experiments.oscillators", "half-inverse gradients: nonlinear oscillators"),

@@ -1,6 +1,7 @@
 """The experiments on updates: published numbers where there are any, and that every one of them runs and resumes."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import numpy as np
 import pytest
 
 from diffphys.errors import InputError
-from diffphys.experiments import load_experiment
+from diffphys.experiments import load_experiment, swirl
 from diffphys.experiments.heat_inverse import draw_boxes
 from diffphys.experiments.linear_chain import chain
 from diffphys.experiments.quantum_dipole import DT, POINTS, SPACING, eigenstates, simulate
 from diffphys.experiments.sine import distance_to_solutions
 from diffphys.experiments.sine import simulate as sine_simulate
 from diffphys.experiments.smooth_noise import smooth_noise
+from diffphys.experiments.swirl import Swirls, turned_around
+from diffphys.operators import divergence
 from diffphys.runs import Interrupted, Run, StopRequest, make_settings
 
 
@@ -55,6 +58,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "quantum-dipole": {"samples": 256, "steps": 4, "half_inverse_batch": 2, "arms": ("half-inverse",)},
     "heat-inverse": {"cells": 16, "levels": 1, "batch": 2, "tests": 4, "arms": ("scale-invariant",)},
     "poisson-inverse": {"cells": 16, "levels": 1, "batch": 2, "tests": 2, "arms": ("adam",)},
+    # Not swirl, which compiles for a minute: its simulator and its inverse are tested below.
 }
 
 
@@ -128,3 +132,42 @@ def test_boxes_and_noise_look_as_described(key):
     np.testing.assert_allclose([jnp.mean(noise), jnp.std(noise)], [0.0, 1.0], atol=1e-5)
     # Neighbors are alike: |k|^-2 leaves little to short waves.
     assert jnp.mean((noise[1:] - noise[:-1]) ** 2) < 0.2
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_swirl_keeps_its_energy_runs_backward_and_its_inverse_turns_the_right_way(key):
+    swirls = Swirls(make_settings(swirl.Settings, {"cells": 32}))
+    steps = swirls.settings.steps
+    first = jnp.exp(-jnp.sum((swirls.centers - jnp.array([40.0, 70.0])[:, None, None]) ** 2, axis=0) / 200.0)
+    center = swirls.center(first)
+
+    def strength(velocity):
+        """omega of a velocity that is stream and swirl."""
+        swirl_of_one = swirls.stream_and_swirl(center, jnp.array(1.0)) - swirls.stream_and_swirl(center, jnp.array(0.0))
+        return jnp.sum(velocity * swirl_of_one) / jnp.sum(swirl_of_one**2)  # the swirl has no mean: stream drops out
+
+    @jax.jit
+    def measure(omega, guess):
+        start = swirls.start(swirls.stream_and_swirl(center, omega), first)
+
+        def there_and_back(state, index):
+            state = jax.tree.map(partial(jnp.where, index == steps), turned_around(state), state)
+            following = swirls.step(state)
+            return following, following
+
+        again, states = jax.lax.scan(there_and_back, start, jnp.arange(2 * steps))
+        end = jax.tree.map(lambda leaf: leaf[steps - 1], states)
+        energies = [sum(jnp.mean(part.values**2) for part in state.velocity) for state in (start, end)]
+        leak = jnp.max(jnp.abs(divergence(end.velocity).values))
+        missing = [jnp.linalg.norm(a.values + b.values) for a, b in zip(again.velocity, start.velocity, strict=True)]
+        moved = [jnp.linalg.norm(part.values - jnp.mean(part.values)) for part in start.velocity]
+        mistaken = swirls.inverse(first, end.marker.values, swirls.stream_and_swirl(center, guess))
+        return energies, leak, jnp.array(missing) / jnp.array(moved), strength(mistaken)
+
+    energies, leak, missing, corrected = measure(1.0, 0.6)
+    np.testing.assert_allclose(energies[1], energies[0], rtol=1e-12)
+    assert leak < 1e-11
+    assert jnp.all(missing < 0.2)
+    assert 0.6 < corrected < 1.0
+    np.testing.assert_allclose(measure(1.0, 1.0)[-1], 1.0, atol=0.02)
+    assert -1.0 < measure(-1.0, -0.6)[-1] < -0.6

@@ -15,7 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
-from diffphys.grids import Field, Ghost, center_offset, face_offset
+from diffphys.grids import Field, Ghost, Periodic, Unknown, center_offset, face_offset
 from diffphys.operators.differences import distances, slice_axis
 
 
@@ -60,7 +60,8 @@ def advection_rate(field: Field, velocity: Sequence[Field], scheme: str) -> Fiel
         count = field.shape[axis]
         change = slice_axis(flux, axis, 1, count + 1) - slice_axis(flux, axis, 0, count)
         total = total - change / distances(field.grid, axis, 0.0, field.periodic[axis], change.dtype)
-    return field.with_values(total).map(lambda values: values)
+    forgotten = tuple(pair if isinstance(pair[0], Periodic) else (Unknown(), Unknown()) for pair in field.conditions)
+    return Field(total, field.grid, field.offset, forgotten)
 
 
 def advect(field: Field, velocity: Sequence[Field], dt: ArrayLike, scheme: str) -> Field:

@@ -206,9 +206,12 @@ def test_limiters_have_finite_derivatives_where_slopes_vanish():
             assert all(bool(jnp.all(jnp.isfinite(part))) for part in gradient)
 
 
-@pytest.mark.parametrize("names", [("limited cubic", "cubic"), ("maccormack",), ("upwind", "van_leer", "fourth_order")])
+@pytest.mark.parametrize("names", [("limited cubic",), ("maccormack",), ("van_leer", "fourth_order")])
 def test_derivatives(names, key):
-    """With respect to values, sides, velocity and dt; in 1D, since each further axis is a sum of the same terms."""
+    """With respect to values, sides, velocity and dt; in 1D, since each further axis is a sum of the same terms.
+
+    The other schemes are parts of these.
+    """
     grid = dp.Grid((6,), (1.5,)) if "fourth_order" in names else dp.Grid.from_edges([EDGES])
     keys = jax.random.split(key, 2)
     field = dp.Field(jax.random.normal(keys[0], (6,)), grid, conditions=((dp.Dirichlet(0.37), Ghost(0.4)),))

@@ -2,7 +2,6 @@
 
 import itertools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -25,7 +24,7 @@ def test_the_curl_of_a_gradient_is_zero_with_all_sides(dimensions):
     generator = np.random.default_rng(0)
     grid = dp.Grid.from_edges(EDGES[:dimensions])
     combinations = list(itertools.product(PAIRS, repeat=dimensions))
-    for index in range(0, len(combinations), 7 if dimensions == 2 else 97):
+    for index in range(0, len(combinations), 7 if dimensions == 2 else 197):
         field = dp.Field(generator.standard_normal(grid.cells), grid, conditions=combinations[index])
         rotation = curl(gradient(field))
         for component in [rotation] if isinstance(rotation, dp.Field) else rotation:
@@ -38,7 +37,7 @@ def test_the_divergence_of_a_curl_is_zero_with_all_sides(dimensions):
     generator = np.random.default_rng(1)
     grid = dp.Grid.from_edges(EDGES[:dimensions])
     unknown = (Unknown(), Unknown())
-    for periodic in itertools.product([True, False], repeat=dimensions):
+    for periodic in itertools.islice(itertools.product([True, False], repeat=dimensions), 0, None, dimensions):
         conditions = tuple(PERIODIC if wraps else unknown for wraps in periodic)
         offsets = [tuple(0.5 if a == axis else 0.0 for a in range(3)) for axis in range(3)]
         offsets = [(0.0, 0.0)] if dimensions == 2 else offsets
@@ -84,11 +83,6 @@ def test_vorticity_is_right_and_of_second_order():
         assert isinstance(found, dp.Field)
         errors.append(float(jnp.max(jnp.abs(found.values - 2 * pi * jnp.sin(pi * x) * jnp.sin(pi * y)))))
     assert 1.9 < np.log2(errors[0] / errors[1]) < 2.1, errors
-    back, transpose = jax.vjp(lambda values: curl((u.with_values(values), v)).values, u.values)  # pyright: ignore
-    weights = jnp.asarray(np.random.default_rng(0).standard_normal(back.shape))
-    direction = jnp.asarray(np.random.default_rng(1).standard_normal(u.shape))
-    pushed = curl((u.with_values(direction), v * 0)).values  # pyright: ignore
-    np.testing.assert_allclose(jnp.sum(weights * pushed), jnp.sum(transpose(weights)[0] * direction), rtol=1e-12)
 
 
 @pytest.mark.usefixtures("unchecked_types")

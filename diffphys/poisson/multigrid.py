@@ -14,7 +14,7 @@ before and after the correction keeps the cycle symmetric and positive, as conju
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -24,7 +24,7 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.poisson.conjugate_gradients import check_iteration_settings, euclidean_norm, iterative_solution
+from diffphys.poisson.conjugate_gradients import check_iteration_settings, iterative_solution, preconditioned
 from diffphys.poisson.network import Network, Problem, network
 from diffphys.poisson.problem import PressureProblem, Solution
 
@@ -136,40 +136,6 @@ class Level(NamedTuple):
             stop = [first + count for first, count in zip(start, values.shape, strict=True)]
             parts.append(self.stencil.entries[index] * jax.lax.slice(padded, start, stop))
         return functools.reduce(jnp.add, parts)
-
-
-def preconditioned(
-    operator: Callable[[Array], Array],
-    preconditioner: Callable[[Array], Array],
-    given: Array,
-    tolerance: float,
-    largest_iterations: int,
-) -> tuple[Array, Array, Array]:
-    """Preconditioned conjugate gradients: the solution, the number of iterations, whether the tolerance was met.
-
-    Each of the two functions appears once in the compiled program. (`lineax.CG` holds the operator three times and the
-    preconditioner twice, which for a cycle of many levels is most of the compile time, and ends only when the last
-    change of the solution is as small as its tolerance, too, which costs iterations here.)
-    """
-
-    def unfinished(state: tuple[Array, ...]) -> Array:
-        _, residual, _, _, steps = state
-        return (euclidean_norm(residual) > tolerance) & (steps < largest_iterations)
-
-    def improved(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        solution, residual, direction, last, steps = state
-        corrected = preconditioner(residual)
-        product = jnp.sum(residual * corrected)
-        direction = corrected + product / last * direction
-        response = operator(direction)
-        curvature = jnp.sum(direction * response)
-        length = jnp.where(curvature > 0, product / jnp.where(curvature > 0, curvature, 1), curvature * 0)
-        return solution + length * direction, residual - length * response, direction, product, steps + 1
-
-    zero = jnp.zeros_like(given)
-    start = (zero, given, zero, jnp.ones((), given.dtype), jnp.zeros((), jnp.int32))
-    solution, residual, _, _, steps = jax.lax.while_loop(unfinished, improved, start)
-    return solution, steps, euclidean_norm(residual) <= tolerance
 
 
 def cycle(levels: Sequence[Level], residual: Array, visits: int = 1) -> Array:

@@ -3,7 +3,8 @@
 from diffphys.physics.burgers import Burgers
 from diffphys.physics.heat import Heat
 from diffphys.physics.incompressible import FlowState, Held, IncompressibleFlow, PassiveScalar
-from diffphys.physics.runge_kutta import FlowInput, RungeKuttaFlow
+from diffphys.physics.runge_kutta import FlowInput, Forces, RungeKuttaFlow
+from diffphys.physics.smoke import Smoke
 
 
 __all__ = [
@@ -14,5 +15,7 @@ __all__ = [
     "IncompressibleFlow",
     "PassiveScalar",
     "FlowInput",
+    "Forces",
     "RungeKuttaFlow",
+    "Smoke",
 ]

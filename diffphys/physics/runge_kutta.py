@@ -51,6 +51,7 @@ from diffphys.physics.flow_sides import (
 )
 from diffphys.physics.incompressible import FixedSolid, FlowState, PassiveScalar, largest_ratio
 from diffphys.poisson import PressureProblem, direct
+from diffphys.poisson.problem import neighbors
 from diffphys.poisson.separable import lines_of, solve_separable
 
 
@@ -74,12 +75,25 @@ class FlowInput(eqx.Module):
     """What acts on a flow during one step: an argument of `RungeKuttaFlow`, and an entry of the `inputs` of `rollout`.
 
     Args:
-        force: Acceleration, for each axis a number or an array with an entry for each face; or None.
+        force: Acceleration, for each axis a number or an array with an entry for each face; or a function that returns
+            one from the scalars and the velocity of a stage, each as fields; or None.
         sides: Sides to use in this step instead of those of the flow, of the same kinds; or None.
     """
 
-    force: Sequence[Any] | None = None
+    force: Any = None
     sides: Sides | None = None
+
+
+class Forces(NamedTuple):
+    """What the flow exerts on an obstacle, per density of the fluid.
+
+    Attributes:
+        force: One number for each axis: drag and lift.
+        torque: About the origin: one number in 2D, counterclockwise, a vector in 3D.
+    """
+
+    force: Array
+    torque: Array
 
 
 class RungeKuttaFlow(eqx.Module):
@@ -252,6 +266,43 @@ class RungeKuttaFlow(eqx.Module):
         """The largest `dt |v_a| / h_a` over all faces and axes, on a stretched axis with the narrower cell beside."""
         return jnp.max(jnp.stack([largest_ratio(part, axis, self.dt) for axis, part in enumerate(state.velocity)]))
 
+    def forces(self, state: FlowState, given: FlowInput | Sequence[ArrayLike] | None = None) -> Forces:
+        """What the flow exerts on the obstacle, exactly what the scheme takes there from the fluid's momentum.
+
+        It is the pressure over the closed faces, the momentum that convection and viscosity carry into their control
+        volumes, and what a force gives to the fluid there. In a steady flow it balances the fluxes through any surface
+        around the obstacle. The pressure is that of the state, the mean over the step that led to it.
+
+        Args:
+            state: The state after a step.
+            given: What acted in that step, as the step was given it.
+
+        Raises:
+            InputError: if there is no obstacle.
+        """
+        if self.solid is None:
+            raise InputError("RungeKuttaFlow.forces: the flow has no solid; a flow with an obstacle is accepted.")
+        given = given if isinstance(given, FlowInput) else FlowInput(force=given)
+        sides = self._sides(given, state.time)
+        fields = tuple(self._component(sides, axis, part.values) for axis, part in enumerate(state.velocity))
+        pushed = self._pushed(given, fields, {name: one.values for name, one in state.scalars.items()}, sides)
+        pressure = state.pressure.with_conditions(pressure_conditions(sides, Dirichlet))
+        carried = convection(fields)
+        force, torque = [], jnp.zeros(3)
+        for axis, field in enumerate(fields):
+            gained = self.viscosity * laplacian(field).values - carried[axis].values - difference(pressure, axis).values
+            if pushed is not None:  # the part of the control volume that is fluid
+                below, above = neighbors(self.solid.cells, axis, self.pressure_problem().kinds[axis], edge=True)
+                gained = gained + pushed[axis] * (1 - (1.0 * below + 1.0 * above) / 2)
+            closed = jnp.where(self._solid_faces(axis), without_fixed_ends(field, axis, gained), 0.0)
+            taken = self._face_volumes(axis, field) * closed
+            force.append(jnp.sum(taken))
+            for other, arm in enumerate(field.coordinates()):  # r x F has the component that is neither of the two
+                if other != axis:
+                    sign = 1.0 if (axis - other) % 3 == 1 else -1.0
+                    torque = torque.at[3 - axis - other].add(sign * jnp.sum(arm * taken))
+        return Forces(jnp.stack(force), torque if self.grid.dimensions == 3 else torque[2])
+
     def kinetic_energy(self, state: FlowState) -> Array:
         """Half the sum of the squared velocity over the control volumes around the faces, the energy that convection
         conserves. A face on a side of the domain counts for the half of its volume that lies within.
@@ -296,21 +347,35 @@ class RungeKuttaFlow(eqx.Module):
             if any(isinstance(condition, Dirichlet) for condition in outside.conditions[axis]):
                 rate = rate - self._slope(outside, axis)
             rates.append(rate)
-        if given.force is not None:
-            pushed = forces_on_faces("RungeKuttaFlow", given.force, fields)
+        if (pushed := self._pushed(given, fields, scalars, sides)) is not None:
             rates = [rate + part for rate, part in zip(rates, pushed, strict=True)]
         rates = tuple(self._on_free_faces(fields[axis], axis, rate) for axis, rate in enumerate(rates))
         return rates, {name: self._scalar_rate(name, values, fields, sides) for name, values in scalars.items()}
+
+    def _pushed(
+        self, given: FlowInput, fields: tuple[Field, ...], scalars: dict[str, Array], sides: Sides
+    ) -> list[Array] | None:
+        """The force of this stage on the faces of each axis."""
+        force: Any = given.force
+        if force is None:
+            return None
+        if callable(force):
+            conditions = scalar_conditions(sides)
+            force = force({name: Field(one, self.grid, conditions=conditions) for name, one in scalars.items()}, fields)
+        return forces_on_faces("RungeKuttaFlow", force, fields)
 
     def _scalar_rate(self, name: str, values: Array, velocity: tuple[Field, ...], sides: Sides) -> Array:
         """`-div(v s) + diffusivity laplacian(s) + source`, central: the mean of the two cells at each face."""
         settings = self.scalars[name]
         scalar = Field(values, self.grid, conditions=scalar_conditions(sides))
-        fluxes = [
-            component.with_values(component.values * interpolate(scalar, component.offset).values)
-            for component in velocity
-        ]
-        rate = settings.diffusivity * laplacian(scalar).values - divergence(fluxes).values
+        fluxes = []
+        for axis, component in enumerate(velocity):
+            diffused = settings.diffusivity * difference(scalar, axis).values
+            if self.solid is not None:  # nothing diffuses into an obstacle, and where it stands nothing flows
+                diffused = jnp.where(self._solid_faces(axis), 0.0, diffused)
+            carried = component.values * interpolate(scalar, component.offset).values
+            fluxes.append(component.with_values(carried - diffused))
+        rate = -divergence(fluxes).values
         return rate if settings.source is None else rate + settings.rate * settings.source.coverage(self.grid)
 
     def _projected(

@@ -169,6 +169,42 @@ def test_derivatives_of_a_step(key):
     check_derivatives(lambda given: given[0](given[1], given[2]), point, key)
 
 
+def test_a_fluid_at_rest_carries_an_obstacle_by_the_weight_it_displaces():
+    """Per density: minus the acceleration times the area of its cells, at their centroid."""
+    flow = dp.RungeKuttaFlow(dp.Grid((7, 6), (1.4, 1.2)), 0.1, 0.01, dp.Wall(), solid=dp.Sphere((0.8, 0.5), 0.35))
+    state = eqx.filter_jit(flow)(flow.initial_state(), (0.3, -0.8))
+    for part in state.velocity:
+        np.testing.assert_allclose(part.values, 0, atol=1e-13)
+    found = flow.forces(state, (0.3, -0.8))
+    assert flow.solid is not None
+    area = 0.04 * flow.solid.cells.sum()
+    x, y = (np.broadcast_to(line, (7, 6))[flow.solid.cells].mean() for line in flow.grid.centers())
+    np.testing.assert_allclose(found.force, [-0.3 * area, 0.8 * area], rtol=1e-9)
+    np.testing.assert_allclose(found.torque, area * (x * 0.8 + y * 0.3), rtol=1e-9)
+    with pytest.raises(dp.InputError, match="solid"):
+        dataclasses.replace(flow, solid=None).forces(state)
+
+
+def test_what_pushes_a_steady_channel_rests_on_its_obstacle_and_walls():
+    """The momentum budget, exactly: the force on all fluid is what obstacle and walls take."""
+    grid = dp.Grid((8, 6), (1.6, 1.2))
+    flow = dp.RungeKuttaFlow(grid, 0.3, 0.01, dict(x=dp.Periodic(), y=dp.Wall()), solid=dp.Sphere((0.7, 0.5), 0.25))
+    state = march(Pushed(flow), flow.initial_state(), 800)
+    along = state.velocity[0].values
+    assert float(jnp.max(along)) > 0.1
+    friction = 0.3 * float(jnp.sum(along[:, 0] + along[:, -1])) / 0.1 * 0.2  # the slope at the walls times their area
+    assert flow.solid is not None
+    fluid = 0.04 * (~flow.solid.cells).sum()
+    np.testing.assert_allclose(flow.forces(state, (1.0, 0.0)).force[0] + friction, fluid, rtol=1e-8)
+
+
+class Pushed(eqx.Module):
+    flow: dp.RungeKuttaFlow
+
+    def __call__(self, state):
+        return self.flow(state, (1.0, 0.0))
+
+
 def test_changing_a_number_compiles_nothing():
     flow = channel(sides=dict(x=(dp.Inflow(1.0), dp.Outflow()), y=dp.Wall()))
     state, count = flow.initial_state(), 0

@@ -189,7 +189,7 @@ def report(run: Run) -> Table:
         over_stretching.plot(stretchings, relative, "o-", color=color)
     over_rotation.set(xlabel="rotation, degrees", ylabel="distance to a solution", yscale="log")
     over_stretching.set(xlabel="stretching xi", ylabel="distance / xi, no rotation", xscale="log", yscale="log")
-    over_rotation.legend(fontsize=6)
+    over_rotation.legend(fontsize=6, ncols=2, loc="center", bbox_to_anchor=(0.58, 0.3))
     run.save_figure("sweeps.png", figure)
     return table
 

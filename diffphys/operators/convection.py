@@ -14,15 +14,16 @@ Of fourth order is $\tfrac98$ of this sum less $\tfrac18$ of the same sum over c
 (Morinishi, Lund, Vasilyev, Moin 1998).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import Dirichlet, Field, Grid, face_offset
-from diffphys.operators.differences import slice_axis
+from diffphys.grids import Dirichlet, Field, Grid, Neumann, Periodic, face_offset
+from diffphys.grids.conditions import pad_axis
+from diffphys.operators.differences import shifted_sum, slice_axis
 from diffphys.operators.fourth_order import check_order, spans
 
 
@@ -99,10 +100,10 @@ def without_fixed_ends(component: Field, axis: int, values: Array) -> Array:
     """`values` with zeros on the sides where the normal velocity is fixed."""
     for end, condition in enumerate(component.conditions[axis]):
         if isinstance(condition, Dirichlet):
-            count = values.shape[axis]
-            inner = slice_axis(values, axis, 1, count) if end == 0 else slice_axis(values, axis, 0, count - 1)
-            widths = [((1, 0) if end == 0 else (0, 1)) if a == axis else (0, 0) for a in range(values.ndim)]
-            values = jnp.pad(inner, widths)
+            inside = np.ones(values.shape[axis])
+            inside[(0, -1)[end]] = 0.0
+            line = [-1 if a == axis else 1 for a in range(values.ndim)]
+            values = values * jnp.asarray(inside.reshape(line), values.dtype)
     return values
 
 
@@ -125,10 +126,10 @@ def _net_flux(component: Field, direction: int, flux: Array, order: int) -> Arra
     padded = component.padded([(reach, reach) if a == direction else (0, 0) for a in range(grid.dimensions)])
     near = flux * _near_mean(padded, direction, reach)
     if order == 2:
-        return slice_axis(near, direction, 1, count + 1) - slice_axis(near, direction, 0, count)
+        return _two_points(near, direction, count, {0: -1.0, 1: 1.0})
     far = _far_flux(component, direction, flux, padded)
-    narrow = slice_axis(near, direction, 2, count + 2) - slice_axis(near, direction, 1, count + 1)
-    wide = slice_axis(far, direction, 3, count + 3) - slice_axis(far, direction, 0, count)
+    narrow = _two_points(near, direction, count, {1: -1.0, 2: 1.0})
+    wide = _two_points(far, direction, count, {0: -1.0, 3: 1.0})
     return 9 / 8 * narrow - wide / 24
 
 
@@ -163,13 +164,19 @@ def _mean(values: Array, axis: int, order: int) -> Array:
 
 
 def _near_mean(values: Array, axis: int, reach: int) -> Array:
-    start, count = reach // 2, values.shape[axis]
-    return (slice_axis(values, axis, start, count - 1 - start) + slice_axis(values, axis, start + 1, count - start)) / 2
+    start = reach // 2
+    return _two_points(values, axis, values.shape[axis] - 1 - 2 * start, {start: 0.5, start + 1: 0.5})
 
 
 def _far_mean(values: Array, axis: int) -> Array:
-    count = values.shape[axis]
-    return (slice_axis(values, axis, 0, count - 3) + slice_axis(values, axis, 3, count)) / 2
+    return _two_points(values, axis, values.shape[axis] - 3, {0: 0.5, 3: 0.5})
+
+
+def _two_points(values: Array, axis: int, count: int, weights: Mapping[int, float]) -> Array:
+    """`sum_s weight[s] * values[i + s]` for `count` points i along an axis."""
+    shape = [count if a == axis else extent for a, extent in enumerate(values.shape)]
+    places = {tuple(s if a == axis else 0 for a in range(values.ndim)): weight for s, weight in weights.items()}
+    return shifted_sum(values, shape, places)
 
 
 def _with_images(flux: Array, axis: int, widths: tuple[int, int], periodic: bool, *, odd: bool) -> Array:
@@ -178,15 +185,12 @@ def _with_images(flux: Array, axis: int, widths: tuple[int, int], periodic: bool
     Beyond a side the flux along the normal is mirrored about its value there (`odd`), that across it plainly: whatever
     the velocity's own conditions say, this keeps the fourth-order scheme skew-symmetric next to the sides.
     """
-    before, behind = widths
     if periodic:
-        mode = "wrap"
-    else:
-        mode = "reflect" if odd else "symmetric"
-    pads = [(before, behind) if a == axis else (0, 0) for a in range(flux.ndim)]
-    if mode == "reflect":
-        return jnp.pad(flux, pads, mode="reflect", reflect_type="odd")
-    return jnp.pad(flux, pads, mode=mode)
+        return pad_axis(flux, axis, (Periodic(), Periodic()), widths, offset=0.5, spacing=1.0)
+    if not odd:  # a mirror image beyond an end is that of a slope of zero between the points
+        return pad_axis(flux, axis, (Neumann(0.0), Neumann(0.0)), widths, offset=0.5, spacing=1.0)
+    ends = [slice_axis(flux, axis, index, index + 1) for index in (0, flux.shape[axis] - 1)]
+    return pad_axis(flux, axis, (Dirichlet(ends[0]), Dirichlet(ends[1])), widths, offset=0.0, spacing=1.0)
 
 
 def _line(grid: Grid, axis: int, line: np.ndarray) -> np.ndarray | float:

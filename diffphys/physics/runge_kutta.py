@@ -386,7 +386,7 @@ class RungeKuttaFlow(eqx.Module):
         fields = tuple(imposed(axis, self._component(sides, axis, values)) for axis, values in enumerate(velocity))
         if self.solid is not None:
             fields = tuple(
-                part.with_values(jnp.where(self._solid_faces(axis), 0.0, part.values))
+                part.with_values(part.values * self._fluid_faces(axis, part.values.dtype))
                 for axis, part in enumerate(fields)
             )
         potential = self._potential(fields)
@@ -411,11 +411,11 @@ class RungeKuttaFlow(eqx.Module):
     def _on_free_faces(self, component: Field, axis: int, values: Array) -> Array:
         """`values` with zeros on sides where the normal velocity is fixed, and on an obstacle's faces."""
         values = without_fixed_ends(component, axis, values)
-        return values if self.solid is None else jnp.where(self._solid_faces(axis), 0.0, values)
+        return values if self.solid is None else values * self._fluid_faces(axis, values.dtype)
 
-    def _solid_faces(self, axis: int) -> Array:
+    def _fluid_faces(self, axis: int, dtype) -> Array:
         assert self.solid is not None
-        return jnp.asarray(self.solid.faces(self.pressure_problem(), axis))
+        return jnp.asarray(~np.asarray(self.solid.faces(self.pressure_problem(), axis)), dtype)
 
     def _face_volumes(self, axis: int, component: Field) -> Array:
         volume = np.broadcast_to(control_volume(component, self.order), component.shape).copy()

@@ -1,4 +1,5 @@
-"""The command line: `diffphys list`, `diffphys run`, `diffphys verify`, `diffphys report`.
+"""The command line: `diffphys list`, `diffphys run`, `diffphys verify`, `diffphys bench`,
+`diffphys report`.
 
 Exit codes: 0 success, 1 a result misses its stated bound, 2 bad input (one line on standard error says which setting
 and what it accepts), 130 and 143 stopped by SIGINT and SIGTERM with everything saved.
@@ -15,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from diffphys.benchmarks import BENCHMARKS, Row, load_benchmark, report_benchmark, run_benchmark
 from diffphys.errors import InputError
 from diffphys.experiments import EXPERIMENTS, load_experiment
 from diffphys.runs import Interrupted, Listed, Run, make_settings, read_description, stop_on_signals, storage_error
@@ -32,20 +34,22 @@ from diffphys.verification import (
 
 app = typer.Typer(add_completion=False, help="Differentiable physics on JAX.", rich_markup_mode=None)
 
-# What `list` shows: a heading and its entries. Benchmarks take their place here.
+# What `list` shows: a heading and its entries.
 LISTS: dict[str, dict[str, Listed]] = {
     "Experiments (diffphys run NAME)": EXPERIMENTS,
     "Verification (diffphys verify NAME)": CASES,
+    "Benchmarks (diffphys bench NAME)": BENCHMARKS,
 }
 
-VERIFY = "verify "  # before the name of a case where a directory says what is in it
+# Before the name of a case or benchmark where a directory says what is in it.
+VERIFY, BENCH = "verify ", "bench "
 
 LARGEST_SEED = 2**32 - 1  # what a JAX random key takes without 64-bit integers
 
 
 @app.command("list")
 def list_everything() -> None:
-    """List every experiment and verification, a line each."""
+    """List every experiment, verification and benchmark, a line each."""
     console = Console()
     for heading, entries in LISTS.items():
         console.print(heading, style="bold")
@@ -122,10 +126,49 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command("bench")
+def bench(
+    name: Annotated[str | None, typer.Argument(help="A benchmark of `diffphys list` (default: all).")] = None,
+    preset: Annotated[str, typer.Option(help="How large: full, or quick to see that all of it runs.")] = "full",
+    out: Annotated[Path | None, typer.Option(help="Where to write (default: runs/bench/NAME).")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value.")] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Name the costliest operations instead.")] = False,
+) -> None:
+    """Time steps, gradients, solves and training, beside peers where they are installed."""
+    if name is None and (set_ or profile):
+        raise InputError(f"{'--profile' if profile else '--set'} needs a NAME: it belongs to one benchmark")
+    # Before anything is computed, so that a mistake costs nothing.
+    chosen = {one: load_benchmark(one) for one in ([name] if name else BENCHMARKS)}
+    settings = {one: benchmark.choose(preset, set_ or []) for one, benchmark in chosen.items()}
+    if name is not None and profile:
+        _print_profile(name, chosen[name], settings[name])
+        return
+    with stop_on_signals() as stop:
+        for one, benchmark in chosen.items():
+            directory = Path("runs") / "bench" / one
+            if out is not None:
+                directory = out if name else out / one
+            with Run.open(directory, BENCH + one, preset, settings[one], 0, stop) as run:
+                try:
+                    rows = run_benchmark(benchmark, settings[one], run)
+                except Interrupted:
+                    _complain(f"stopped by {signal.Signals(stop.signal or signal.SIGINT).name}")
+                    raise typer.Exit(128 + (stop.signal or signal.SIGINT)) from None
+                run.finish()
+                _print_results(run, _rows_table(one, rows))
+                print(f"Table:   {directory / 'table.md'}")
+
+
 @app.command("report")
 def report_run(directory: Annotated[Path, typer.Argument(help="The directory of a run.")]) -> None:
     """Make a run's tables and figures again, from what is on disk."""
     found = read_description(directory)
+    if found.experiment.startswith(BENCH):
+        benchmark = load_benchmark(found.experiment.removeprefix(BENCH))
+        settings = make_settings(benchmark.settings, found.settings)
+        with Run.open(directory, found.experiment, found.preset, settings, found.seed) as run:
+            _print_results(run, _rows_table(benchmark.name, report_benchmark(benchmark, run)))
+        return
     if found.experiment.startswith(VERIFY):
         case = load_case(found.experiment.removeprefix(VERIFY))
         settings = make_settings(case.settings, found.settings)
@@ -185,6 +228,30 @@ def _metrics_table(run: Run) -> Table:
         if isinstance(value, (int, float)):
             table.add_row(name, f"{value:.4g}", *([_number(published.get(name))] if published else []))
     return table
+
+
+def _rows_table(title: str, rows: list[Row]) -> Table:
+    """A benchmark's rows, a line each."""
+    table = Table("case", "what", "who", "ms", "forwards", "compile, s", "scratch, MB", "error", title=title)
+    for row in rows:
+        numbers = (row.milliseconds, row.forwards, row.compile_seconds, row.scratch_megabytes, row.error)
+        table.add_row(row.case, row.what, row.who, *("" if one is None else f"{one:.3g}" for one in numbers))
+    return table
+
+
+def _print_profile(name: str, benchmark: Any, settings: Any) -> None:
+    """The costliest operations of each of a benchmark's programs, from JAX's profiler."""
+    if benchmark.profile is None:
+        raise InputError(f"bench --profile: {name} has no program of its own to profile; wake, periodic, poisson have")
+    from diffphys.benchmarks.timing import costliest, origins
+
+    for what, program in benchmark.profile(settings).items():
+        found = costliest(program)
+        meant = origins(program.compiled, [operation for operation, _, _ in found])
+        table = Table("operation", "microseconds", "times", "made of", title=f"{name}: {what}")
+        for operation, microseconds, times in found:
+            table.add_row(operation, f"{microseconds:.1f}", str(times), meant.get(operation, ""))
+        Console().print(table)
 
 
 def _number(value: Any) -> str:

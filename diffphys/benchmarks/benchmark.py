@@ -31,7 +31,7 @@ class Row:
     """
 
     case: str
-    size: float
+    size: int | float
     what: str
     who: str = "diffphys"
     milliseconds: float | None = None
@@ -148,7 +148,11 @@ def draw(rows: Sequence[Row]) -> Any:
         for row in rows:
             if (value := getattr(row, attribute)) is not None:
                 curves.setdefault(f"{row.who}, {row.what}", []).append((row.size, value))
-        marked = {name: tuple(zip(*sorted(points), strict=True)) for name, points in curves.items() if len(points) > 1}
+        marked = {
+            name: ([size for size, _ in sorted(points)], [value for _, value in sorted(points)])
+            for name, points in curves.items()
+            if len(points) > 1
+        }
         if marked:
             panels.append(Panel(marked=marked, x="size", y=label, logarithmic=True))
     return panels_figure(panels, height=4.0) if panels else None

@@ -47,7 +47,7 @@ def programs_of(
 def rows_of(
     programs: Mapping[str, Program],
     case: str,
-    size: float,
+    size: int | float,
     error: tuple[float, str],
     seconds: float,
     peers: Mapping[tuple[str, str], Callable[[], float]] | None = None,

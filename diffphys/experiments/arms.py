@@ -21,7 +21,7 @@ import numpy as np
 import optax
 from jax import Array
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogFormatter
 from rich.table import Table
 
 from diffphys.errors import InputError
@@ -443,7 +443,8 @@ def curves_figure(
                 panel.plot(paper["seconds"], paper["final_error"], "*", color=line["color"], markersize=9)
         panel.set_xscale("log")
         panel.set_yscale("log")
-        panel.xaxis.set_minor_formatter(NullFormatter())
+        # Plain numbers between powers of ten, and only where those are few.
+        panel.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.0, 0.4)))
         panel.set_xlabel("seconds, with compiling" if axis == "seconds" else axis)
         panel.grid(alpha=0.3)
     panels[0].set_ylabel(label)

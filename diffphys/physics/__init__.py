@@ -5,6 +5,7 @@ from diffphys.physics.heat import Heat
 from diffphys.physics.incompressible import FlowState, Held, IncompressibleFlow, PassiveScalar
 from diffphys.physics.runge_kutta import FlowInput, Forces, RungeKuttaFlow
 from diffphys.physics.smoke import Smoke
+from diffphys.physics.substeps import SubSteps
 
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "Forces",
     "RungeKuttaFlow",
     "Smoke",
+    "SubSteps",
 ]

@@ -659,12 +659,13 @@ def panels_figure(panels: Sequence[Panel], columns: int = 2, height: Number = 3.
             )
             axis.plot(x, y, label=name, zorder=5, **style)
         _draw_orders(axis, panel)
+        axis.tick_params(which="minor", labelsize=SMALL_TEXT - 1)
         axis.set_title(panel.title, fontsize=TEXT)
         axis.set_xlabel(panel.x, fontsize=TEXT)
         axis.set_ylabel(panel.y, fontsize=TEXT)
         _style(axis)
         if axis.get_legend_handles_labels()[1]:
-            axis.legend(fontsize=SMALL_TEXT, frameon=False)
+            axis.legend(fontsize=SMALL_TEXT - 1, framealpha=0.8, edgecolor="none")
     for axis in list(axes.flat)[len(panels) :]:
         axis.set_axis_off()
     return figure

@@ -41,6 +41,14 @@ __all__ = [
 CASES: dict[str, Listed] = {
     "heat": Listed("diffphys.verification.heat", "decay of every mode between all kinds of sides"),
     "burgers": Listed("diffphys.verification.burgers", "a steepening wave against the Cole-Hopf solution"),
+    "advection": Listed("diffphys.verification.advection", "a profile carried once around by every scheme"),
+    "taylor-green": Listed("diffphys.verification.taylor_green", "orders in space and time of decaying vortices"),
+    "poiseuille": Listed("diffphys.verification.poiseuille", "flow between plates that a force or an inflow drives"),
+    "couette": Listed("diffphys.verification.couette", "flow between plates that move"),
+    "kovasznay": Listed("diffphys.verification.kovasznay", "flow behind a row of bodies, with inflow and outflow"),
+    "cavity": Listed("diffphys.verification.cavity", "lid-driven square and cube against published profiles"),
+    "conservation": Listed("diffphys.verification.conservation", "energy, mass and momentum, kept to round-off"),
+    "adjoints": Listed("diffphys.verification.adjoints", "derivatives of every operator, solver and step, proven"),
 }
 
 

@@ -25,7 +25,7 @@ from diffphys.verification.marching import largest_difference, last_order, march
 
 KINDS = ("periodic", "slope-slope", "value-value", "value-slope", "slope-value")
 
-SOURCES = ("Every textbook: separation of variables; the discrete factor follows by inserting the mode.",)
+SOURCES = ("Every textbook: separation of variables; the discrete factor follows by inserting the mode",)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 Velocities are in units of the lid's or the mean inflow's speed, lengths in units of the cavity's edge.
 """
 
+from typing import Any
+
 import numpy as np
 
 
@@ -17,7 +19,7 @@ GHIA_Y = np.array(
 )  # fmt: skip
 
 # u(x = 0.5, y), the lid at y = 1 moving with u = 1.
-GHIA_U = {
+GHIA_U: dict[float, Any] = {
     100: np.array(
         [1.00000, 0.84123, 0.78871, 0.73722, 0.68717, 0.23151, 0.00332, -0.13641, -0.20581,
          -0.21090, -0.15662, -0.10150, -0.06434, -0.04775, -0.04192, -0.03717, 0.00000]
@@ -38,7 +40,7 @@ GHIA_X = np.array(
 )  # fmt: skip
 
 # v(x, y = 0.5).
-GHIA_V = {
+GHIA_V: dict[float, Any] = {
     100: np.array(
         [0.00000, -0.05906, -0.07391, -0.08864, -0.10313, -0.16914, -0.22445, -0.24533, 0.05454,
          0.17527, 0.17507, 0.16077, 0.12317, 0.10890, 0.10091, 0.09233, 0.00000]
@@ -65,7 +67,7 @@ BOTELLA_V = np.array(
 )  # fmt: skip
 
 # Places x at which Ghia's v contradicts a better source, and why. A solution that met these values would be wrong.
-DOUBTED_V = {
+DOUBTED_V: dict[float, Any] = {
     100: {},
     # Between -0.22847 and -0.44993 of its neighbors on a smooth curve stands -0.23827, which no solution shows: about
     # -0.38 fits. The value is widely held to be a misprint.

@@ -1,0 +1,497 @@
+r"""Every operator, solver and step: its derivatives with respect to every leaf, proven by `dp.check_gradient`.
+
+`EXAMPLES` has an entry for every public name of `operators`, `poisson` and `physics` that computes, and `NOT_COMPUTING`
+says why the others have none; a test fails where a name is in neither. Besides the four facts of `check_gradient`:
+cotangents scaled by 1e30 and 1e-30 keep their direction, and in float32 the gradient of a rollout agrees with
+differences.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffphys import operators, physics, poisson
+from diffphys.gradients import check_gradient
+from diffphys.grids import (
+    Box,
+    Dirichlet,
+    Field,
+    Grid,
+    Inflow,
+    Neumann,
+    Open,
+    Outflow,
+    Periodic,
+    Side,
+    Sphere,
+    Wall,
+    face_offset,
+    parse_sides,
+)
+from diffphys.plots import Panel, panels_figure
+from diffphys.rollout import rollout
+from diffphys.runs import setting
+from diffphys.verification.case import Case, Check, Parts
+
+
+SOURCES = ("A. Griewank, A. Walther, Evaluating Derivatives, 2nd edition (2008), chapters 3 and 4",)
+
+NOT_COMPUTING = {
+    "FlowState": "a state",
+    "FlowInput": "an argument of RungeKuttaFlow, moved with it",
+    "Held": "a part of IncompressibleFlow, moved with it",
+    "PassiveScalar": "a part of a flow, moved with it",
+    "PressureProblem": "known before the program runs",
+    "PressureSolver": "a protocol",
+    "Solution": "a result",
+    "Forces": "a result",
+    "control_volume": "lengths of a grid, which is known before the program runs",
+}
+
+Example = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the case is asked for."""
+
+    names: tuple[str, ...] = setting(("all",), help="which examples, by their public names, or all")
+    combinations: int = setting(
+        26,
+        help="combinations of sides of a flow: 26 have every pair on every axis, 676 are all",
+        minimum=1,
+        maximum=676,
+    )
+    seed: int = setting(0, help="of the random arguments and directions", minimum=0)
+
+
+def measure(settings: Settings, parts: Parts) -> dict[str, Any]:
+    found = {}
+    for name, make in EXAMPLES.items():
+        if "all" in settings.names or name in settings.names:
+            found[name] = parts(name.replace(" ", "-"), lambda make=make: _proof(*make(settings.seed), settings.seed))
+    for name, make in STEPS.items():
+        if "all" in settings.names or name in settings.names:
+            for index, (x, y) in enumerate(combinations(settings.combinations)):
+                title = f"{name} {index:03d} {_words(x)} by {_words(y)}"
+                found[title] = parts(
+                    f"{name}-{index:03d}",
+                    lambda make=make, x=x, y=y: _proof(*make(settings.seed, (x, y)), settings.seed),
+                )
+    if "all" in settings.names:
+        found["float32"] = parts("float32", lambda: {"errors": {"RungeKuttaFlow": float32_error("RungeKuttaFlow")}})
+    return found
+
+
+def _proof(function: Callable, arguments: tuple, seed: int) -> dict[str, Any]:
+    result = check_gradient(function, arguments, seed=seed, optimize=False, show=False)
+    orders = [f.value for f in result.findings if f.test == "Taylor remainder" and f.status == "right"]
+    return dict(
+        passed=result.passed,
+        verdict=str(result),
+        leaves=len({finding.part for finding in result.findings} - {"all leaves together"}),
+        worst_order=min([order for order in orders if order == order], default=np.nan),
+        dot=max([f.value for f in result.findings if f.test == "dot product"], default=np.nan),
+        scaling=scaling_error(function, arguments, seed),
+    )
+
+
+def scaling_error(function: Callable, arguments: tuple, seed: int) -> float:
+    """How far the direction of a cotangent's image turns where the cotangent is scaled by 1e30 and by 1e-30."""
+    moved, fixed = eqx.partition(arguments, eqx.is_inexact_array)
+
+    @jax.jit
+    def images(moved: Any, key: jax.Array) -> Any:
+        def result(moved: Any) -> Any:
+            return eqx.filter(function(*eqx.combine(moved, fixed)), eqx.is_inexact_array)
+
+        out, pull = jax.vjp(result, moved)
+        leaves, structure = jax.tree.flatten(out)
+        keys = jax.random.split(key, len(leaves))
+        random = [jax.random.normal(one, leaf.shape, leaf.dtype) for one, leaf in zip(keys, leaves, strict=True)]
+
+        def image(scale: Any) -> Any:
+            scaled = [leaf * scale.astype(leaf.dtype) for leaf in random]
+            pulled = pull(jax.tree.unflatten(structure, scaled))[0]
+            return jax.tree.map(lambda leaf: leaf / scale.astype(leaf.dtype), pulled)
+
+        return jax.lax.map(image, jnp.asarray([1.0, 1e30, 1e-30]))
+
+    worst = 0.0
+    for leaf in jax.tree.leaves(images(moved, jax.random.key(seed))):
+        size = float(jnp.max(jnp.abs(leaf[0]))) if leaf.size else 0.0
+        if size > 0:
+            worst = max(worst, float(jnp.max(jnp.abs(leaf - leaf[0]))) / size)
+    return worst
+
+
+# Operators and solvers ------------------------------------------------------------------------------------------------
+
+
+def _domain(seed: int, stretched: bool = False) -> tuple[Field, tuple[Field, ...], Any]:
+    """A centered field and a velocity with random values, unequal spacings and every kind of condition."""
+    generator = np.random.default_rng(seed)
+    grid = Grid((5, 4), (1.5, 2.0))
+    if stretched:
+        grid = Grid.from_edges([[0.0, 0.2, 0.5, 0.9, 1.2, 1.5], [0.0, 0.4, 1.0, 1.5, 2.0]])
+    conditions = ((Dirichlet(0.3), Neumann(0.2)), (Periodic(), Periodic()))
+    field = Field(jnp.asarray(generator.standard_normal(grid.cells)), grid, conditions=conditions)
+    velocity = []
+    for axis in range(2):
+        offset = face_offset(grid, axis)
+        values = 0.7 * generator.standard_normal(grid.shape(offset, (False, True)))
+        sides = ((Dirichlet(0.1), Neumann(0.3)), (Periodic(), Periodic()))
+        velocity.append(Field(jnp.asarray(values), grid, offset, sides))
+    return field, tuple(velocity), generator
+
+
+def _on_field(function: Callable[..., Any], *numbers: float, stretched: bool = False) -> Callable[[int], Example]:
+    """The example of a function of a field and numbers."""
+
+    def make(seed: int) -> Example:
+        field, _, _ = _domain(seed, stretched)
+        return lambda field, *numbers: function(field, *numbers), (field, *map(jnp.asarray, numbers))
+
+    return make
+
+
+def _on_both(function: Callable[..., Any], *numbers: float, stretched: bool = False) -> Callable[[int], Example]:
+    """The example of a function of a field, a velocity and numbers."""
+
+    def make(seed: int) -> Example:
+        field, velocity, _ = _domain(seed, stretched)
+        return lambda field, velocity, *numbers: function(field, velocity, *numbers), (
+            field, velocity, *map(jnp.asarray, numbers),
+        )  # fmt: skip
+
+    return make
+
+
+def _on_velocity(function: Callable[..., Any], stretched: bool = False) -> Callable[[int], Example]:
+    def make(seed: int) -> Example:
+        _, velocity, _ = _domain(seed, stretched)
+        return lambda velocity: function(velocity), (velocity,)
+
+    return make
+
+
+def _sampled(seed: int) -> Example:
+    field, _, _ = _domain(seed)
+    points = (jnp.asarray([0.41, 0.77, 1.13]), jnp.asarray([0.33, 1.21, 1.77]))
+    return lambda field, points: operators.sample(field, points), (field, points)
+
+
+def _coarsened(seed: int) -> Example:
+    values = jnp.asarray(np.random.default_rng(seed).standard_normal((4, 6)))
+    return lambda values: operators.coarsen(Field(values, Grid((4, 6))), 2), (values,)
+
+
+def _problem(solid: bool, stretched: bool = False) -> Any:
+    grid = Grid((6, 5), (1.5, 2.0))
+    if stretched:
+        grid = Grid.from_edges([[0.0, 0.2, 0.5, 0.9, 1.2, 1.4, 1.5], [0.0, 0.4, 1.0, 1.5, 1.8, 2.0]])
+    conditions = ((Neumann(), Neumann()), (Periodic(), Periodic()))
+    cells = np.zeros(grid.cells, bool)
+    cells[2:4, 1:3] = True
+    return poisson.PressureProblem.from_conditions(grid, conditions, cells if solid else None)
+
+
+def _convected(order: int) -> Callable[[int], Example]:
+    def make(seed: int) -> Example:
+        _, velocity, _ = _domain(seed)
+        return lambda velocity, carrier: operators.convection(velocity, carrier, order=order), (velocity, velocity)
+
+    return make
+
+
+def _solver(make_solver: Callable[..., Any], solid: bool, **settings: Any) -> Callable[[int], Example]:
+    def make(seed: int) -> Example:
+        solver = make_solver(_problem(solid), **settings)
+        rhs = jnp.asarray(np.random.default_rng(seed).standard_normal((6, 5)))
+        return lambda rhs: solver.solve(rhs).pressure, (rhs,)
+
+    return make
+
+
+def _applied(seed: int) -> Example:
+    pressure = jnp.asarray(np.random.default_rng(seed).standard_normal((6, 5)))
+    return lambda pressure: poisson.apply(_problem(True), pressure), (pressure,)
+
+
+def _variable(seed: int) -> Example:
+    """The solution for coefficients on the faces, with respect to them and the right side."""
+    generator = np.random.default_rng(seed)
+    grid = Grid((6, 5), (1.5, 2.0))
+    conditions = ((Neumann(), Neumann()), (Periodic(), Periodic()))
+    shapes = [grid.shape(face_offset(grid, axis), (False, True)) for axis in range(2)]
+    coefficients = tuple(jnp.asarray(np.exp(0.5 * generator.standard_normal(shape))) for shape in shapes)
+    rhs = jnp.asarray(generator.standard_normal(grid.cells))
+
+    def solve(coefficients: Any, rhs: Any) -> Any:
+        problem = poisson.VariableProblem.from_conditions(grid, conditions, coefficients)
+        return poisson.MultigridConjugateGradients(problem, tolerance=1e-14).solve(rhs).pressure
+
+    return solve, (coefficients, rhs)
+
+
+def _heat(seed: int) -> Example:
+    heat = physics.Heat(Grid((5, 4), (1.5, 2.0)), 0.3, 0.05, ((Dirichlet(0.5), Neumann(0.1)), (Periodic(), Periodic())))
+    state = heat.initial_state(np.random.default_rng(seed).standard_normal((5, 4)))
+    return lambda heat, state: heat(state), (heat, state)
+
+
+def _burgers(seed: int) -> Example:
+    step = physics.Burgers(Grid((5, 4)), 0.1, 0.3, ((Dirichlet(0.5), Neumann(0.1)), (Periodic(), Periodic())))
+    generator = np.random.default_rng(seed)
+    shapes = [part.shape for part in step.initial_state([0.0, 0.0])]
+    state = step.initial_state([0.5 * generator.standard_normal(shape) for shape in shapes])
+    return lambda step, state: step(state), (step, state)
+
+
+def _around_flow(wrap: Callable[[Any], Any]) -> Callable[[int], Example]:
+    """The example of a step that is made of a flow."""
+
+    def make(seed: int) -> Example:
+        _, (flow, state, force) = _runge_kutta(seed, ((Periodic(), Periodic()), (Wall(), Wall())), solid=False)
+        return lambda step, state, force: step(state, force), (wrap(flow), state, force)
+
+    return make
+
+
+EXAMPLES: dict[str, Callable[[int], Example]] = {
+    "difference": _on_field(lambda field: operators.difference(field, 0)),
+    "divergence": _on_velocity(operators.divergence),
+    "gradient": _on_field(operators.gradient),
+    "laplacian": _on_field(operators.laplacian),
+    "laplacian stretched": _on_field(operators.laplacian, stretched=True),
+    "interpolate": _on_field(lambda field: operators.interpolate(field, (0.0, 0.0))),
+    "sample": _sampled,
+    "coarsen": _coarsened,
+    "explicit_diffusion": _on_field(operators.explicit_diffusion, 0.3, 0.07),
+    "implicit_diffusion": _on_field(operators.implicit_diffusion, 0.3, 0.07),
+    "crank_nicolson_diffusion": _on_field(operators.crank_nicolson_diffusion, 0.3, 0.07),
+    "exact_diffusion": _on_field(operators.exact_diffusion, 0.3, 0.07),
+    "stable_diffusion_step": _on_field(lambda field, number: operators.stable_diffusion_step(field.grid, number), 0.3),
+    "semi_lagrangian": _on_both(operators.semi_lagrangian, 0.31),
+    "semi_lagrangian stretched": _on_both(operators.semi_lagrangian, 0.31, stretched=True),
+    "semi_lagrangian shifts": _on_both(
+        lambda field, velocity, dt: operators.semi_lagrangian(field, velocity, dt, 3), 0.31
+    ),
+    "cubic_semi_lagrangian": _on_both(operators.cubic_semi_lagrangian, 0.31),
+    "maccormack": _on_both(operators.maccormack, 0.31),
+    "advection_rate": _on_both(lambda field, velocity: operators.advection_rate(field, velocity, "van_leer")),
+    **{
+        f"advect {scheme}": _on_both(
+            lambda field, wind, dt, scheme=scheme: operators.advect(field, wind, dt, scheme), 0.11
+        )
+        for scheme in ("upwind", "van_leer", "central", "fourth_order")
+    },
+    "curl": _on_velocity(operators.curl),
+    "convert": _on_field(lambda field: operators.convert(field, (0.0, 0.0))),
+    "centers_to_faces": _on_field(lambda field: operators.centers_to_faces((field, field * 0.5))),
+    "faces_to_centers": _on_velocity(operators.faces_to_centers),
+    "convection": _convected(2),
+    "convection fourth order": _convected(4),
+    "apply": _applied,
+    "direct": _solver(poisson.direct, False),
+    "FastDiagonalization": _solver(poisson.FastDiagonalization, False),
+    "ObstacleCorrected": _solver(poisson.ObstacleCorrected, True),
+    "ConjugateGradients": _solver(poisson.ConjugateGradients, True, tolerance=1e-14),
+    "MultigridConjugateGradients": _solver(poisson.MultigridConjugateGradients, True, tolerance=1e-14),
+    "VariableProblem": _variable,
+    "Heat": _heat,
+    "Burgers": _burgers,
+    "Smoke": _around_flow(lambda flow: physics.Smoke(flow, (0.3, 1.1), "dye")),
+    "SubSteps": _around_flow(lambda flow: physics.SubSteps(flow, 0.1, 4)),
+}
+
+
+# Flows with every kind of side ----------------------------------------------------------------------------------------
+
+
+def combinations(count: int) -> list[tuple[tuple[Side, Side], tuple[Side, Side]]]:
+    """Pairs of sides along x and along y. The first 26 have each of the 26 pairs once along each axis."""
+    ends = [Wall(velocity=jnp.asarray([0.2])), Wall(slip=True), Inflow(0.3), Outflow(), Open()]
+    pairs = [(Periodic(), Periodic()), *itertools.product(ends, ends)]
+    order = [(index, (7 * index + shift) % 26) for shift in range(26) for index in range(26)]
+    return [(pairs[x], pairs[y]) for x, y in order[:count]]
+
+
+def _words(pair: tuple[Side, Side]) -> str:
+    names = ["slip" if isinstance(side, Wall) and side.slip else type(side).__name__.lower() for side in pair]
+    return "-".join(names)
+
+
+def _balanced(pairs: tuple) -> tuple:
+    """Inflows that nothing drains would be refused: opposite sides then take the same amount out, or nothing enters."""
+    drained = any(isinstance(side, (Outflow, Open)) for pair in pairs for side in pair)
+    if drained:
+        return pairs
+    balanced = []
+    for lower, upper in pairs:
+        both = isinstance(lower, Inflow) and isinstance(upper, Inflow)
+        sides = [
+            Inflow((0.3 if end == 0 else -0.3) if both else 0.0) if isinstance(side, Inflow) else side
+            for end, side in enumerate((lower, upper))
+        ]
+        balanced.append(tuple(sides))
+    return tuple(balanced)
+
+
+def _random_start(flow: Any, seed: int) -> Any:
+    generator = np.random.default_rng(seed)
+    like = flow.initial_state()
+    velocity = [0.4 * generator.standard_normal(part.shape) for part in like.velocity]
+    return flow.initial_state(velocity, {name: generator.random(flow.grid.cells) for name in flow.scalars})
+
+
+def _forced(flow: Any, state: Any, seed: int) -> Example:
+    generator = np.random.default_rng(seed + 1)
+    force = tuple(jnp.asarray(0.1 * generator.standard_normal(part.shape)) for part in state.velocity)
+    return lambda flow, state, force: flow(state, force), (flow, state, force)
+
+
+def _incompressible(seed: int, pairs: tuple, solid: bool = True) -> Example:
+    grid = Grid((6, 5), (1.8, 2.0))
+    flow = physics.IncompressibleFlow(
+        grid,
+        viscosity=0.05,
+        dt=0.11,
+        sides=parse_sides(grid, _balanced(pairs)),
+        solid=Box((0.7, 0.7), (1.1, 1.1)) if solid else None,
+        held=(physics.Held(Box((1.3, 0.0), (1.7, 0.9)), (None, 0.2)),),
+        scalars={"dye": physics.PassiveScalar(0.02, Sphere((0.4, 1.2), 0.35), 0.7)},
+    )
+    return _forced(flow, _random_start(flow, seed), seed)
+
+
+def _runge_kutta(seed: int, pairs: tuple, solid: bool = True, stages: int = 2, order: int = 2) -> Example:
+    grid = Grid((6, 5), (1.8, 2.0))
+    flow = physics.RungeKuttaFlow(
+        grid,
+        viscosity=0.05,
+        dt=0.11,
+        sides=parse_sides(grid, _balanced(pairs)),
+        solid=Box((0.7, 0.7), (1.1, 1.1)) if solid else None,
+        scalars={"dye": physics.PassiveScalar(0.02, Sphere((0.4, 1.2), 0.35), 0.7)},
+        stages=stages,
+        order=order,
+    )
+    return _forced(flow, _random_start(flow, seed), seed)
+
+
+STEPS: dict[str, Callable[..., Example]] = {"IncompressibleFlow": _incompressible, "RungeKuttaFlow": _runge_kutta}
+
+
+# In single precision --------------------------------------------------------------------------------------------------
+
+
+def float32_error(name: str, cells: int = 16, steps: int = 20) -> float:
+    """The gradient of a rollout of Taylor-Green vortices in float32 against differences in float32.
+
+    The derivative of the mean square of the final velocity along a smooth direction of the start, of viscosity and of
+    dt; the largest relative difference of the three, each at its best step size. Only for a flow without kinks:
+    differences in float32 need long steps, and semi-Lagrangian look-ups change cells on their way.
+    """
+    with jax.enable_x64(False):
+        length = 2 * np.pi
+        grid = Grid((cells, cells), (length, length))
+        face, center = np.arange(cells) * length / cells, (np.arange(cells) + 0.5) * length / cells
+        u = np.sin(face)[:, None] * np.cos(center)
+        v = -np.cos(center)[:, None] * np.sin(face)
+        flow = getattr(physics, name)(grid, 0.05, 0.05, Periodic())
+        start = flow.initial_state([u, v])
+        ones = np.ones((cells, cells))
+        aside = (0.5 * np.cos(2 * center + 0.3) * ones, 0.4 * np.sin(center + 0.7)[:, None] * ones)
+
+        def loss(flow: Any, state: Any) -> jax.Array:
+            final, _ = rollout(flow, state, steps)
+            return sum((jnp.mean(part.values**2) for part in final.velocity), jnp.zeros(()))
+
+        def along(kind: str, size: Any) -> jax.Array:
+            if kind == "start":
+                parts = [
+                    part.with_values(part.values + size * jnp.asarray(u0 + more, jnp.float32))
+                    for part, u0, more in zip(start.velocity, (u, v), aside, strict=True)
+                ]
+                return loss(flow, eqx.tree_at(lambda state: state.velocity, start, tuple(parts)))
+            moved = eqx.tree_at(lambda flow: getattr(flow, kind), flow, getattr(flow, kind) * (1 + size))
+            return loss(moved, start)
+
+        worst = 0.0
+        for kind in ("start", "viscosity", "dt"):
+            slope = float(jax.jit(jax.grad(lambda size, kind=kind: along(kind, size)))(jnp.float32(0.0)))
+            value = jax.jit(lambda size, kind=kind: along(kind, size))
+            errors = []
+            for size in np.asarray([1.0, 0.5, 0.25, 0.125, 2.0**-4, 2.0**-5, 2.0**-6, 2.0**-8], np.float32):
+                # Of fourth order: (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / (12 h)
+                near, far = value(size) - value(-size), value(2 * size) - value(-2 * size)
+                errors.append(abs((8 * float(near) - float(far)) / (12 * float(size)) - slope) / abs(slope))
+            worst = max(worst, float(np.nanmin(errors)))
+        return worst
+
+
+def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
+    checks = []
+    proofs = {name: found for name, found in results.items() if name != "float32"}
+    for group in sorted({name.split(" ")[0] for name in proofs}):
+        found = [one for name, one in proofs.items() if name.split(" ")[0] == group]
+        failed = sum(not one["passed"] for one in found)
+        leaves = sum(one["leaves"] for one in found)
+        meaning = f"{group}: failed proofs of {len(found)} ({leaves} leaves)"
+        checks.append(Check(f"{group}_failed", float(failed), at_most=0, meaning=meaning))
+    checks.append(
+        Check(
+            "scaled_cotangents",
+            max(one["scaling"] for one in proofs.values()),
+            at_most=1e-8,
+            meaning="largest turn of a cotangent's image when scaled by 1e30 or 1e-30",
+        )
+    )
+    for name, error in results.get("float32", {}).get("errors", {}).items():
+        meaning = f"{name}, float32: gradient of a 20-step rollout from differences, relative"
+        checks.append(Check(f"{name}_float32", error, at_most=1e-5, meaning=meaning))
+    return checks
+
+
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+    proofs = [found for name, found in results.items() if name != "float32"]
+    places = np.arange(1, 1 + len(proofs))
+    dots = np.maximum(sorted(found["dot"] for found in proofs), 1e-20)
+    orders = sorted(found["worst_order"] for found in proofs)
+    return {
+        "proofs": panels_figure(
+            [
+                Panel(
+                    points={"each proof": (places, dots)},
+                    title="dot-product test",
+                    x="proofs, sorted",
+                    y="relative difference",
+                    logarithmic="y",
+                ),
+                Panel(
+                    points={"each proof, its worst leaf": (places, orders)},
+                    title="order of the Taylor remainder",
+                    x="proofs, sorted",
+                    y="order",
+                ),
+            ]
+        )
+    }
+
+
+CASE = Case(
+    "adjoints",
+    Settings,
+    {"quick": {"names": ("laplacian", "FastDiagonalization", "Heat")}},
+    measure,
+    judge,
+    draw,
+    SOURCES,
+)

@@ -1,0 +1,130 @@
+r"""The exact flow between two plates, each at rest, moving or without friction, for `poiseuille` and `couette`.
+
+The solution of $\partial_t u = \nu \, \partial_y^2 u + F$ from rest, with a value or a vanishing slope at each end, is
+its steady profile plus modes that decay like $e^{-\nu k_n^2 t}$ (Batchelor, An Introduction to Fluid Dynamics, 1967,
+section 4.3).
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from diffphys.grids import Grid, Periodic, Wall, tanh_edges
+from diffphys.physics import RungeKuttaFlow
+from diffphys.verification.marching import largest_difference, march
+
+
+KINDS = ("wall-wall", "wall-slip", "slip-wall", "slip-slip")
+MODES = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Plates:
+    """Two plates at y = 0 and y = height.
+
+    Attributes:
+        kind: "wall-slip" for friction at the lower plate only, and so on.
+        height: Their distance.
+        viscosity: Kinematic viscosity.
+        force: Acceleration along the plates.
+        speeds: Of the lower and the upper plate; without friction they do not matter.
+    """
+
+    kind: str
+    height: float
+    viscosity: float
+    force: float = 0.0
+    speeds: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def friction(self) -> tuple[bool, bool]:
+        """Whether there is friction at the lower and the upper plate."""
+        lower, upper = self.kind.split("-")
+        return lower == "wall", upper == "wall"
+
+    def steady(self, y: np.ndarray) -> np.ndarray:
+        """The profile after a long time; with no friction at all there is none, and zero is returned."""
+        bend, (lower, upper) = self.force / self.viscosity, self.friction
+        match lower, upper:
+            case True, True:
+                rise = (self.speeds[1] - self.speeds[0]) / self.height
+                return self.speeds[0] + rise * y + bend / 2 * y * (self.height - y)
+            case True, False:
+                return self.speeds[0] + bend * (self.height * y - y**2 / 2)
+            case False, True:
+                return self.speeds[1] + bend / 2 * (self.height**2 - y**2)
+        return np.zeros_like(y)
+
+    def profile(self, y: np.ndarray, time: float) -> np.ndarray:
+        """The profile at a time after the start from rest."""
+        lower, upper = self.friction
+        if not (lower or upper):
+            return np.full_like(y, self.force * time)
+        count = np.arange(1, MODES + 1)
+        waves = np.pi / self.height * (count if lower and upper else count - 0.5)
+        shape = np.sin if lower else np.cos
+        nodes, weights = np.polynomial.legendre.leggauss(4 * MODES)
+        nodes, weights = (nodes + 1) * self.height / 2, weights * self.height / 2
+        amplitudes = 2 / self.height * (weights * self.steady(nodes)) @ shape(np.outer(nodes, waves))
+        return self.steady(y) - shape(np.outer(y, waves)) @ (amplitudes * np.exp(-self.viscosity * waves**2 * time))
+
+
+class Pushed(eqx.Module):
+    """A flow with a constant force."""
+
+    flow: RungeKuttaFlow
+    force: Any
+
+    def __call__(self, state: Any) -> Any:
+        return self.flow(state, [self.force[axis] for axis in range(len(state.velocity))])
+
+
+def error_of(
+    plates: Plates, count: int, time: float, *, axis: int, dimensions: int, stretch: float, order: int, settle: bool
+) -> float:
+    """The largest error of a flow along `axis` after `time`, relative to the fastest speed.
+
+    The plates are normal to the next axis. With `settle` the flow starts from its steady profile, which is where its
+    error is asked for; else from rest.
+    """
+    normal = (axis + 1) % dimensions
+    edges = [np.linspace(0.0, plates.height, 3)] * dimensions
+    edges[normal] = (
+        np.linspace(0, plates.height, count + 1) if stretch == 0 else tanh_edges(count, 0.0, plates.height, stretch)
+    )
+    grid = Grid.from_edges(edges)
+    y = (edges[normal][1:] + edges[normal][:-1]) / 2
+    tangential = [other for other in range(dimensions) if other != normal]
+
+    def plate(speed: float, friction: bool) -> Wall:
+        velocity = jnp.asarray([speed if other == axis else 0.0 for other in tangential])
+        return Wall(velocity=velocity) if friction else Wall(slip=True)
+
+    sides: list[Any] = [Periodic()] * dimensions
+    sides[normal] = tuple(plate(*one) for one in zip(plates.speeds, plates.friction, strict=True))
+    named = dict(zip(grid.axis_names, sides, strict=True))
+    narrow = float(np.diff(edges[normal]).min())
+    rate = plates.viscosity * (1 / narrow**2 + (dimensions - 1) * (2 / plates.height) ** 2)
+    steps = int(np.ceil(time * rate / (0.4 if order == 2 else 0.25)))
+    flow = RungeKuttaFlow(grid, plates.viscosity, time / steps, named, order=order)
+    line = [-1 if other == normal else 1 for other in range(dimensions)]
+    start: list[Any] = [0.0] * dimensions
+    force = tuple(plates.force if other == axis else 0.0 for other in range(dimensions))
+    state = flow.initial_state(start)
+    if settle:
+        start[axis] = np.broadcast_to(plates.steady(y).reshape(line), state.velocity[axis].shape)
+        state = flow.initial_state(start)
+    final = march(Pushed(flow, jnp.asarray(force)), state, steps)
+    exact = plates.steady(y) if settle else plates.profile(y, time)
+    others = max(float(jnp.max(jnp.abs(final.velocity[a].values))) for a in range(dimensions) if a != axis)
+    size = max(np.abs(exact).max(), 1e-300)
+    return max(largest_difference(final.velocity[axis].values, exact.reshape(line)), others) / size
+
+
+def errors_of(plates: Plates, levels: Sequence[int], time: float, **settings: Any) -> dict[str, Any]:
+    """The errors on grids that are refined."""
+    return dict(sizes=[1 / n for n in levels], errors=[error_of(plates, n, time, **settings) for n in levels])

@@ -1,0 +1,113 @@
+"""The verification page of the documentation, made from what `diffphys verify` left on disk.
+
+    diffphys verify --out verification
+    python -m diffphys.verification.page docs verification/*
+
+writes docs/verification.md and a figure of each case into docs/images. Nothing on the page is written by hand but its
+first paragraphs; each case has its table of numbers and bounds, its figures, its time, and its sources.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from diffphys.runs import Run, make_settings, read_description
+from diffphys.verification import CASES, Check, load_case, report_case, seconds_of
+
+
+HEAD = """# Verification
+
+Physics against known answers, in float64. Each number is held to a bound that stands in the code of its case;
+`diffphys verify` runs all cases, `diffphys verify NAME --set key=value` one of them with other grids, schemes and
+parameters, and leaves with exit code 1 where a bound is missed. This page is made from what the command left on disk;
+below each case stands where its settings differed from the defaults.
+
+```bash
+diffphys list
+diffphys verify taylor-green
+diffphys verify cavity --set re=400 --set cells=64 --set dimensions=2
+```
+
+"""
+
+COLORS = 64  # a line drawing needs no more, and is then a third as large
+
+
+def write_page(docs: Path, directories: Sequence[Path]) -> None:
+    """Write verification.md and its figures into the directory `docs` from these directories of finished cases."""
+    found = {path: read_description(path).experiment.removeprefix("verify ") for path in directories}
+    names = list(CASES)
+    sections, summary = [], []
+    for path in sorted(directories, key=lambda path: (names.index(found[path]), str(path))):
+        section, line = _section(
+            docs, path, found[path], first=all(found[path] != name for name in summary_names(summary))
+        )
+        sections.append(section)
+        summary.append(line)
+    table = ["| case | bounds that hold | seconds |", "| --- | --- | --- |", *[line for _, line in summary], ""]
+    (docs / "verification.md").write_text(HEAD + "\n".join(table) + "\n" + "\n".join(sections), encoding="utf-8")
+
+
+def summary_names(summary: list[tuple[str, str]]) -> list[str]:
+    """The cases that have a line already."""
+    return [name for name, _ in summary]
+
+
+def _section(docs: Path, path: Path, name: str, first: bool) -> tuple[str, tuple[str, str]]:
+    case = load_case(name)
+    description = read_description(path)
+    settings = make_settings(case.settings, description.settings)
+    with Run.open(path, description.experiment, description.preset, settings, description.seed) as run:
+        checks = report_case(case, settings, run)
+        seconds, cores = seconds_of(run), run.read_metrics()["cores"]
+        changed = {key: value for key, value in description.settings.items() if _differs(case.settings, key, value)}
+    title = name if first else f"{name}, {_words(changed)}"
+    lines = [f"## {title}", "", f"{CASES[name].summary[0].upper()}{CASES[name].summary[1:]}.", ""]
+    if changed:
+        lines += [f"With {_words(changed)}.", ""]
+    lines += _table(checks)
+    for figure in sorted((path / "figures").glob("*.png")):
+        image = f"verification-{path.name}-{figure.stem}.png"
+        (docs / "images").mkdir(parents=True, exist_ok=True)
+        with Image.open(figure) as picture:
+            picture.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(
+                docs / "images" / image, optimize=True
+            )
+        lines += [f"![{title}: {figure.stem}](images/{image})", ""]
+    lines += [f"{seconds:.0f} seconds on {cores} cores (which had other work as well).", ""]
+    lines += ["Sources: " + "; ".join(case.sources) + ".", ""]
+    bounded = [check for check in checks if check.bound]
+    held = sum(check.passed for check in bounded)
+    return "\n".join(lines), (name, f"| {title} | {held} of {len(bounded)} | {seconds:.0f} |")
+
+
+def _table(checks: Sequence[Check]) -> list[str]:
+    lines = ["| quantity | here | bound | published | |", "| --- | --- | --- | --- | --- |"]
+    for check in checks:
+        match check.published:
+            case (low, high):
+                published = f"{low:.5g} to {high:.5g}"
+            case None:
+                published = ""
+            case value:
+                published = f"{value:.5g}"
+        mark = ("holds" if check.passed else "**missed**") if check.bound else ""
+        lines.append(f"| {check.meaning or check.name} | {check.value:.4g} | {check.bound} | {published} | {mark} |")
+    return [*lines, ""]
+
+
+def _differs(settings: type, key: str, value: Any) -> bool:
+    default = settings.__dataclass_fields__[key].default  # pyright: ignore[reportAttributeAccessIssue]
+    return (list(default) if isinstance(default, tuple) else default) != value
+
+
+def _words(changed: dict[str, Any]) -> str:
+    text = {key: ", ".join(map(str, value)) if isinstance(value, list) else value for key, value in changed.items()}
+    return "; ".join(f"`{key}` = {value}" for key, value in text.items())
+
+
+if __name__ == "__main__":
+    write_page(Path(sys.argv[1]), [Path(argument) for argument in sys.argv[2:]])

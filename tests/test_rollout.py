@@ -441,6 +441,7 @@ def test_the_first_step_that_is_not_finite_is_reported_with_its_courant_number()
 
 @pytest.mark.usefixtures("unchecked_types")
 def test_what_a_condition_must_be():
-    for stop in (True, lambda state: state, lambda state: state > jnp.zeros(2)):
+    conditions: tuple[Any, ...] = (True, lambda state: state, lambda state: state > jnp.zeros(2))
+    for stop in conditions:
         with pytest.raises(dp.InputError, match="stop"):
             dp.rollout(lambda state: state, 1.0, 3, stop=stop)

@@ -1,5 +1,7 @@
 """Sub-steps by Courant number."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -59,10 +61,11 @@ def test_derivatives_of_sub_steps(key):
 
 def test_what_sub_steps_refuse():
     flow = Decay(jnp.asarray(0.5))
-    for settings, word in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         (dict(flow=lambda state: state), "flow"),
         (dict(flow=flow, courant=0.0), "courant"),
         (dict(flow=flow, largest=0), "largest"),
-    ):
+    )
+    for settings, word in cases:
         with pytest.raises(dp.InputError, match=word):
             SubSteps(**settings)

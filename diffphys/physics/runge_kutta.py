@@ -294,7 +294,7 @@ class RungeKuttaFlow(eqx.Module):
             if pushed is not None:  # the part of the control volume that is fluid
                 below, above = neighbors(self.solid.cells, axis, self.pressure_problem().kinds[axis], edge=True)
                 gained = gained + pushed[axis] * (1 - (1.0 * below + 1.0 * above) / 2)
-            closed = jnp.where(self._solid_faces(axis), without_fixed_ends(field, axis, gained), 0.0)
+            closed = without_fixed_ends(field, axis, gained) * (1 - self._fluid_faces(axis, gained.dtype))
             taken = self._face_volumes(axis, field) * closed
             force.append(jnp.sum(taken))
             for other, arm in enumerate(field.coordinates()):  # r x F has the component that is neither of the two
@@ -372,7 +372,7 @@ class RungeKuttaFlow(eqx.Module):
         for axis, component in enumerate(velocity):
             diffused = settings.diffusivity * difference(scalar, axis).values
             if self.solid is not None:  # nothing diffuses into an obstacle, and where it stands nothing flows
-                diffused = jnp.where(self._solid_faces(axis), 0.0, diffused)
+                diffused = diffused * self._fluid_faces(axis, diffused.dtype)
             carried = component.values * interpolate(scalar, component.offset).values
             fluxes.append(component.with_values(carried - diffused))
         rate = -divergence(fluxes).values

@@ -51,10 +51,11 @@ LARGEST_SEED = 2**32 - 1  # what a JAX random key takes without 64-bit integers
 def list_everything() -> None:
     """List every experiment, verification and benchmark, a line each."""
     console = Console()
+    width = max(len(name) for entries in LISTS.values() for name in entries)
     for heading, entries in LISTS.items():
         console.print(heading, style="bold")
         for name, entry in entries.items():
-            console.print(f"  {name:<16}{entry.summary}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"  {name:<{width}}  {entry.summary}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("run")

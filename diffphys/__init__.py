@@ -45,9 +45,11 @@ if TYPE_CHECKING:
     from diffphys.physics import FlowState as FlowState
     from diffphys.physics import Heat as Heat
     from diffphys.physics import Held as Held
+    from diffphys.physics import Immersed as Immersed
     from diffphys.physics import IncompressibleFlow as IncompressibleFlow
     from diffphys.physics import PassiveScalar as PassiveScalar
     from diffphys.physics import RungeKuttaFlow as RungeKuttaFlow
+    from diffphys.physics import Smoke as Smoke
     from diffphys.rollout import Checkpointed as Checkpointed
     from diffphys.rollout import Detached as Detached
     from diffphys.rollout import StoreAll as StoreAll
@@ -65,7 +67,18 @@ _HOME = {
         "grids",
     ),
     **dict.fromkeys(
-        ("Burgers", "FlowInput", "FlowState", "Heat", "Held", "IncompressibleFlow", "PassiveScalar", "RungeKuttaFlow"),
+        (
+            "Burgers",
+            "FlowInput",
+            "FlowState",
+            "Heat",
+            "Held",
+            "Immersed",
+            "IncompressibleFlow",
+            "PassiveScalar",
+            "RungeKuttaFlow",
+            "Smoke",
+        ),
         "physics",
     ),
     **dict.fromkeys(("Checkpointed", "Detached", "StoreAll", "Truncated", "rollout"), "rollout"),

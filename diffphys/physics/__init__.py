@@ -2,8 +2,10 @@
 
 from diffphys.physics.burgers import Burgers
 from diffphys.physics.heat import Heat
+from diffphys.physics.immersed import Immersed
 from diffphys.physics.incompressible import FlowState, Held, IncompressibleFlow, PassiveScalar
-from diffphys.physics.runge_kutta import FlowInput, RungeKuttaFlow
+from diffphys.physics.runge_kutta import FlowInput, Forces, RungeKuttaFlow
+from diffphys.physics.smoke import Smoke
 
 
 __all__ = [
@@ -14,5 +16,8 @@ __all__ = [
     "IncompressibleFlow",
     "PassiveScalar",
     "FlowInput",
+    "Forces",
+    "Immersed",
     "RungeKuttaFlow",
+    "Smoke",
 ]

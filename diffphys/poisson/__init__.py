@@ -13,6 +13,7 @@ from diffphys.poisson.direct import direct
 from diffphys.poisson.multigrid import MultigridConjugateGradients
 from diffphys.poisson.network import VariableProblem, apply
 from diffphys.poisson.problem import PressureProblem, PressureSolver, Solution
+from diffphys.poisson.separable import SeparableConjugateGradients
 
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ConjugateGradients",
     "FastDiagonalization",
     "MultigridConjugateGradients",
+    "SeparableConjugateGradients",
     "apply",
     "direct",
     "PressureProblem",

@@ -8,6 +8,7 @@ scalar product: the pressure of the fourth-order scheme, and implicit diffusion 
 import functools
 from typing import NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -16,7 +17,11 @@ from jax.typing import ArrayLike
 from diffphys.grids import Conditions, Dirichlet, Ghost, Grid, Neumann, Periodic
 from diffphys.operators.differences import second_difference
 from diffphys.operators.fourth_order import half_spans, spans
+from diffphys.poisson.conjugate_gradients import check_iteration_settings, iterative_solution
 from diffphys.poisson.diagonalization import along_axis
+from diffphys.poisson.multigrid import preconditioned
+from diffphys.poisson.network import Network, VariableProblem, outflow
+from diffphys.poisson.problem import PressureProblem, Solution
 
 
 class Line(NamedTuple):
@@ -124,3 +129,44 @@ def _difference_matrix(count: int) -> np.ndarray:
     for row in range(count - 3):
         matrix[row, row : row + 4] = [1 / 24, -9 / 8, 9 / 8, -1 / 24]
     return matrix
+
+
+class SeparableConjugateGradients(eqx.Module):
+    """Conjugate gradients on faces with coefficients from 0 to 1, preconditioned by the direct solution for open faces.
+
+    Made for obstacles: a function that solves the problem in the fluid extends into the obstacle with a bounded
+    energy, so the number of iterations grows neither with the grid nor with how little open a face is (the
+    fictitious domain method: Glowinski, Pan, Periaux 1994). One iteration costs as much as a direct solution; it
+    compiles much faster than a multigrid cycle.
+
+    Args:
+        problem: The problem.
+        tolerance: Largest residual relative to the right side. Default: 1e-5 in float32, 1e-10 in float64.
+        largest_iterations: After how many iterations to give up.
+        throw: Whether not converging raises an error when the program runs, instead of only showing in the solution.
+    """
+
+    problem: PressureProblem | VariableProblem
+    tolerance: float | None = eqx.field(static=True, default=None)
+    largest_iterations: int = eqx.field(static=True, default=200)
+    throw: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        check_iteration_settings(self)
+
+    def solve(self, rhs: Array) -> Solution:
+        """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
+        grid = self.problem.grid
+        lines = tuple(Line(grid, axis, 0.5, kinds, 2) for axis, kinds in enumerate(self.problem.kinds))
+
+        def iterate(net: Network, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
+            volumes = jnp.asarray(net.volumes, given.dtype)
+
+            def separable(residual: Array) -> Array:
+                return -solve_separable(lines, residual / volumes, 0.0, 1.0)
+
+            return preconditioned(
+                lambda pressure: outflow(net, pressure), separable, given, tolerance, self.largest_iterations
+            )
+
+        return iterative_solution(self, rhs, iterate)

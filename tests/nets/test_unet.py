@@ -27,8 +27,8 @@ def test_a_periodic_network_commutes_with_a_shift_of_the_coarsest_cell(key):
 
 
 def test_the_coarsest_level_sees_far(key):
-    network = UNet(1, 1, levels=4, key=key)
-    far = jax.grad(lambda image: network(image)[0, 32, 32])(jax.random.normal(key, (1, 64, 64)))
+    network = UNet(1, 1, features=4, levels=4, key=key)
+    far = jax.jit(jax.grad(lambda image: network(image)[0, 32, 32]))(jax.random.normal(key, (1, 64, 64)))
     assert jnp.abs(far[0, 32, 12]) > 0  # four convolutions of three cells alone would reach four cells
 
 

@@ -173,9 +173,10 @@ class _Problem:
             )
         self.parameters, self.unravel = ravel_pytree(trainable)
         self.samples = samples
+        # In the precision of the parameters, whatever that of the physics is.
         self.sample = lambda flat, sample: as_real(
             function(eqx.combine(self.unravel(flat), static), sample), derivative=False
-        )
+        ).astype(self.dtype)
         shapes = jax.eval_shape(jax.vmap(lambda s: function(parameters, s)), samples)
         _check_same_shapes(shapes, output_gradient)
         self.gradient = jax.vmap(lambda g: as_real(g, derivative=True))(output_gradient).astype(self.dtype)

@@ -177,6 +177,25 @@ def test_a_batch_of_1024_poisson_problems_fits_into_a_gigabyte(key):
     assert memory.temp_size_in_bytes < 1e9
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_network_in_float32_may_stand_before_physics_in_float64(engine, key):
+    """The direction has the network's precision, and is that of the same network in float64."""
+    function, network, samples, gradient = problem(3, key)
+    arrays, static = eqx.partition(network, eqx.is_inexact_array)
+    coarse = eqx.combine(jax.tree.map(lambda leaf: leaf.astype(jnp.float32), arrays), static)
+    options: Any = dict(engine=engine, truncation=1e-2, iterations=12)
+    exact, _ = jacobian_power(function, network, samples, gradient, **options)
+    rounded, _ = jacobian_power(
+        lambda net, start: function(lambda x: net(x.astype(jnp.float32)).astype(float), start),
+        coarse,
+        samples,
+        gradient,
+        **options,
+    )
+    assert {leaf.dtype for leaf in jax.tree.leaves(rounded)} == {jnp.dtype("float32")}
+    np.testing.assert_allclose(flat_of(rounded), flat_of(exact), rtol=0, atol=1e-4 * np.abs(flat_of(exact)).max())
+
+
 def test_the_engine_is_chosen_by_size_and_truncation():
     assert choose_engine(128, 1444, jnp.float32, 1e-10) == "dense"
     assert choose_engine(128, 1444, jnp.float32, 1e-2) == "gram"

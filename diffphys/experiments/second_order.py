@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 from jax import Array
 
 from diffphys.experiments.arms import Arm, Batch, MakeNetwork, half_inverse_arm, training_arm
@@ -69,10 +70,9 @@ def adahessian_arm(
         mean = jax.tree.map(lambda m, g: first * m + (1 - first) * g, state.mean, gradient)
         squares = jax.tree.map(lambda v, d: second * v + (1 - second) * d**2, state.squares, diagonal)
         # Both means begin at zero, for which they are corrected as in Adam.
-        rise, rise_of_squares = 1 - first**count, 1 - second**count
-        step = jax.tree.map(
-            lambda m, v: -learning_rate * (m / rise) / (jnp.sqrt(v / rise_of_squares) + epsilon), mean, squares
-        )
+        risen = optax.tree.bias_correction(mean, first, count)
+        risen_squares = optax.tree.bias_correction(squares, second, count)
+        step = jax.tree.map(lambda m, v: -learning_rate * m / (jnp.sqrt(v) + epsilon), risen, risen_squares)
         return step, AdaHessianState(count, mean, squares)
 
     return training_arm(make_network, batch, start, changes)

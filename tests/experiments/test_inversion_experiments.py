@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from diffphys.errors import InputError
 from diffphys.experiments import load_experiment, swirl
 from diffphys.experiments.heat_inverse import draw_boxes
+from diffphys.experiments.inverse_problems import InverseProblem, inverse_problem_arms
 from diffphys.experiments.linear_chain import chain
 from diffphys.experiments.quantum_dipole import DT, POINTS, SPACING, eigenstates, simulate
 from diffphys.experiments.sine import distance_to_solutions
@@ -96,6 +98,25 @@ def test_an_interrupted_comparison_ends_with_the_same_bits(tmp_path):
 
 
 @pytest.mark.usefixtures("float64")
+def test_every_arm_keeps_a_network_in_float32_before_physics_in_float64():
+    """A state whose types change from one update to the next could not be carried through a compiled loop."""
+
+    def predict(network: Any, y: jax.Array) -> jax.Array:
+        return network(y.astype(jnp.float32)).astype(float)
+
+    arms = inverse_problem_arms(
+        InverseProblem(iterations=2),
+        lambda key: eqx.nn.Linear(4, 4, key=key, dtype=jnp.float32),
+        lambda key, count: jax.random.normal(key, (3, 4), float),
+        predict,
+        simulator=lambda x: 2.0 * x,
+        inverse=lambda y, x, y_predicted: x + 0.5 * (y - y_predicted),
+    )
+    for name, arm in arms.items():
+        state = jax.eval_shape(arm.start, jax.random.key(0))
+        assert jax.eval_shape(arm.update, state) == state, name
+
+
 def test_the_chain_oscillates_at_its_known_frequencies():
     """Without control the even mode swings with frequency 1, the odd one with sqrt(1 + 2 c)."""
     time, coupling = 3.0, 0.2

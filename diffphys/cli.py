@@ -19,7 +19,16 @@ from rich.table import Table
 from diffphys.benchmarks import BENCHMARKS, Row, load_benchmark, report_benchmark, run_benchmark
 from diffphys.errors import InputError
 from diffphys.experiments import EXPERIMENTS, load_experiment
-from diffphys.runs import Interrupted, Listed, Run, make_settings, read_description, stop_on_signals, storage_error
+from diffphys.runs import (
+    Interrupted,
+    Listed,
+    Run,
+    keep_freed_memory,
+    make_settings,
+    read_description,
+    stop_on_signals,
+    storage_error,
+)
 from diffphys.verification import (
     CASES,
     Check,
@@ -184,6 +193,7 @@ def report_run(directory: Annotated[Path, typer.Argument(help="The directory of 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line on these arguments (default: those of the process) and return the exit code."""
+    keep_freed_memory()
     command = typer.main.get_command(app)
     try:
         # Not standalone: Typer would frame its messages in boxes of several lines.

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diffphys.errors import InputError
+from diffphys.runs import KEEP_FREED_MEMORY
 
 
 MODULES = {"phiflow_wake": "phi", "jax_cfd_periodic": "jax_cfd", "exponax_periodic": "exponax"}
@@ -59,6 +61,8 @@ def peer_rows(
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                # As our own process does.
+                env={**os.environ, **KEEP_FREED_MEMORY},
             )
             processes.append(process)
             try:

@@ -9,34 +9,37 @@ where values of a beyond the sides come from `padding`. (A cross-correlation, wh
 **How it is computed.** The sum over c is a matrix product and the sum over s can be taken on either side of it: copy
 the image k times, shifted, before the product ("gather"), or shift and add its k results afterwards ("scatter").
 Gathering over some axes and scattering over the others moves the fewest numbers and leaves one large matrix product.
-With 32 channels on 64x32 cells and a batch of three, forward and then value and gradient with respect to weights and
-images, on two cores in float32 (JAX 0.10.2), in milliseconds:
+An image is written as one line of numbers for each channel, half a window of zeros between its rows: every shift is
+then the same line, read from further on, and copying it copies whole lines.
 
-                                             two layers 5x5   two layers 3x3   ResNet, 49,442 numbers
-    jax.lax.conv_general_dilated                6.3    33        2.5    16             6.9     399
-    all shifted copies, one product             8.1    44        4.2    18
-    copies along one axis, k products           4.9    42        2.8    15             4.9      37
-    gather, one product, scatter; autodiff      3.9    18        3.0    11             4.5      33
-    the same with the rule below                                                       4.6      29
+Milliseconds of one core for the value and its gradient with respect to weights and images, in float32 (JAX 0.10.2;
+medians, programs in turns, on a machine whose other core was busy):
 
-(Fastest of nine rounds or more on a machine shared with others; the last row in a run of its own, beside the row above
-it, which then took 4.6 and 33. Four steps in a scan took 1660, 106 and 81 ms for the first and the last two rows. A
-large layer by itself is an exception: JAX's own convolution was 1.2 to 1.4 times as fast as this one on 128x64 cells,
-and 3 times with a batch of 16.)
+                                                                ResNet of 49,442 numbers        ResNet of 260,354
+                                              batch 1   batch 3   batch 16   4 steps in a scan          batch 3
+    jax.lax.conv_general_dilated                 17        49        390            6527                  187
+    gather, product, scatter; channels last      13        44        422             180                  288
+    the same on lines, channels first            14        44        435             174                  278
+
+Inside a loop, where a network in a solver's loop always is, JAX's own convolution is not usable on a CPU; outside of
+one it is the fastest for many channels. The U-Net of the inverse problems on 64x64 cells with a batch of 16, which has
+few channels, takes 445 ms on lines and 574 with the channels last.
 
 **How it is differentiated.** The map is linear in the image and in the kernel, so its derivative needs no new
-mathematics; but the transpose that automatic differentiation would build adds up padded copies, which is slow. The
-`custom_jvp` rule below therefore writes each derivative as the transpose of a fast expression: transposed once more, in
-reverse mode, that fast expression is what runs. Forward mode, reverse mode and one inside the other all work. Only the
-image is kept for the backward pass, not its k shifted copies.
+mathematics; but the transpose that automatic differentiation would build adds up padded copies, which is slow.
+`linear_map` gives each of the two its transpose: by the image another convolution, with the mirrored kernel, and by the
+kernel a product of shifted cotangents and shifted images. Forward mode, reverse mode and one inside the other all work.
+Only the image is kept for the backward pass, not its k shifted copies.
 """
 
+import dataclasses
 import functools
 import itertools
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -46,6 +49,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Float
 
 from diffphys.errors import InputError
+from diffphys.linear import linear_map
 
 
 PADDINGS = {
@@ -113,29 +117,25 @@ class Convolution(eqx.Module):
     def __call__(self, image: Float[Array, "channels_in ..."]) -> Float[Array, "channels_out ..."]:
         """The convolved image; shape (channels in, *cells) -> (channels out, *cells)."""
         check_image(image, self.kernel.shape[-2], len(self.padding))
-        return jnp.moveaxis(self.channels_last(jnp.moveaxis(image, 0, -1)), -1, 0)
-
-    def channels_last(self, image: Array) -> Array:
-        """The same with shapes (*cells, channels): networks keep this order from layer to layer, as it is faster."""
         result = convolve(image, self.kernel, self.padding)
-        return result if self.bias is None else result + self.bias
+        return result if self.bias is None else result + each_channel(self.bias, result)
 
 
 def convolve(
-    image: Float[Array, "*cells channels"],
+    image: Float[Array, "channels *cells"],
     kernel: Float[Array, "*window channels_in channels_out"],
     padding: Padding = "zero",
-) -> Float[Array, "*cells channels_out"]:
+) -> Float[Array, "channels_out *cells"]:
     """Convolution of an image with a kernel, of the same size as the image; formula at the top of this module.
 
     Args:
-        image: shape (*cells, channels in); channels last, since that is the order in which it is fast.
+        image: shape (channels in, *cells).
         kernel: shape (*window, channels in, channels out), every length of the window odd.
         padding: what lies beyond the sides: "zero", "periodic", "edge" or "reflect", for all sides, or for each axis a
             name or a pair of names (lower, upper).
 
     Returns:
-        shape (*cells, channels out), in the units of image times kernel.
+        shape (channels out, *cells), in the units of image times kernel.
 
     Raises:
         InputError: where shapes do not fit each other, a window is even or longer than the image allows, or a padding
@@ -150,8 +150,8 @@ def convolve(
 
     # Zeros and periodic images are part of the bilinear map below, as both keep their form when it is transposed. Other
     # sides are copies of values of the image: they are written out here, and the cells computed on them cut off again.
-    extended, inside = image, []
-    for axis, ((lower, upper), width) in enumerate(zip(sides, reach, strict=True)):
+    extended, inside = image, [slice(None)]
+    for axis, ((lower, upper), width) in enumerate(zip(sides, reach, strict=True), start=1):
         extended, start = _mirror(extended, axis, width, lower, upper)
         inside.append(slice(start, start + image.shape[axis]))
     result = _convolve(extended, kernel, periodic)
@@ -171,9 +171,12 @@ def _mirror(image: Array, axis: int, width: int, lower: str, upper: str) -> tupl
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
+@partial(jax.jit, static_argnums=2, inline=True)  # outside of other programs it is one program, not thirty
 def _convolve(image: Array, kernel: Array, periodic: tuple[bool, ...]) -> Array:
     """The bilinear map: convolution with zeros or the periodic image beyond the sides."""
-    return _gather_multiply_scatter(image, kernel, periodic)
+    lines = _Lines.of(image.shape, kernel.shape)
+    columns = _shifted(_flattened(image, lines, periodic), lines.gathered, lines.length + lines.tail)
+    return lines.cells_of(_scattered(_product(_matrix(kernel, lines.split), columns), lines.scattered, lines.length))
 
 
 def _convolve_jvp(periodic, primals, tangents):
@@ -182,103 +185,182 @@ def _convolve_jvp(periodic, primals, tangents):
     tangent = jnp.zeros_like(result)
     # What is not differentiated, such as the data a first layer sees or frozen weights, costs nothing.
     if not isinstance(image_tangent, SymbolicZero):
-        tangent += _image_tangent(image_tangent, kernel, periodic)
+        by_image = _ByImage(periodic)
+        tangent += linear_map(by_image.forward, by_image.transposed, (kernel,), (image_tangent,))[0]
     if not isinstance(kernel_tangent, SymbolicZero):
-        tangent += _kernel_tangent(image, kernel_tangent, periodic)
+        by_kernel = _ByKernel(periodic, kernel.shape)
+        tangent += linear_map(by_kernel.forward, by_kernel.transposed, (image,), (kernel_tangent,))[0]
     return result, tangent
 
 
 _convolve.defjvp(_convolve_jvp, symbolic_zeros=True)
 
 
-def _image_tangent(image_tangent: Array, kernel: Array, periodic: tuple[bool, ...]) -> Array:
-    """The convolution of a change of the image, as transpose of the convolution with the mirrored kernel."""
-    mirrored = jnp.flip(kernel, range(kernel.ndim - 2)).swapaxes(-1, -2)
-    shape = (*image_tangent.shape[:-1], kernel.shape[-1])
-    return _transpose(lambda cotangent: _gather_multiply_scatter(cotangent, mirrored, periodic), shape, image_tangent)
+@dataclasses.dataclass(frozen=True)
+class _ByImage:
+    """The convolution as a linear map of the image; its transpose is the convolution with the mirrored kernel."""
+
+    periodic: tuple[bool, ...]
+
+    def forward(self, kernels: Sequence[Array], images: Sequence[Array]) -> tuple[Array]:
+        return (_convolve(images[0], kernels[0], self.periodic),)
+
+    def transposed(self, kernels: Sequence[Array], cotangents: Sequence[Array]) -> tuple[Array]:
+        mirrored = jnp.flip(kernels[0], range(kernels[0].ndim - 2)).swapaxes(-1, -2)
+        return (_convolve(cotangents[0], mirrored, self.periodic),)
 
 
-# Checkpointed so that the image is the residual, not the shifted copies made of it. Nothing is lost by common
-# subexpressions: within one program the copies may be shared with the forward pass, in a scan they are made again.
-@partial(jax.checkpoint, static_argnums=(2,), prevent_cse=False)
-def _kernel_tangent(image: Array, kernel_tangent: Array, periodic: tuple[bool, ...]) -> Array:
-    """The convolution with a change of the kernel: as the function above, but with a transpose that is fast.
-
-    The transpose, the gradient with respect to the kernel, is a product of all shifted cotangents with all shifted
-    images, summed over the cells. XLA has a fast kernel for it where the first factor's last axis meets the second
-    factor's first, which is what the order of the factors below leads to (the other order took 1.4 times as long).
+@dataclasses.dataclass(frozen=True)
+class _ByKernel:
+    """The convolution as a linear map of the kernel; its transpose is a sum over the cells of shifted cotangents times
+    shifted images.
     """
-    *window, channels_in, channels_out = kernel_tangent.shape
-    split = _split(window, channels_in, channels_out)
-    scattered, gathered = _only(window, 0, split), _only(window, split, len(window))
-    columns = _gather(_pad(image, gathered, periodic), gathered)
-    # A cotangent moved back meets what an image moved forward meets: hence the flip.
-    order = (*range(split), len(window) + 1, *range(split, len(window) + 1))
-    matrix = jnp.flip(kernel_tangent, range(split)).transpose(order).reshape(-1, columns.shape[-1])
-    products = jnp.moveaxis(jnp.tensordot(matrix, columns, (1, -1)), 0, -1)
-    shape = (*image.shape[:-1], channels_out)
-    return _transpose(lambda cotangent: _gather(_pad(cotangent, scattered, periodic), scattered), shape, products)
+
+    periodic: tuple[bool, ...]
+    shape: tuple[int, ...]
+
+    def forward(self, images: Sequence[Array], kernels: Sequence[Array]) -> tuple[Array]:
+        return (_convolve(images[0], kernels[0], self.periodic),)
+
+    def transposed(self, images: Sequence[Array], cotangents: Sequence[Array]) -> tuple[Array]:
+        lines = _Lines.of(images[0].shape, self.shape)
+        columns = _shifted(_flattened(images[0], lines, self.periodic), lines.gathered, lines.length + lines.tail)
+        # What was added up from s cells further on comes from s cells before.
+        cotangent = _widened(lines.line_of(cotangents[0]), lines.tail, lines.tail)
+        back = [lines.tail - shift for shift in lines.scattered]
+        matrix = jnp.einsum("ir,jr->ij", _shifted(cotangent, back, lines.length + lines.tail), columns)
+        return (_kernel(matrix, self.shape, lines.split),)
 
 
-def _transpose(function: Callable[[Array], Array], shape: Sequence[int], value: Array) -> Array:
-    """The transpose, applied to a value, of a linear function that takes arrays of this shape."""
-    return jax.linear_transpose(function, jax.ShapeDtypeStruct(shape, value.dtype))(value)[0]
+def _product(matrix: Array, columns: Array) -> Array:
+    """matrix @ columns.
+
+    Where images are a batch and the kernel is not, `jax.vmap` would make of this one product whose result has to be
+    transposed in memory. The zero times an entry of the image gives every image its own copy of the (small) matrix,
+    which makes it a batch of products: 1.9 instead of 5 ms for 3 x (96, 96) @ (96, 2244).
+    """
+    return (matrix + 0 * jax.lax.stop_gradient(columns[0, 0])) @ columns
 
 
-def _gather_multiply_scatter(image: Array, kernel: Array, periodic: tuple[bool, ...]) -> Array:
-    """b = scatter(gather(a) W): see the top of this module."""
-    *window, channels_in, channels_out = kernel.shape
-    split = _split(window, channels_in, channels_out)
-    scattered, gathered = _only(window, 0, split), _only(window, split, len(window))
-    columns = _gather(_pad(image, window, periodic), gathered)
-    axes = (*range(split, len(window) + 1), *range(split), len(window) + 1)
-    matrix = kernel.transpose(axes).reshape(math.prod(gathered) * channels_in, math.prod(scattered) * channels_out)
-    return _scatter(columns @ matrix, scattered)
+class _Lines(NamedTuple):
+    """Where cells and shifts lie when an image is written as one line of numbers for each channel.
+
+    With half a window added at both ends of every axis, a shift by (s, t) is one by s rows and t numbers.
+
+    Attributes:
+        cells: of the image.
+        padded: cells with half a window at both ends of each axis.
+        split: the number of leading axes of the window that are gathered over.
+        gathered, scattered: the shifts over the leading axes and over the others, first the one that is zero.
+        length: numbers from the first cell to the end of the last row, without what was added along the first axis.
+        tail: the largest shift that is scattered.
+    """
+
+    cells: tuple[int, ...]
+    padded: tuple[int, ...]
+    split: int
+    gathered: tuple[int, ...]
+    scattered: tuple[int, ...]
+    length: int
+    tail: int
+
+    @classmethod
+    def of(cls, image: Sequence[int], kernel: Sequence[int]) -> "_Lines":
+        """For the shapes of an image and a kernel."""
+        cells, (*window, channels_in, channels_out) = tuple(image[1:]), kernel
+        padded = tuple(n + k - 1 for n, k in zip(cells, window, strict=True))
+        strides = [math.prod(padded[axis + 1 :]) for axis in range(len(cells))]
+
+        # Of the numbers that are written for each cell there should be few.
+        def written(split: int) -> int:
+            return math.prod(window[:split]) * channels_in + math.prod(window[split:]) * channels_out
+
+        split = min(range(len(window) + 1), key=written)
+
+        def shifts(axes: range) -> tuple[int, ...]:
+            steps = itertools.product(*(range(window[axis]) for axis in axes))
+            return tuple(sum(s * strides[axis] for s, axis in zip(step, axes, strict=True)) for step in steps)
+
+        scattered = shifts(range(split, len(window)))
+        return cls(cells, padded, split, shifts(range(split)), scattered, cells[0] * strides[0], max(scattered))
+
+    def cells_of(self, line: Array) -> Array:
+        """The image on a line of `length` numbers."""
+        rows = line.reshape(-1, self.cells[0], *self.padded[1:])
+        return rows[(slice(None), slice(None), *(slice(n) for n in self.cells[1:]))]
+
+    def line_of(self, image: Array) -> Array:
+        """The image on a line of `length` numbers, with zeros where it has none: the transpose of `cells_of`."""
+        for axis in range(len(self.cells), 1, -1):
+            rows = image.reshape(math.prod(image.shape[:axis]), -1)
+            added = (self.padded[axis - 1] - self.cells[axis - 1]) * math.prod(image.shape[axis + 1 :])
+            widened = _widened(rows, 0, added)
+            image = widened.reshape(*image.shape[:axis], self.padded[axis - 1], *image.shape[axis + 1 :])
+        return image.reshape(image.shape[0], -1)
 
 
-def _split(window: Sequence[int], channels_in: int, channels_out: int) -> int:
-    """The number of leading axes to scatter over, so that the fewest numbers are written for each cell."""
-
-    def written(split: int) -> int:
-        return math.prod(window[split:]) * channels_in + math.prod(window[:split]) * channels_out
-
-    return min(range(len(window) + 1), key=written)
-
-
-def _only(window: Sequence[int], start: int, stop: int) -> list[int]:
-    """The window with length one in all axes outside start ... stop - 1."""
-    return [length if start <= axis < stop else 1 for axis, length in enumerate(window)]
-
-
-def _pad(image: Array, window: Sequence[int], periodic: tuple[bool, ...]) -> Array:
-    """The image with half a window of zeros or of its periodic continuation at both ends of every axis."""
-    for mode, wanted in (("wrap", True), ("constant", False)):
-        reach = [length // 2 if wraps == wanted else 0 for length, wraps in zip(window, periodic, strict=True)]
-        if any(reach):
-            image = jnp.pad(image, [(cells, cells) for cells in (*reach, 0)], mode=mode)
-    return image
+def _flattened(image: Array, lines: _Lines, periodic: tuple[bool, ...]) -> Array:
+    """The image with zeros or its periodic continuation at both ends of every axis, one line for each channel, and
+    zeros behind it where a shifted line needs them.
+    """
+    for axis in range(len(lines.cells), 0, -1):
+        reach = (lines.padded[axis - 1] - lines.cells[axis - 1]) // 2 * math.prod(image.shape[axis + 1 :])
+        rows = image.reshape(math.prod(image.shape[:axis]), -1)
+        if periodic[axis - 1] and reach:
+            rows = _in_memory(jnp.concatenate([rows[:, -reach:], rows, rows[:, :reach]], 1))
+        else:
+            rows = _widened(rows, reach, reach)
+        image = rows.reshape(*image.shape[:axis], lines.padded[axis - 1], *image.shape[axis + 1 :])
+    line = image.reshape(image.shape[0], -1)
+    return _widened(line, 0, max(lines.gathered) + lines.tail + lines.length - line.shape[1])
 
 
-def _gather(image: Array, window: Sequence[int]) -> Array:
-    """out[x, (s, c)] = image[x + s, c] for all shifts s in the window."""
-    if math.prod(window) == 1:
-        return image
-    return jnp.concatenate([_shifted(image, window, shift) for shift in _shifts(window)], axis=-1)
+def _widened(rows: Array, before: int, behind: int) -> Array:
+    """Zeros before and behind each row."""
+    if before == behind == 0:
+        return rows
+    zeros = [jnp.zeros((rows.shape[0], count), rows.dtype) for count in (before, behind)]
+    return _in_memory(jnp.concatenate([zeros[0], _in_memory(rows), zeros[1]], 1))
 
 
-def _scatter(image: Array, window: Sequence[int]) -> Array:
-    """out[x, n] = sum over s of image[x + s, (s, n)] for all shifts s in the window."""
-    parts = jnp.split(image, math.prod(window), axis=-1)
-    shifted = (_shifted(part, window, shift) for part, shift in zip(parts, _shifts(window), strict=True))
-    return functools.reduce(operator.add, shifted)
+def _in_memory(rows: Array) -> Array:
+    """An array that stands in memory, from where it is copied row by row. Fused into a loop over its copies it would
+    be computed with a branch for every number, which takes ten times as long.
+    """
+    return jax.lax.optimization_barrier(rows)
 
 
-def _shifts(window: Sequence[int]) -> Iterable[tuple[int, ...]]:
-    return itertools.product(*(range(length) for length in window))
+def _shifted(line: Array, shifts: Sequence[int], length: int) -> Array:
+    """out[(s, c), i] = line[c, i + s]."""
+    if len(shifts) == 1:
+        return jax.lax.slice_in_dim(line, shifts[0], shifts[0] + length, axis=1)
+    return _in_memory(jnp.concatenate([jax.lax.slice_in_dim(line, s, s + length, axis=1) for s in shifts]))
 
 
-def _shifted(image: Array, window: Sequence[int], shift: Sequence[int]) -> Array:
-    return image[tuple(slice(s, s + n - k + 1) for s, n, k in zip(shift, image.shape, window, strict=False))]
+def _scattered(product: Array, shifts: Sequence[int], length: int) -> Array:
+    """out[n, i] = sum over s of product[(s, n), i + s]."""
+    parts = jnp.split(product, len(shifts))
+    moved = [jax.lax.slice_in_dim(part, s, s + length, axis=1) for part, s in zip(parts, shifts, strict=True)]
+    return functools.reduce(operator.add, moved)
+
+
+def _matrix(kernel: Array, split: int) -> Array:
+    """From (*gathered, *scattered, c, n) to ((scattered, n), (gathered, c))."""
+    axes = kernel.ndim - 2
+    order = (*range(split, axes), axes + 1, *range(split), axes)
+    return kernel.transpose(order).reshape(math.prod(kernel.shape[split:axes]) * kernel.shape[-1], -1)
+
+
+def _kernel(matrix: Array, shape: Sequence[int], split: int) -> Array:
+    """The inverse of `_matrix`."""
+    axes = len(shape) - 2
+    order = (*range(split, axes), axes + 1, *range(split), axes)
+    return matrix.reshape([shape[axis] for axis in order]).transpose([order.index(axis) for axis in range(axes + 2)])
+
+
+def each_channel(numbers: Array, image: Array) -> Array:
+    """One number for each channel, in a shape that fits an image (channels, *cells)."""
+    return numbers.reshape(-1, *[1] * (image.ndim - 1))
 
 
 def check_count(name: str, number: object, minimum: int) -> None:
@@ -302,13 +384,13 @@ def check_image(image: Array, channels: int, axes: int) -> None:
 def _check_shapes(image: Array, kernel: Array, sides: Sides) -> None:
     *window, channels, _ = kernel.shape
     _checked_window(window, len(window))
-    if image.ndim == kernel.ndim and image.shape[-1] == channels:
+    if image.ndim == kernel.ndim and image.shape[1] == channels:
         raise InputError(
-            f"convolve takes one image (*cells, channels), but was given {image.shape}: did you forget jax.vmap?"
+            f"convolve takes one image (channels, *cells), but was given {image.shape}: did you forget jax.vmap?"
         )
-    if image.ndim != kernel.ndim - 1 or image.shape[-1] != channels:
-        raise InputError(f"An image (*cells, channels) of shape {image.shape} does not fit the kernel {kernel.shape}.")
-    for axis, (length, cells) in enumerate(zip(window, image.shape, strict=False)):
+    if image.ndim != kernel.ndim - 1 or image.shape[0] != channels:
+        raise InputError(f"An image (channels, *cells) of shape {image.shape} does not fit the kernel {kernel.shape}.")
+    for axis, (length, cells) in enumerate(zip(window, image.shape[1:], strict=True)):
         if length // 2 > cells and not {"periodic", "reflect"}.isdisjoint(sides[axis]):
             raise InputError(f"A kernel of size {length} reaches beyond all {cells} cells of the image's axis {axis}.")
 

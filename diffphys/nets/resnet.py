@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
@@ -23,10 +22,10 @@ class ResidualBlock(eqx.Module):
     second: Convolution
     skip: Convolution | None
 
-    def channels_last(self, image: Array, activation: Callable[[Array], Array]) -> Array:
-        """Shapes (*cells, channels)."""
-        residual = self.second.channels_last(activation(self.first.channels_last(image)))
-        kept = image if self.skip is None else self.skip.channels_last(image)
+    def __call__(self, image: Array, activation: Callable[[Array], Array]) -> Array:
+        """Shape (channels, *cells)."""
+        residual = self.second(activation(self.first(image)))
+        kept = image if self.skip is None else self.skip(image)
         return activation(residual + kept)
 
 
@@ -121,12 +120,12 @@ class ResNet(eqx.Module):
         """The network's answer; shape (input channels, *cells) -> (output channels, *cells)."""
         layer = self.first if self.first is not None else self.blocks[0].first
         check_image(image, channels=layer.kernel.shape[-2], axes=layer.kernel.ndim - 2)
-        x = jnp.moveaxis(image, 0, -1)
+        x = image
         if self.first is not None:
-            x = self._activate(self.first.channels_last(x))
+            x = self._activate(self.first(x))
         for block in self.blocks:
-            x = block.channels_last(x, self._activate)
-        return jnp.moveaxis(self.last.channels_last(x), -1, 0)
+            x = block(x, self._activate)
+        return self.last(x)
 
     def _activate(self, x: Array) -> Array:
         return jax.nn.leaky_relu(x, self.slope) if self.activation is None else self.activation(x)

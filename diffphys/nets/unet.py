@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.nets.convolution import Convolution, Padding, check_count, check_image
+from diffphys.nets.convolution import Convolution, Padding, check_count, check_image, each_channel
 
 
 class BatchNormalization(eqx.Module):
@@ -23,12 +23,13 @@ class BatchNormalization(eqx.Module):
     scale: Array
     shift: Array
 
-    def channels_last(self, image: Array) -> Array:
-        """Shape (*cells, channels)."""
-        axes = tuple(range(image.ndim - 1))
+    def __call__(self, image: Array) -> Array:
+        """Shape (channels, *cells)."""
+        axes = tuple(range(1, image.ndim))
         mean = jax.lax.pmean(jnp.mean(image, axes), "batch")
-        variance = jax.lax.pmean(jnp.mean((image - mean) ** 2, axes), "batch")
-        return self.scale * (image - mean) * jax.lax.rsqrt(variance + 1e-5) + self.shift
+        variance = jax.lax.pmean(jnp.mean((image - each_channel(mean, image)) ** 2, axes), "batch")
+        scale = self.scale * jax.lax.rsqrt(variance + 1e-5)
+        return each_channel(scale, image) * (image - each_channel(mean, image)) + each_channel(self.shift, image)
 
 
 class DoubleConvolution(eqx.Module):
@@ -37,12 +38,12 @@ class DoubleConvolution(eqx.Module):
     convolutions: tuple[Convolution, Convolution]
     normalizations: tuple[BatchNormalization, ...]
 
-    def channels_last(self, image: Array) -> Array:
-        """Shape (*cells, channels)."""
+    def __call__(self, image: Array) -> Array:
+        """Shape (channels, *cells)."""
         for index, convolution in enumerate(self.convolutions):
-            image = convolution.channels_last(image)
+            image = convolution(image)
             if self.normalizations:
-                image = self.normalizations[index].channels_last(image)
+                image = self.normalizations[index](image)
             image = jax.nn.relu(image)
         return image
 
@@ -116,20 +117,19 @@ class UNet(eqx.Module):
                 f"A U-Net of {len(self.down)} levels takes multiples of {multiple} cells along each axis, "
                 f"but was given {image.shape[1:]}."
             )
-        x = jnp.moveaxis(image, 0, -1)
-        skips = []
+        x, skips = image, []
         for level, block in enumerate(self.down):
-            x = block.channels_last(x if level == 0 else _largest_of_two(x))
+            x = block(x if level == 0 else _largest_of_two(x))
             skips.append(x)
         for block, skip in zip(self.up, skips[-2::-1], strict=True):
-            finer = jax.image.resize(x, (*skip.shape[:-1], x.shape[-1]), "linear")
-            x = block.channels_last(jnp.concatenate([skip, finer], axis=-1))
-        return jnp.moveaxis(self.last.channels_last(x), -1, 0)
+            finer = jax.image.resize(x, (x.shape[0], *skip.shape[1:]), "linear")
+            x = block(jnp.concatenate([skip, finer]))
+        return self.last(x)
 
 
 def _largest_of_two(x: Array) -> Array:
-    """The maximum over blocks of two cells along each axis but the last, which holds the channels."""
-    for axis in range(x.ndim - 1):
+    """The maximum over blocks of two cells along each axis but the first, which holds the channels."""
+    for axis in range(1, x.ndim):
         pairs = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
         x = jnp.max(pairs, axis=axis + 1)
     return x

@@ -3,6 +3,7 @@
 from diffphys.runs.checkpoints import checkpoint_metadata, load_checkpoint, save_checkpoint
 from diffphys.runs.files import replacing, storage_error, write_json
 from diffphys.runs.listed import Listed
+from diffphys.runs.memory import KEEP_FREED_MEMORY, keep_freed_memory
 from diffphys.runs.progress import progress
 from diffphys.runs.run import Run, RunDescription, read_description
 from diffphys.runs.settings import make_settings, nearest, parse_overrides, setting
@@ -10,12 +11,14 @@ from diffphys.runs.signals import Interrupted, StopRequest, stop_on_signals
 
 
 __all__ = [
+    "KEEP_FREED_MEMORY",
     "Interrupted",
     "Listed",
     "Run",
     "RunDescription",
     "StopRequest",
     "checkpoint_metadata",
+    "keep_freed_memory",
     "load_checkpoint",
     "make_settings",
     "nearest",

@@ -120,7 +120,7 @@ EXPERIMENT = Experiment(
     Settings,
     {
         "demo": {"seconds": 40.0, "seeds": 1},
-        "book": {"seconds": 20.0, "seeds": 1},
+        "book": {"seconds": 20.0, "seeds": 2},
         "convolution": {
             "seconds": 60.0,
             "seeds": 2,

@@ -78,7 +78,7 @@ EXPERIMENT = Experiment(
     Settings,
     {
         "demo": {"seconds": 20.0, "seeds": 1, "cells": 32, "batch": 16},
-        "book": {"seconds": 60.0, "seeds": 1, "cells": 32, "batch": 16, "tests": 32},
+        "book": {"seconds": 60.0, "seeds": 2, "cells": 32, "batch": 16, "tests": 32},
         "paper": {"seconds": 25200.0},
     },
     run,

@@ -143,8 +143,9 @@ def _carried_jvp(limits: tuple[Limits, ...], reach: int, primals, tangents):
     carry = _Carry(reach)
     (tangent,) = linear_map(carry.forward, carry.transposed, displacement, (padded_tangent,))
     for axis, direction in enumerate(given_tangent):
-        slopes = [[_weight_slope(displacement[axis], shift) for shift in shifts]]
-        slope = _nested_sum(padded, weights[:axis] + slopes + weights[axis + 1 :], displacement[0].shape)
+        between = [[_lies_between(displacement[axis], shift) for shift in shifts[:-1]]]
+        steps = jax.lax.optimization_barrier(jnp.diff(padded, axis=axis))
+        slope = _nested_sum(steps, weights[:axis] + between + weights[axis + 1 :], displacement[0].shape)
         tangent = tangent + slope * _free(given[axis], axis, limits[axis]) * direction
     return _nested_sum(padded, weights, displacement[0].shape), tangent
 
@@ -161,29 +162,26 @@ class _Carry:
     def transposed(self, displacement: Sequence[Array], cotangents: Sequence[Array]) -> list[Array]:
         """Each point gives its cotangent, times the weights, to the points that it was interpolated from.
 
-        `f'[j] = sum_(k, l) (c w_k w_l)[j - (k, l)]`: the products `c w_k` along the first axis and the weights along
-        the others are written to memory, one after the other along the first axis with zeros between and around them;
-        then one loop adds up shifted products.
+        `f'[j] = sum_(k, l) (c w_k w_l)[j - (k, l)]`: zeros are put around cotangent and displacements, the products
+        `c w_k` along the first axis and the weights along the others are written to memory, for one shift after the
+        other; then one loop adds up shifted products.
         """
         (cotangent,) = cotangents
-        shifts = range(-self.reach, self.reach + 1)
-        factors = [[_weight(part, shift) for shift in shifts] for part in displacement]
-        factors[0] = [cotangent * weight for weight in factors[0]]
-        span, count, length = 2 * self.reach, len(shifts), cotangent.shape[0]
-        zeros = jnp.zeros((span, *cotangent.shape[1:]), cotangent.dtype)
-        pieces = [zeros]
-        for factor in itertools.chain.from_iterable(factors):
-            pieces += [factor, zeros]
-        written = jax.lax.optimization_barrier(jnp.concatenate(pieces))
-        written = with_zeros(written, [0] + [span] * (cotangent.ndim - 1))
+        span, shifts = 2 * self.reach, range(-self.reach, self.reach + 1)
+        around = [span] * cotangent.ndim
         shape = [extent + span for extent in cotangent.shape]
+        factors = []
+        for axis, part in enumerate(displacement):
+            weights = jnp.stack([_weight(with_zeros(part, around), shift) for shift in shifts])
+            factors.append(weights * with_zeros(cotangent, around) if axis == 0 else weights)
+        factors = jax.lax.optimization_barrier([factor.reshape(-1, *factor.shape[2:]) for factor in factors])
         total = None
-        for choice in itertools.product(range(count), repeat=cotangent.ndim):
+        for choice in itertools.product(range(len(shifts)), repeat=cotangent.ndim):
             window = [slice(span - k, span - k + extent) for k, extent in zip(choice, shape, strict=True)]
             parts = []
-            for axis, k in enumerate(choice):
-                start = (axis * count + k) * (length + span) + span - choice[0]
-                parts.append(written[(slice(start, start + shape[0]), *window[1:])])
+            for factor, k in zip(factors, choice, strict=True):
+                start = k * (shape[0] + span) + span - choice[0]
+                parts.append(factor[(slice(start, start + shape[0]), *window[1:])])
             term = functools.reduce(operator.mul, parts)
             total = term if total is None else total + term
         assert total is not None
@@ -212,11 +210,12 @@ def _weight(displacement: Array, shift: int) -> Array:
     return jnp.maximum(0, 1 - jnp.abs(displacement - shift))
 
 
-def _weight_slope(displacement: Array, shift: int) -> Array:
-    """The derivative of the weight; where it has a kink, the mean of both sides."""
-    distance = displacement - shift
-    size = jnp.abs(distance)
-    return jnp.where(size < 1, 1.0, jnp.where(size == 1, 0.5, 0.0)).astype(distance.dtype) * -jnp.sign(distance)
+def _lies_between(displacement: Array, shift: int) -> Array:
+    """1 between this shift and the next, where the interpolation has the slope `f[shift + 1] - f[shift]`, and 0
+    elsewhere; on either of the two 1/2, so that a kink has the mean slope of both sides.
+    """
+    distance = jnp.abs(displacement - (shift + 0.5))
+    return jnp.where(distance < 0.5, 1.0, jnp.where(distance == 0.5, 0.5, 0.0)).astype(displacement.dtype)
 
 
 def _nested_sum(padded: Array, weights: Sequence[Sequence[Array]], shape: Sequence[int]) -> Array:

@@ -231,6 +231,23 @@ def test_a_courant_number_beyond_the_bound_is_loud(key):
 
 
 @pytest.mark.parametrize("largest_courant", [None, 2])
+def test_slopes_take_the_same_part_of_both_neighbors(largest_courant):
+    """No wind moves what is the same everywhere, also one too weak to be seen beside a cell, or of whole cells."""
+    grid = dp.Grid((6, 6))
+    field = dp.Field(jnp.full((6, 6), 5.0), grid, conditions=(PERIODIC, PERIODIC))
+    winds = jnp.asarray([0.0, 1e-20, -1e-20, 1.0, -1.0, 1.0 - 1e-16, 0.3]) / 6
+
+    def moved(wind):
+        velocity = [
+            dp.Field(jnp.full((6, 6), wind), grid, face_offset(grid, axis), (PERIODIC, PERIODIC)) for axis in (0, 1)
+        ]
+        return semi_lagrangian(field, velocity, 1.0, largest_courant).values
+
+    slopes = jax.vmap(lambda wind: jax.jvp(moved, (wind,), (jnp.ones_like(wind),))[1])(winds)
+    np.testing.assert_allclose(slopes, 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("largest_courant", [None, 2])
 def test_the_maximum_principle(largest_courant, key):
     """Never beyond the extremes of the values and of what stands at the sides."""
     grid = dp.Grid((8, 6))

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from diffphys.plots import save_for_page
 from diffphys.runs import Run, make_settings, read_description
 from diffphys.verification import CASES, Check, load_case, report_case, seconds_of
 
@@ -32,8 +31,6 @@ diffphys verify cavity --set re=400 --set cells=64 --set dimensions=2
 ```
 
 """
-
-COLORS = 64  # a line drawing needs no more, and is then a third as large
 
 
 def write_page(docs: Path, directories: Sequence[Path]) -> None:
@@ -71,11 +68,7 @@ def _section(docs: Path, path: Path, name: str, first: bool) -> tuple[str, tuple
     lines += _table(checks)
     for figure in sorted((path / "figures").glob("*.png")):
         image = f"verification-{path.name}-{figure.stem}.png"
-        (docs / "images").mkdir(parents=True, exist_ok=True)
-        with Image.open(figure) as picture:
-            picture.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(
-                docs / "images" / image, optimize=True
-            )
+        save_for_page(figure, docs / "images" / image)
         lines += [f"![{title}: {figure.stem}](images/{image})", ""]
     lines += [f"{seconds:.0f} seconds on {cores} cores (which had other work as well).", ""]
     lines += ["Sources: " + "; ".join(case.sources) + ".", ""]

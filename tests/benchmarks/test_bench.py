@@ -7,6 +7,7 @@ import pytest
 
 from diffphys.benchmarks import BENCHMARKS, Row, load_benchmark
 from diffphys.benchmarks.benchmark import markdown
+from diffphys.benchmarks.page import write_page
 from diffphys.benchmarks.peers import Peer, peer_rows
 from diffphys.benchmarks.timing import alternate
 from diffphys.cli import main
@@ -24,6 +25,9 @@ def test_a_benchmark_writes_table_figure_and_numbers(name, tmp_path, capsys):
     assert (out / "table.md").read_text().count("\n| ") >= len(found["rows"])
     assert name in capsys.readouterr().out
     assert main(["report", str(out)]) == 0
+    write_page(tmp_path / "docs", [out])
+    page = (tmp_path / "docs" / "benchmarks.md").read_text()
+    assert f"## {name}" in page and page.count("\n| ") >= len(found["rows"])
 
 
 def test_all_are_listed_and_load(capsys):

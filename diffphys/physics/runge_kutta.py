@@ -14,6 +14,15 @@ v^{n+1} = P_{t + \Delta t}\Big(v^n + \Delta t \sum_j b_j F(V_j)\Big).$$
 
 This is the method applied to the ordinary differential equation for the part of the velocity that has no divergence, so
 the velocity has its full order, also where the sides move (Hairer, Lubich, Roche 1989; Sanderse, Koren 2012).
+
+Implicit diffusion is the same with a pair of methods (`tableaus`), the diffusion $G = \nu \nabla^2 v$ taken from the
+stage itself:
+
+$$V_i - \Delta t\, \gamma\, P\, G(V_i) = P_{t + c_i \Delta t}\Big(v^n + \Delta t \sum_{j < i} \big(a_{ij} F(V_j)
++ \tilde a_{ij} P\, G(V_j)\big)\Big), \qquad \nabla \cdot V_i = r(t + c_i \Delta t).$$
+
+Velocity and pressure of a stage are found together (`poisson.constrained`): where they are split, one after the other,
+the fluid slips along the walls, and the order is lost there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,10 +33,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
-from diffphys.grids import Dirichlet, Field, Grid, Periodic, Shape, Sides, face_offset, parse_sides
+from diffphys.grids import Dirichlet, Field, Grid, Periodic, Shape, Sides, Wall, face_offset, parse_sides
 from diffphys.grids.numbers import as_array_of_shape, as_number, check_number, concrete
 from diffphys.grids.sides import depends_on_time, sides_at
 from diffphys.operators import convection, difference, divergence, interpolate, laplacian, stable_diffusion_step
@@ -50,25 +60,11 @@ from diffphys.physics.flow_sides import (
     velocity_on_faces,
 )
 from diffphys.physics.incompressible import FixedSolid, FlowState, PassiveScalar, largest_ratio
+from diffphys.physics.tableaus import ADDITIVE, EXPLICIT, square
 from diffphys.poisson import PressureProblem, direct
+from diffphys.poisson.constrained import solve_constrained
 from diffphys.poisson.problem import neighbors
 from diffphys.poisson.separable import lines_of, solve_separable
-
-
-class Tableau(NamedTuple):
-    """The coefficients of an explicit Runge-Kutta method, and how far its stability reaches on the real axis."""
-
-    a: tuple[tuple[float, ...], ...]
-    b: tuple[float, ...]
-    c: tuple[float, ...]
-    real_axis: float
-
-
-TABLEAUS = {
-    2: Tableau(((), (1.0,)), (0.5, 0.5), (0.0, 1.0), 2.0),  # Heun
-    3: Tableau(((), (1.0,), (0.25, 0.25)), (1 / 6, 1 / 6, 2 / 3), (0.0, 1.0, 0.5), 2.51),  # Shu, Osher 1988
-    4: Tableau(((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6), (0.0, 0.5, 0.5, 1.0), 2.78),
-}
 
 
 class FlowInput(eqx.Module):
@@ -110,14 +106,18 @@ class RungeKuttaFlow(eqx.Module):
             pressure vanishes, or has its given value, on the outflow itself.
         solid: An obstacle at rest made of whole cells, or None. Its numbers must be known when the flow is made.
         scalars: Passive scalars by name, carried in conservative form.
-        stages: The Runge-Kutta method: 2 (Heun), 3 (Shu, Osher 1988) or 4 (Kutta), which is its order as well.
+        stages: The Runge-Kutta method: 2 (Heun), 3 (Shu, Osher 1988) or 4 (Kutta), which is its order as well. With
+            implicit diffusion the pair of this order (Ascher, Ruuth, Spiteri 1997; Kennedy, Carpenter 2003), which
+            takes one stage more, for order 4 two.
+        diffusion: "explicit", or "implicit" for steps beyond the bound of explicit diffusion, of the velocity and of
+            all scalars; convection still asks for a Courant number around one.
         order: The order in space, 2 or 4. Four needs a domain without obstacle.
         pressure_solver: From a `PressureProblem` to its solver, for second order. Default: the direct one.
 
     Raises:
         InputError: for sides that are missing or contradict each other, a net flux through the sides that cannot
             vanish, an obstacle that is outside of the domain or fills it, a number out of range, or a `dt` beyond the
-            bound of explicit diffusion.
+            bound of explicit diffusion where that is asked for.
     """
 
     grid: Grid = eqx.field(static=True)
@@ -128,6 +128,7 @@ class RungeKuttaFlow(eqx.Module):
     scalars: dict[str, PassiveScalar]
     stages: int = eqx.field(static=True)
     order: int = eqx.field(static=True)
+    diffusion: str = eqx.field(static=True)
     pressure_solver: Any = eqx.field(static=True)
 
     def __init__(
@@ -141,6 +142,7 @@ class RungeKuttaFlow(eqx.Module):
         stages: int = 3,
         order: int = 2,
         pressure_solver: Any = direct,
+        diffusion: str = "explicit",
     ):
         if not isinstance(grid, Grid):
             raise InputError(f"RungeKuttaFlow: grid is {grid!r}; a Grid is accepted.")
@@ -150,17 +152,20 @@ class RungeKuttaFlow(eqx.Module):
         self.sides = parse_sides(grid, sides)
         self.solid = FixedSolid.of("RungeKuttaFlow", grid, solid)
         self.scalars = dict(scalars or {})
-        self.stages, self.order = stages, order
+        self.stages, self.order, self.diffusion = stages, order, diffusion
         self.pressure_solver = pressure_solver
         check_number("RungeKuttaFlow", "viscosity", self.viscosity, minimum=0.0)
         check_number("RungeKuttaFlow", "dt", self.dt, above=0.0)
         check_order("RungeKuttaFlow", order)
-        if stages not in TABLEAUS or isinstance(stages, bool):
+        if stages not in EXPLICIT or isinstance(stages, bool):
             raise InputError(f"RungeKuttaFlow: stages is {stages!r}; 2, 3 or 4 is accepted.")
+        if diffusion not in ("explicit", "implicit"):
+            raise InputError(f"RungeKuttaFlow: diffusion is {diffusion!r}; 'explicit' or 'implicit' is accepted.")
         if order == 4 and self.solid is not None:
             raise InputError("RungeKuttaFlow: order is 4 and there is a solid; order 2 is accepted with an obstacle.")
         largest = max((self.viscosity, *(scalar.diffusivity for scalar in self.scalars.values())), key=_known_size)
-        self._check_step(largest)
+        if diffusion == "explicit":
+            self._check_step(largest)
         check_net_flux("RungeKuttaFlow", grid, self.sides, self.pressure_problem())
 
     def __call__(self, state: FlowState, given: FlowInput | Sequence[ArrayLike] | None = None) -> FlowState:
@@ -177,28 +182,99 @@ class RungeKuttaFlow(eqx.Module):
                 f"RungeKuttaFlow: the state has no scalar {missing[0]!r}; a state with {sorted(self.scalars)}, as "
                 "initial_state gives, is accepted."
             )
-        method, dt = TABLEAUS[self.stages], self.dt
         velocity = tuple(component.values for component in state.velocity)
         scalars = {name: state.scalars[name].values for name in self.scalars}
+        advance = self._advance_explicitly if self.diffusion == "explicit" else self._advance_implicitly
+        final, potential, carried = advance(velocity, scalars, given, state.time)
+        time = state.time + self.dt
+        sides = self._sides(given, time)
+        return FlowState(
+            tuple(self._component(sides, axis, values) for axis, values in enumerate(final)),
+            Field(potential / self.dt, self.grid, conditions=pressure_conditions(sides, Dirichlet)),
+            {name: Field(values, self.grid, conditions=scalar_conditions(sides)) for name, values in carried.items()},
+            time,
+        )
+
+    def _advance_explicitly(
+        self, velocity: tuple[Array, ...], scalars: dict[str, Array], given: FlowInput, start: Array
+    ) -> tuple[tuple[Array, ...], Array, dict[str, Array]]:
+        """The velocity after a step, the potential that the projection took away over it, and the scalars."""
+        method, dt = EXPLICIT[self.stages], self.dt
         rates: list[tuple[tuple[Array, ...], dict[str, Array]]] = []
         stage, carried = velocity, scalars
         for index, row in enumerate(method.a):
             if index:
                 stage = self._projected(
-                    _advanced(velocity, dt, row, [rate for rate, _ in rates]), given, state.time + method.c[index] * dt
+                    _advanced(velocity, dt, row, [rate for rate, _ in rates]), given, start + method.c[index] * dt
                 )[0]
                 carried = _advanced(scalars, dt, row, [rate for _, rate in rates])
-            rates.append(self._rates(stage, carried, given, state.time + method.c[index] * dt))
-        time = state.time + dt
-        final, potential = self._projected(_advanced(velocity, dt, method.b, [rate for rate, _ in rates]), given, time)
-        carried = _advanced(scalars, dt, method.b, [rate for _, rate in rates])
-        sides = self._sides(given, time)
-        return FlowState(
-            tuple(self._component(sides, axis, values) for axis, values in enumerate(final)),
-            Field(potential / dt, self.grid, conditions=pressure_conditions(sides, Dirichlet)),
-            {name: Field(values, self.grid, conditions=scalar_conditions(sides)) for name, values in carried.items()},
-            time,
+            rates.append(self._rates(stage, carried, given, start + method.c[index] * dt))
+        final, potential = self._projected(
+            _advanced(velocity, dt, method.b, [rate for rate, _ in rates]), given, start + dt
         )
+        return final, potential, _advanced(scalars, dt, method.b, [rate for _, rate in rates])
+
+    def _advance_implicitly(
+        self, velocity: tuple[Array, ...], scalars: dict[str, Array], given: FlowInput, start: Array
+    ) -> tuple[tuple[Array, ...], Array, dict[str, Array]]:
+        """The same with diffusion taken implicitly.
+
+        What diffusion does in a stage is kept as the change that solved it, over `gamma dt`: evaluated anew from the
+        stage it would bring back the round-off that the implicit solve has smoothed.
+        """
+        method, dt = ADDITIVE[self.stages], self.dt
+        length, count = method.gamma * dt, len(method.c)
+        state = (velocity, scalars)
+
+        def rates_of(stage: Any, time: Array) -> tuple[Any, Any]:
+            """By convection and forces, and by diffusion without the pressure that belongs to it."""
+            faces, centers = stage
+            return self._rates(faces, centers, given, time), self._diffusion_rates(
+                faces, centers, self._sides(given, time)
+            )
+
+        def advance(carry: Any, coefficients: Any) -> tuple[Any, None]:
+            _, rates, changes, diffusion = carry
+            index, row, implicit_row, weight, c = coefficients
+            time = start + c * dt
+            known = _combined(_combined(state, dt, row, rates), dt, implicit_row, changes)
+            known = (self._projected(known[0], given, time)[0], known[1])
+            change = self._implicit_change(*known, length, self._sides(given, time))
+            stage = jax.tree.map(jnp.add, known, change)
+            rate, diffused = rates_of(stage, time)
+            return (
+                stage,
+                jax.tree.map(lambda all, one: all.at[index].set(one), rates, rate),
+                jax.tree.map(lambda all, one: all.at[index].set(one / length.astype(one.dtype)), changes, change),
+                jax.tree.map(lambda sum, one: sum + weight.astype(one.dtype) * one, diffusion, diffused[0]),
+            ), None
+
+        def first_of_all(first: Any) -> Any:
+            return jax.tree.map(lambda one: jnp.zeros((count, *one.shape), one.dtype).at[0].set(one), first)
+
+        rate, diffused = rates_of(state, start)
+        explicit, implicit = square(method.explicit), square(method.implicit)
+        carry = (
+            state,
+            first_of_all(rate),
+            first_of_all(diffused),
+            jax.tree.map(lambda one: float(implicit[-1, 0]) * one, diffused[0]),
+        )
+        coefficients = (explicit, implicit - np.diag(np.diag(implicit)), implicit[-1], np.asarray(method.c))
+        after_first = jax.tree.map(lambda line: jnp.asarray(line[1:], dt.dtype), coefficients)
+        # A loop, so that a stage, in which conjugate gradients stand, is compiled once and not for each.
+        (stage, rates, _, diffusion), _ = jax.lax.scan(advance, carry, (jnp.arange(1, count), *after_first))
+
+        weights = jnp.asarray(method.b, dt.dtype)
+        total = _combined(velocity, dt, weights, rates[0])
+        total = jax.tree.map(lambda one, more: one + dt.astype(one.dtype) * more, total, diffusion)
+        potential = self._projected(total, given, start + dt)[1]
+        # The last implicit stage has the weights of the result; the explicit weights may differ from their last row.
+        rest = np.asarray(method.b) - explicit[-1]
+        if rest.any():
+            stage = _combined(stage, dt, jnp.asarray(rest, dt.dtype), rates)
+            stage = (self._projected(stage[0], given, start + dt)[0], stage[1])
+        return stage[0], potential, stage[1]
 
     def initial_state(
         self,
@@ -338,12 +414,13 @@ class RungeKuttaFlow(eqx.Module):
         fields = tuple(self._component(sides, axis, values) for axis, values in enumerate(velocity))
         carried = convection(fields, order=self.order)
         rates = []
-        smooth = laplacian if self.order == 2 else fourth_order_laplacian
         outside = Field(
             jnp.zeros(self.grid.cells, velocity[0].dtype), self.grid, conditions=pressure_conditions(sides, Dirichlet)
         )
         for axis, component in enumerate(fields):
-            rate = self.viscosity * smooth(component).values - carried[axis].values
+            rate = -carried[axis].values
+            if self.diffusion == "explicit":
+                rate = rate + self.viscosity * self._smoothed(component)
             if any(isinstance(condition, Dirichlet) for condition in outside.conditions[axis]):
                 rate = rate - self._slope(outside, axis)
             rates.append(rate)
@@ -365,18 +442,113 @@ class RungeKuttaFlow(eqx.Module):
         return forces_on_faces("RungeKuttaFlow", force, fields)
 
     def _scalar_rate(self, name: str, values: Array, velocity: tuple[Field, ...], sides: Sides) -> Array:
-        """`-div(v s) + diffusivity laplacian(s) + source`, central: the mean of the two cells at each face."""
+        """`-div(v s) + source`, central: the mean of the two cells at each face; and what explicit diffusion adds."""
         settings = self.scalars[name]
         scalar = Field(values, self.grid, conditions=scalar_conditions(sides))
         fluxes = []
         for axis, component in enumerate(velocity):
-            diffused = settings.diffusivity * difference(scalar, axis).values
-            if self.solid is not None:  # nothing diffuses into an obstacle, and where it stands nothing flows
-                diffused = diffused * self._fluid_faces(axis, diffused.dtype)
-            carried = component.values * interpolate(scalar, component.offset).values
-            fluxes.append(component.with_values(carried - diffused))
+            flux = component.values * interpolate(scalar, component.offset).values
+            if self.diffusion == "explicit":
+                flux = flux - settings.diffusivity * self._scalar_slope(scalar, axis)
+            fluxes.append(component.with_values(flux))
         rate = -divergence(fluxes).values
         return rate if settings.source is None else rate + settings.rate * settings.source.coverage(self.grid)
+
+    def _scalar_slope(self, scalar: Field, axis: int) -> Array:
+        """The slope on the faces of an axis. Nothing diffuses into an obstacle."""
+        slope = difference(scalar, axis).values
+        return slope if self.solid is None else slope * self._fluid_faces(axis, slope.dtype)
+
+    def _diffusion_rates(
+        self, velocity: tuple[Array, ...], scalars: dict[str, Array], sides: Sides
+    ) -> tuple[tuple[Array, ...], dict[str, Array]]:
+        """`viscosity laplacian(v)` on the free faces, and `diffusivity laplacian(s)`."""
+        fields = [self._component(sides, axis, values) for axis, values in enumerate(velocity)]
+        conditions = scalar_conditions(sides)
+        spread = {
+            name: self.scalars[name].diffusivity.astype(values.dtype)
+            * self._scalar_laplacian(Field(values, self.grid, conditions=conditions), fields)
+            for name, values in scalars.items()
+        }
+        return tuple(
+            self._on_free_faces(part, axis, self.viscosity.astype(part.values.dtype) * self._smoothed(part))
+            for axis, part in enumerate(fields)
+        ), spread
+
+    def _scalar_laplacian(self, scalar: Field, faces: Sequence[Field]) -> Array:
+        return divergence(
+            [part.with_values(self._scalar_slope(scalar, axis)) for axis, part in enumerate(faces)]
+        ).values
+
+    def _implicit_change(
+        self, velocity: tuple[Array, ...], scalars: dict[str, Array], length: Array, sides: Sides
+    ) -> tuple[tuple[Array, ...], dict[str, Array]]:
+        """What diffusion over `length` changes in an implicit stage: `w = length P G(v + w)`, and so for scalars."""
+        rates, scalar_rates = self._diffusion_rates(velocity, scalars, sides)
+        homogeneous = [
+            tuple((type(lower)(), type(upper)()) for lower, upper in velocity_conditions(sides, axis))
+            for axis in range(self.grid.dimensions)
+        ]
+        lines = [
+            lines_of(self.grid, face_offset(self.grid, axis), conditions, self.order)
+            for axis, conditions in enumerate(homogeneous)
+        ]
+        fields = [
+            Field(values, self.grid, face_offset(self.grid, axis), homogeneous[axis])
+            for axis, values in enumerate(velocity)
+        ]
+        unknowns, unraveled = ravel_pytree(velocity)
+        reach = (length * self.viscosity).astype(unknowns.dtype)
+
+        def project(values: Array) -> Array:
+            parts = [
+                field.with_values(self._on_free_faces(field, axis, part))
+                for axis, (field, part) in enumerate(zip(fields, unraveled(values), strict=True))
+            ]
+            return ravel_pytree(self._without_divergence(parts)[0])[0]
+
+        def smooth(values: Array) -> Array:
+            parts = zip(fields, unraveled(values), strict=True)
+            return reach * ravel_pytree(tuple(self._smoothed(field.with_values(part)) for field, part in parts))[0]
+
+        def precondition(values: Array) -> Array:
+            parts = zip(lines, unraveled(values), strict=True)
+            return ravel_pytree(tuple(solve_separable(line, part, 1.0, -reach) for line, part in parts))[0]
+
+        rhs = project(ravel_pytree(tuple(length.astype(rate.dtype) * rate for rate in rates))[0])
+        if self._commutes():
+            change = precondition(rhs)
+        else:
+            volumes = ravel_pytree(tuple(self._face_volumes(axis, field) for axis, field in enumerate(fields)))[0]
+            change = solve_constrained(rhs, project, smooth, precondition, volumes / jnp.mean(volumes))
+        spread = {
+            name: self._scalar_change(name, length.astype(rate.dtype) * rate, length, sides, fields)
+            for name, rate in scalar_rates.items()
+        }
+        return unraveled(change), spread
+
+    def _commutes(self) -> bool:
+        """Whether diffusion leaves a velocity without divergence as it is, so that no pressure need correct it."""
+        return self.solid is None and all(
+            isinstance(side, Periodic) or (isinstance(side, Wall) and side.slip) for pair in self.sides for side in pair
+        )
+
+    def _scalar_change(self, name: str, rhs: Array, length: Array, sides: Sides, faces: Sequence[Field]) -> Array:
+        """The solution of `w - length diffusivity laplacian(w) = rhs`."""
+        conditions = tuple((type(lower)(), type(upper)()) for lower, upper in scalar_conditions(sides))
+        reach = (length * self.scalars[name].diffusivity).astype(rhs.dtype)
+        lines = lines_of(self.grid, (0.5,) * self.grid.dimensions, conditions, 2)
+        if self.solid is None:
+            return solve_separable(lines, rhs, 1.0, -reach)
+        fluid = jnp.asarray(~self.solid.cells, rhs.dtype)
+        volumes = self.grid.volumes()
+        return solve_constrained(
+            rhs,
+            lambda values: values * fluid,
+            lambda values: reach * self._scalar_laplacian(Field(values, self.grid, conditions=conditions), faces),
+            lambda values: solve_separable(lines, values, 1.0, -reach),
+            jnp.asarray(volumes / volumes.mean(), rhs.dtype),
+        )
 
     def _projected(
         self, velocity: tuple[Array, ...], given: FlowInput, time: ArrayLike
@@ -389,13 +561,18 @@ class RungeKuttaFlow(eqx.Module):
                 part.with_values(part.values * self._fluid_faces(axis, part.values.dtype))
                 for axis, part in enumerate(fields)
             )
-        potential = self._potential(fields)
+        return self._without_divergence(fields)
+
+    def _without_divergence(self, velocity: Sequence[Field]) -> tuple[tuple[Array, ...], Array]:
+        """The velocity less the gradient on the free faces that takes its divergence away, and the potential."""
+        potential = self._potential(velocity)
         field = Field(potential, self.grid, conditions=homogeneous_pressure_conditions(self.sides, Dirichlet))
         return tuple(
-            part.values - self._on_free_faces(part, axis, self._slope(field, axis)) for axis, part in enumerate(fields)
+            part.values - self._on_free_faces(part, axis, self._slope(field, axis))
+            for axis, part in enumerate(velocity)
         ), potential
 
-    def _potential(self, velocity: tuple[Field, ...]) -> Array:
+    def _potential(self, velocity: Sequence[Field]) -> Array:
         source = (divergence if self.order == 2 else fourth_order_divergence)(velocity).values
         stretched = self.solid is None and self.pressure_solver is direct and not all(self.grid.uniform)
         if self.order == 2 and not stretched:
@@ -404,6 +581,9 @@ class RungeKuttaFlow(eqx.Module):
         return solve_separable(
             lines_of(self.grid, (0.5,) * self.grid.dimensions, conditions, self.order), source, 0.0, 1.0
         )
+
+    def _smoothed(self, field: Field) -> Array:
+        return (laplacian if self.order == 2 else fourth_order_laplacian)(field).values
 
     def _slope(self, field: Field, axis: int) -> Array:
         return (difference if self.order == 2 else fourth_order_difference)(field, axis).values
@@ -431,7 +611,7 @@ class RungeKuttaFlow(eqx.Module):
         if not coefficient > 0:
             return
         with jax.ensure_compile_time_eval():  # the numbers are known, also where the system is made inside of jit
-            reach = TABLEAUS[self.stages].real_axis / 2 * (1.0 if self.order == 2 else 4 / (7 / 3) ** 2)
+            reach = EXPLICIT[self.stages].real_axis / 2 * (1.0 if self.order == 2 else 4 / (7 / 3) ** 2)
             longest = float(stable_diffusion_step(self.grid, float(coefficient))) * reach
         if step > longest * (1 + 1e-6):
             raise InputError(
@@ -455,6 +635,13 @@ def _advanced(start: Any, dt: Array, weights: Sequence[float], rates: Sequence[A
         lambda *parts: sum(w * p for (w, _), p in zip(used, parts, strict=True)), *[r for _, r in used]
     )
     return jax.tree.map(lambda values, rate: values + dt.astype(values.dtype) * rate, start, total)
+
+
+def _combined(start: Any, dt: Array, weights: Array, rates: Any) -> Any:
+    """`start + dt * sum_j weights[j] * rates[j]`, the rates of all stages along a leading axis."""
+    return jax.tree.map(
+        lambda values, all: values + jnp.tensordot((dt * weights).astype(values.dtype), all, 1), start, rates
+    )
 
 
 def _known_size(value: Array) -> float:

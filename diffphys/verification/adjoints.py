@@ -308,6 +308,12 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
     "Heat": _heat,
     "Burgers": _burgers,
     "Smoke": _around_flow(lambda flow: physics.Smoke(flow, (0.3, 1.1), "dye")),
+    "RungeKuttaFlow implicit diffusion": lambda seed: _runge_kutta(
+        seed, ((Inflow(0.3), Outflow()), (Wall(), Wall(velocity=jnp.asarray([0.2])))), diffusion="implicit"
+    ),
+    "RungeKuttaFlow implicit diffusion order 3": lambda seed: _runge_kutta(
+        seed, ((Periodic(), Periodic()), (Wall(), Wall(slip=True))), solid=False, stages=3, diffusion="implicit"
+    ),
     "SubSteps": _around_flow(lambda flow: physics.SubSteps(flow, 0.1, 4)),
 }
 
@@ -371,7 +377,7 @@ def _incompressible(seed: int, pairs: tuple, solid: bool = True) -> Example:
     return _forced(flow, _random_start(flow, seed), seed)
 
 
-def _runge_kutta(seed: int, pairs: tuple, solid: bool = True, stages: int = 2, order: int = 2) -> Example:
+def _runge_kutta(seed: int, pairs: tuple, solid: bool = True, **settings: Any) -> Example:
     grid = Grid((6, 5), (1.8, 2.0))
     flow = physics.RungeKuttaFlow(
         grid,
@@ -380,8 +386,7 @@ def _runge_kutta(seed: int, pairs: tuple, solid: bool = True, stages: int = 2, o
         sides=parse_sides(grid, _balanced(pairs)),
         solid=Box((0.7, 0.7), (1.1, 1.1)) if solid else None,
         scalars={"dye": physics.PassiveScalar(0.02, Sphere((0.4, 1.2), 0.35), 0.7)},
-        stages=stages,
-        order=order,
+        **{"stages": 2, **settings},
     )
     return _forced(flow, _random_start(flow, seed), seed)
 

@@ -33,6 +33,10 @@ class Settings:
     speeds: tuple[float, float] = setting((-0.4, 0.7), help="of the lower and upper plate")
     time: float = setting(0.1, help="when the start from rest is compared, in units of height^2 / viscosity", above=0.0)
     order: int = setting(2, help="the scheme: order in space", choices=(2, 4))
+    diffusion: str = setting("explicit", help="how diffusion is taken", choices=("explicit", "implicit"))
+    beyond: float = setting(
+        20.0, help="the step of implicit diffusion, in units of the longest explicit one", above=0.0
+    )
 
 
 def measure(settings: Settings, parts: Parts) -> dict[str, Any]:
@@ -43,6 +47,7 @@ def measure(settings: Settings, parts: Parts) -> dict[str, Any]:
         plates = Plates(kind, settings.height, settings.viscosity, speeds=settings.speeds)
         for stretch in settings.stretch:
             shape = dict(axis=axis, dimensions=settings.dimensions, stretch=stretch, order=settings.order)
+            shape |= dict(diffusion=settings.diffusion, beyond=settings.beyond)
             for name, time, settle in (("transient", settings.time, False), ("steady", 1.0, True)):
                 levels = settings.levels[:1] if settle else settings.levels
                 found[f"{name} {kind} {stretch:g}"] = parts(

@@ -38,6 +38,10 @@ class Settings:
     force: float = setting(0.8, help="acceleration along the plates")
     time: float = setting(0.1, help="when the start from rest is compared, in units of height^2 / viscosity", above=0.0)
     order: int = setting(2, help="the scheme: order in space", choices=(2, 4))
+    diffusion: str = setting("explicit", help="how diffusion is taken", choices=("explicit", "implicit"))
+    beyond: float = setting(
+        20.0, help="the step of implicit diffusion, in units of the longest explicit one", above=0.0
+    )
 
 
 def measure(settings: Settings, parts: Parts) -> dict[str, Any]:
@@ -48,6 +52,7 @@ def measure(settings: Settings, parts: Parts) -> dict[str, Any]:
         plates = Plates(kind, settings.height, settings.viscosity, settings.force)
         for stretch in settings.stretch:
             shape = dict(axis=axis, dimensions=settings.dimensions, stretch=stretch, order=settings.order)
+            shape |= dict(diffusion=settings.diffusion, beyond=settings.beyond)
             for name, time, settle in (("transient", settings.time, False), ("steady", 3.0, True)):
                 if settle and kind == "slip-slip":
                     continue  # without friction it goes faster for ever
@@ -72,12 +77,13 @@ def _through(settings: Settings, stretch: float) -> dict[str, Any]:
         centers = (y[1:] + y[:-1]) / 2
         parabola = 4 * speed * centers * (height - centers) / height**2
         viscosity = speed * height / 20
-        rate = viscosity * (1 / np.diff(y).min() ** 2 + (count / (2 * height)) ** 2) + speed * count / height
+        diffusive = viscosity * (1 / np.diff(y).min() ** 2 + (count / (2 * height)) ** 2)
+        if settings.diffusion == "implicit":
+            diffusive /= settings.beyond
         time = 4 * height / speed
-        steps = int(np.ceil(time * rate / (0.4 if settings.order == 2 else 0.25)))
-        flow = RungeKuttaFlow(
-            grid, viscosity, time / steps, dict(x=(Inflow(parabola), Outflow()), y=Wall()), order=settings.order
-        )
+        steps = int(np.ceil(time * (diffusive + speed * count / height) / (0.4 if settings.order == 2 else 0.25)))
+        sides = dict(x=(Inflow(parabola), Outflow()), y=Wall())
+        flow = RungeKuttaFlow(grid, viscosity, time / steps, sides, order=settings.order, diffusion=settings.diffusion)
         final = march(flow, flow.initial_state(), steps)
         errors.append(largest_difference(final.velocity[0].values, parabola[None, :]) / speed)
     return dict(sizes=[1 / n for n in settings.levels], errors=errors)

@@ -43,6 +43,7 @@ class Settings:
     time: float = setting(0.5, help="end of the simulations that are refined in space", above=0.0)
     courant: float = setting(0.25, help="Courant number of the simulations that are refined in space", above=0.0)
     steps: tuple[int, ...] = setting((8, 16, 32, 64), help="steps per unit of time, refined in time", minimum=4)
+    diffusion: str = setting("explicit", help="how diffusion is taken", choices=("explicit", "implicit"))
     start_cells: int = setting(64, help="cells along each axis of the start from centered data", minimum=8)
     start_viscosity: float = setting(0.001, help="viscosity of the start from centered data", minimum=0.0)
     start_steps: int = setting(20, help="steps of the start from centered data", minimum=1)
@@ -102,7 +103,15 @@ def _in_space(settings: Settings, dimensions: int, order: int) -> dict[str, Any]
         grid = Grid((count,) * dimensions, (LENGTH,) * dimensions)
         h = LENGTH / count
         steps = int(np.ceil(settings.time * (1 + abs(settings.stream)) / (settings.courant * h)))
-        flow = RungeKuttaFlow(grid, settings.viscosity, settings.time / steps, Periodic(), stages=4, order=order)
+        flow = RungeKuttaFlow(
+            grid,
+            settings.viscosity,
+            settings.time / steps,
+            Periodic(),
+            stages=4,
+            order=order,
+            diffusion=settings.diffusion,
+        )
         start = flow.initial_state(on_faces(grid, 0.0, settings.viscosity, settings.stream))
         final = march(flow, start, steps)
         true = on_faces(grid, settings.time, settings.viscosity, settings.stream)
@@ -112,15 +121,17 @@ def _in_space(settings: Settings, dimensions: int, order: int) -> dict[str, Any]
 
 
 def _in_time(settings: Settings, dimensions: int) -> dict[str, Any]:
-    """Against the fourth-order method with many steps on the same grid, so that errors in space do not matter."""
+    """Against the explicit method of fourth order with many steps on the same grid, so that errors in space do not
+    matter.
+    """
     grid = Grid((16,) * dimensions if dimensions == 2 else (8,) * dimensions, (LENGTH,) * dimensions)
     start_values = on_faces(grid, 0.0, settings.viscosity, settings.stream)
 
-    def final(stages: int, steps: int) -> list[Any]:
-        flow = RungeKuttaFlow(grid, settings.viscosity, 1.0 / steps, Periodic(), stages=stages)
+    def final(stages: int, steps: int, diffusion: str = settings.diffusion) -> list[Any]:
+        flow = RungeKuttaFlow(grid, settings.viscosity, 1.0 / steps, Periodic(), stages=stages, diffusion=diffusion)
         return [part.values for part in march(flow, flow.initial_state(start_values), steps).velocity]
 
-    reference = final(4, 16 * max(settings.steps))
+    reference = final(4, 16 * max(settings.steps), "explicit")
     errors = {str(one): [distance(final(one, steps), reference) for steps in settings.steps] for one in settings.stages}
     return dict(sizes=[1 / steps for steps in settings.steps], errors=errors)
 
@@ -129,7 +140,7 @@ def _from_centers(settings: Settings, order: int) -> dict[str, Any]:
     """The relative error where the start is known at the centers and the result is asked for there."""
     grid = Grid((settings.start_cells,) * 2, (LENGTH, LENGTH))
     viscosity, dt = settings.start_viscosity, settings.start_dt
-    flow = RungeKuttaFlow(grid, viscosity, dt, Periodic(), order=order)
+    flow = RungeKuttaFlow(grid, viscosity, dt, Periodic(), order=order, diffusion=settings.diffusion)
     centers = grid.coordinates(center_offset(grid), (True, True))
     conditions = ((Periodic(), Periodic()),) * 2
     start = [Field(values, grid, conditions=conditions) for values in exact(centers, 0.0, viscosity, 0.0)]

@@ -48,6 +48,7 @@ CASES: dict[str, Listed] = {
     "kovasznay": Listed("diffphys.verification.kovasznay", "flow behind a row of bodies, with inflow and outflow"),
     "cavity": Listed("diffphys.verification.cavity", "lid-driven square and cube against published profiles"),
     "conservation": Listed("diffphys.verification.conservation", "energy, mass and momentum, kept to round-off"),
+    "smoke": Listed("diffphys.verification.smoke", "buoyancy: rest, internal waves, and a plume that converges"),
     "adjoints": Listed("diffphys.verification.adjoints", "derivatives of every operator, solver and step, proven"),
 }
 

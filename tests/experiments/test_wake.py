@@ -67,7 +67,7 @@ def test_the_metrics_hold_what_is_promised(tmp_path, capsys):
     weights = tmp_path / "run" / "checkpoints" / "network-unrolled.checkpoint"
     assert main(command(tmp_path / "again", arms="unrolled", weights=str(weights))) == 0
     again = json.loads((tmp_path / "again" / "metrics.json").read_text())
-    # Its data was generated anew, and a CPU does not repeat XLA's arithmetic to the last bit: see the killed run below.
+    # Another compiled program, without training, may round differently.
     np.testing.assert_allclose(again["mae_corrected"], metrics["arms"]["unrolled"]["mae"], rtol=1e-5)
     assert not (tmp_path / "again" / "data" / "reynolds-200.zarr").exists(), "training data is not generated"
     (tmp_path / "again" / "figures" / "vorticity.png").unlink()

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from diffphys.physics import FlowState as FlowState
     from diffphys.physics import Heat as Heat
     from diffphys.physics import Held as Held
+    from diffphys.physics import Immersed as Immersed
     from diffphys.physics import IncompressibleFlow as IncompressibleFlow
     from diffphys.physics import PassiveScalar as PassiveScalar
     from diffphys.physics import RungeKuttaFlow as RungeKuttaFlow
@@ -69,6 +70,7 @@ _HOME = {
         (
             "Burgers",
             "FlowInput",
+            "Immersed",
             "FlowState",
             "Heat",
             "Held",

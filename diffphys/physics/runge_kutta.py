@@ -25,7 +25,7 @@ Velocity and pressure of a stage are found together (`poisson.constrained`): whe
 the fluid slips along the walls, and the order is lost there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -39,7 +39,7 @@ from jax.typing import ArrayLike
 from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Grid, Periodic, Shape, Sides, Wall, face_offset, parse_sides
 from diffphys.grids.numbers import as_array_of_shape, as_number, check_number, concrete
-from diffphys.grids.sides import depends_on_time, sides_at
+from diffphys.grids.sides import TimeFunction, depends_on_time, sides_at
 from diffphys.operators import convection, difference, divergence, interpolate, laplacian, stable_diffusion_step
 from diffphys.operators.convection import control_volume, without_fixed_ends
 from diffphys.operators.fourth_order import (
@@ -59,9 +59,11 @@ from diffphys.physics.flow_sides import (
     velocity_conditions,
     velocity_on_faces,
 )
+from diffphys.physics.immersed import LEAST_MASS, Immersed
+from diffphys.physics.immersed_flow import crossing, forces_on_body, geometries, momentum_rates, projection
 from diffphys.physics.incompressible import FixedSolid, FlowState, PassiveScalar, largest_ratio
 from diffphys.physics.tableaus import ADDITIVE, EXPLICIT, square
-from diffphys.poisson import PressureProblem, direct
+from diffphys.poisson import FictitiousDomain, PressureProblem, direct
 from diffphys.poisson.constrained import solve_constrained
 from diffphys.poisson.problem import neighbors
 from diffphys.poisson.separable import lines_of, solve_separable
@@ -74,10 +76,12 @@ class FlowInput(eqx.Module):
         force: Acceleration, for each axis a number or an array with an entry for each face; or a function that returns
             one from the scalars and the velocity of a stage, each as fields; or None.
         sides: Sides to use in this step instead of those of the flow, of the same kinds; or None.
+        solid: The immersed body as it is during this step, instead of that of the flow, which must have one; or None.
     """
 
     force: Any = None
     sides: Sides | None = None
+    solid: Immersed | None = None
 
 
 class Forces(NamedTuple):
@@ -85,7 +89,8 @@ class Forces(NamedTuple):
 
     Attributes:
         force: One number for each axis: drag and lift.
-        torque: About the origin: one number in 2D, counterclockwise, a vector in 3D.
+        torque: About the pivot of an immersed body, else about the origin: one number in 2D, counterclockwise, a vector
+            in 3D.
     """
 
     force: Array
@@ -104,7 +109,9 @@ class RungeKuttaFlow(eqx.Module):
         dt: Duration of a step.
         sides: One side for all, or for each axis name a side or a (lower, upper) pair: see `grids.parse_sides`. The
             pressure vanishes, or has its given value, on the outflow itself.
-        solid: An obstacle at rest made of whole cells, or None. Its numbers must be known when the flow is made.
+        solid: A shape: an obstacle at rest made of whole cells, whose numbers must be known when the flow is made. Or
+            `Immersed`: a body whose surface cuts cells, of second order, whose place and motion are traced; or a
+            function from the time to that body as it is then. Or None.
         scalars: Passive scalars by name, carried in conservative form.
         stages: The Runge-Kutta method: 2 (Heun), 3 (Shu, Osher 1988) or 4 (Kutta), which is its order as well. With
             implicit diffusion the pair of this order (Ascher, Ruuth, Spiteri 1997; Kennedy, Carpenter 2003), which
@@ -112,7 +119,8 @@ class RungeKuttaFlow(eqx.Module):
         diffusion: "explicit", or "implicit" for steps beyond the bound of explicit diffusion, of the velocity and of
             all scalars; convection still asks for a Courant number around one.
         order: The order in space, 2 or 4. Four needs a domain without obstacle.
-        pressure_solver: From a `PressureProblem` to its solver, for second order. Default: the direct one.
+        pressure_solver: From a `PressureProblem` to its solver, for second order; with an immersed body from a
+            `VariableProblem`. Default: the direct one, with an immersed body `poisson.FictitiousDomain`.
 
     Raises:
         InputError: for sides that are missing or contradict each other, a net flux through the sides that cannot
@@ -124,7 +132,7 @@ class RungeKuttaFlow(eqx.Module):
     viscosity: Array
     dt: Array
     sides: Sides
-    solid: FixedSolid | None
+    solid: Any
     scalars: dict[str, PassiveScalar]
     stages: int = eqx.field(static=True)
     order: int = eqx.field(static=True)
@@ -137,11 +145,11 @@ class RungeKuttaFlow(eqx.Module):
         viscosity: ArrayLike,
         dt: ArrayLike,
         sides: Any,
-        solid: Shape | FixedSolid | None = None,
+        solid: Shape | FixedSolid | Immersed | Callable[[Array], Immersed] | None = None,
         scalars: Mapping[str, PassiveScalar] | None = None,
         stages: int = 3,
         order: int = 2,
-        pressure_solver: Any = direct,
+        pressure_solver: Any = None,
         diffusion: str = "explicit",
     ):
         if not isinstance(grid, Grid):
@@ -150,10 +158,10 @@ class RungeKuttaFlow(eqx.Module):
         self.viscosity = as_number(viscosity, "RungeKuttaFlow: viscosity")
         self.dt = as_number(dt, "RungeKuttaFlow: dt")
         self.sides = parse_sides(grid, sides)
-        self.solid = FixedSolid.of("RungeKuttaFlow", grid, solid)
+        self.solid = _obstacle(grid, self.sides, solid)
         self.scalars = dict(scalars or {})
         self.stages, self.order, self.diffusion = stages, order, diffusion
-        self.pressure_solver = pressure_solver
+        self.pressure_solver = pressure_solver or (FictitiousDomain if self._immersed else direct)
         check_number("RungeKuttaFlow", "viscosity", self.viscosity, minimum=0.0)
         check_number("RungeKuttaFlow", "dt", self.dt, above=0.0)
         check_order("RungeKuttaFlow", order)
@@ -161,6 +169,10 @@ class RungeKuttaFlow(eqx.Module):
             raise InputError(f"RungeKuttaFlow: stages is {stages!r}; 2, 3 or 4 is accepted.")
         if diffusion not in ("explicit", "implicit"):
             raise InputError(f"RungeKuttaFlow: diffusion is {diffusion!r}; 'explicit' or 'implicit' is accepted.")
+        if diffusion == "implicit" and self._immersed:
+            raise InputError(
+                "RungeKuttaFlow: diffusion is 'implicit' and the solid is immersed; 'explicit' is accepted with it."
+            )
         if order == 4 and self.solid is not None:
             raise InputError("RungeKuttaFlow: order is 4 and there is a solid; order 2 is accepted with an obstacle.")
         largest = max((self.viscosity, *(scalar.diffusivity for scalar in self.scalars.values())), key=_known_size)
@@ -335,7 +347,11 @@ class RungeKuttaFlow(eqx.Module):
         return tuple(self._component(sides, axis, values) for axis, values in enumerate(projected)), potential
 
     def divergence(self, state: FlowState) -> Field:
-        """The divergence that the projection makes zero, of the order of the scheme."""
+        """The divergence that the projection makes zero, of the order of the scheme; around an immersed body that of
+        what crosses the faces, fluid and body together.
+        """
+        if (body := self.body(state.time)) is not None:
+            return divergence(crossing(state.velocity, geometries(body, state.velocity)))
         return (divergence if self.order == 2 else fourth_order_divergence)(state.velocity)
 
     def courant_number(self, state: FlowState) -> Array:
@@ -345,9 +361,10 @@ class RungeKuttaFlow(eqx.Module):
     def forces(self, state: FlowState, given: FlowInput | Sequence[ArrayLike] | None = None) -> Forces:
         """What the flow exerts on the obstacle, exactly what the scheme takes there from the fluid's momentum.
 
-        It is the pressure over the closed faces, the momentum that convection and viscosity carry into their control
-        volumes, and what a force gives to the fluid there. In a steady flow it balances the fluxes through any surface
-        around the obstacle. The pressure is that of the state, the mean over the step that led to it.
+        It is the pressure over the closed faces (of an immersed body: the closed part of all faces), the momentum that
+        convection and viscosity carry into their control volumes, and what a force gives to the fluid there. In a
+        steady flow it balances the fluxes through any surface around the obstacle. The pressure is that of the state,
+        the mean over the step that led to it.
 
         Args:
             state: The state after a step.
@@ -363,6 +380,9 @@ class RungeKuttaFlow(eqx.Module):
         fields = tuple(self._component(sides, axis, part.values) for axis, part in enumerate(state.velocity))
         pushed = self._pushed(given, fields, {name: one.values for name, one in state.scalars.items()}, sides)
         pressure = state.pressure.with_conditions(pressure_conditions(sides, Dirichlet))
+        if (body := self.body(state.time, given)) is not None:
+            force, torque = forces_on_body(body, fields, geometries(body, fields), self.viscosity, pressure)
+            return Forces(force, torque if self.grid.dimensions == 3 else torque[2])
         carried = convection(fields)
         force, torque = [], jnp.zeros(3)
         for axis, field in enumerate(fields):
@@ -393,8 +413,20 @@ class RungeKuttaFlow(eqx.Module):
         return PressureProblem.from_conditions(
             self.grid,
             homogeneous_pressure_conditions(self.sides, Dirichlet),
-            None if self.solid is None else self.solid.cells,
+            self.solid.cells if isinstance(self.solid, FixedSolid) else None,
         )
+
+    def body(self, time: ArrayLike, given: FlowInput | None = None) -> Immersed | None:
+        """The immersed body as it is at this time; None where there is none."""
+        if not self._immersed:
+            return None
+        if given is not None and given.solid is not None:
+            return given.solid
+        return self.solid if isinstance(self.solid, Immersed) else self.solid(jnp.asarray(time))
+
+    @property
+    def _immersed(self) -> bool:
+        return self.solid is not None and not isinstance(self.solid, FixedSolid)
 
     def _sides(self, given: FlowInput, time: ArrayLike) -> Sides:
         sides = self.sides if given.sides is None else given.sides
@@ -412,11 +444,17 @@ class RungeKuttaFlow(eqx.Module):
         """The right sides of velocity and scalars, without the pressure's gradient save for what is given of it."""
         sides = self._sides(given, time)
         fields = tuple(self._component(sides, axis, values) for axis, values in enumerate(velocity))
-        carried = convection(fields, order=self.order)
-        rates = []
         outside = Field(
             jnp.zeros(self.grid.cells, velocity[0].dtype), self.grid, conditions=pressure_conditions(sides, Dirichlet)
         )
+        if (body := self.body(time, given)) is not None:
+            cuts = geometries(body, fields)
+            pushed = self._pushed(given, fields, scalars, sides)
+            return momentum_rates(fields, cuts, self.viscosity, self.dt, outside, pushed), {
+                name: self._scalar_rate(name, values, fields, sides, body) for name, values in scalars.items()
+            }
+        carried = convection(fields, order=self.order)
+        rates = []
         for axis, component in enumerate(fields):
             rate = -carried[axis].values
             if self.diffusion == "explicit":
@@ -441,23 +479,36 @@ class RungeKuttaFlow(eqx.Module):
             force = force({name: Field(one, self.grid, conditions=conditions) for name, one in scalars.items()}, fields)
         return forces_on_faces("RungeKuttaFlow", force, fields)
 
-    def _scalar_rate(self, name: str, values: Array, velocity: tuple[Field, ...], sides: Sides) -> Array:
+    def _scalar_rate(
+        self,
+        name: str,
+        values: Array,
+        velocity: tuple[Field, ...],
+        sides: Sides,
+        body: Immersed | None = None,
+    ) -> Array:
         """`-div(v s) + source`, central: the mean of the two cells at each face; and what explicit diffusion adds."""
         settings = self.scalars[name]
         scalar = Field(values, self.grid, conditions=scalar_conditions(sides))
+        cuts = None if body is None else geometries(body, velocity)
         fluxes = []
-        for axis, component in enumerate(velocity):
+        for axis, component in enumerate(velocity if cuts is None else crossing(velocity, cuts)):
             flux = component.values * interpolate(scalar, component.offset).values
             if self.diffusion == "explicit":
-                flux = flux - settings.diffusivity * self._scalar_slope(scalar, axis)
+                slope = self._scalar_slope(scalar, axis)
+                if cuts is not None:  # nothing diffuses into the body
+                    slope = slope * cuts[axis].open
+                flux = flux - settings.diffusivity * slope
             fluxes.append(component.with_values(flux))
         rate = -divergence(fluxes).values
+        if body is not None:  # small volumes follow a little later, as those of the momentum do
+            rate = rate / jnp.maximum(1 - body.shape.volume_fractions(self.grid), LEAST_MASS)
         return rate if settings.source is None else rate + settings.rate * settings.source.coverage(self.grid)
 
     def _scalar_slope(self, scalar: Field, axis: int) -> Array:
         """The slope on the faces of an axis. Nothing diffuses into an obstacle."""
         slope = difference(scalar, axis).values
-        return slope if self.solid is None else slope * self._fluid_faces(axis, slope.dtype)
+        return slope * self._fluid_faces(axis, slope.dtype) if isinstance(self.solid, FixedSolid) else slope
 
     def _diffusion_rates(
         self, velocity: tuple[Array, ...], scalars: dict[str, Array], sides: Sides
@@ -556,6 +607,10 @@ class RungeKuttaFlow(eqx.Module):
         """The velocity without divergence, and the potential whose gradient was taken away."""
         sides = self._sides(given, time)
         fields = tuple(imposed(axis, self._component(sides, axis, values)) for axis, values in enumerate(velocity))
+        if (body := self.body(time, given)) is not None:
+            conditions = homogeneous_pressure_conditions(self.sides, Dirichlet)
+            cuts = geometries(body, fields)
+            return projection(fields, cuts, self.viscosity * self.dt, conditions, self.pressure_solver)
         if self.solid is not None:
             fields = tuple(
                 part.with_values(part.values * self._fluid_faces(axis, part.values.dtype))
@@ -618,6 +673,21 @@ class RungeKuttaFlow(eqx.Module):
                 f"RungeKuttaFlow: dt is {float(step):g}; with this diffusivity and spacing at most {longest:g} is "
                 "accepted, beyond which explicit diffusion is unstable."
             )
+
+
+def _obstacle(grid: Grid, sides: Sides, solid: Any) -> Any:
+    """The obstacle that a user gives, checked."""
+    periodic = [isinstance(pair[0], Periodic) for pair in sides]
+    if isinstance(solid, Immersed):
+        solid.check("RungeKuttaFlow", grid, periodic)
+        return solid
+    if callable(solid):
+        now = solid(jnp.zeros(()))
+        if not isinstance(now, Immersed):
+            raise InputError(f"RungeKuttaFlow: solid(time) is {now!r}; a function that returns Immersed is accepted.")
+        now.check("RungeKuttaFlow", grid, periodic)
+        return solid if isinstance(solid, eqx.Module) else TimeFunction(solid)
+    return FixedSolid.of("RungeKuttaFlow", grid, solid)
 
 
 @eqx.filter_jit

@@ -10,6 +10,7 @@ from diffphys.poisson.capacitance import ObstacleCorrected
 from diffphys.poisson.conjugate_gradients import ConjugateGradients
 from diffphys.poisson.diagonalization import FastDiagonalization
 from diffphys.poisson.direct import direct
+from diffphys.poisson.fictitious_domain import FictitiousDomain
 from diffphys.poisson.multigrid import MultigridConjugateGradients
 from diffphys.poisson.network import VariableProblem, apply
 from diffphys.poisson.problem import PressureProblem, PressureSolver, Solution
@@ -19,6 +20,7 @@ __all__ = [
     "ObstacleCorrected",
     "ConjugateGradients",
     "FastDiagonalization",
+    "FictitiousDomain",
     "MultigridConjugateGradients",
     "apply",
     "direct",

@@ -224,20 +224,24 @@ def _applied(seed: int) -> Example:
     return lambda pressure: poisson.apply(_problem(True), pressure), (pressure,)
 
 
-def _variable(seed: int) -> Example:
+def _variable(make_solver: Callable) -> Callable[[int], Example]:
     """The solution for coefficients on the faces, with respect to them and the right side."""
-    generator = np.random.default_rng(seed)
-    grid = Grid((6, 5), (1.5, 2.0))
-    conditions = ((Neumann(), Neumann()), (Periodic(), Periodic()))
-    shapes = [grid.shape(face_offset(grid, axis), (False, True)) for axis in range(2)]
-    coefficients = tuple(jnp.asarray(np.exp(0.5 * generator.standard_normal(shape))) for shape in shapes)
-    rhs = jnp.asarray(generator.standard_normal(grid.cells))
 
-    def solve(coefficients: Any, rhs: Any) -> Any:
-        problem = poisson.VariableProblem.from_conditions(grid, conditions, coefficients)
-        return poisson.MultigridConjugateGradients(problem, tolerance=1e-14).solve(rhs).pressure
+    def make(seed: int) -> Example:
+        generator = np.random.default_rng(seed)
+        grid = Grid((6, 5), (1.5, 2.0))
+        conditions = ((Neumann(), Neumann()), (Periodic(), Periodic()))
+        shapes = [grid.shape(face_offset(grid, axis), (False, True)) for axis in range(2)]
+        coefficients = tuple(jnp.asarray(np.exp(0.5 * generator.standard_normal(shape))) for shape in shapes)
+        rhs = jnp.asarray(generator.standard_normal(grid.cells))
 
-    return solve, (coefficients, rhs)
+        def solve(coefficients: Any, rhs: Any) -> Any:
+            problem = poisson.VariableProblem.from_conditions(grid, conditions, coefficients)
+            return make_solver(problem, tolerance=1e-14).solve(rhs).pressure
+
+        return solve, (coefficients, rhs)
+
+    return make
 
 
 def _heat(seed: int) -> Example:
@@ -304,7 +308,8 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
     "ObstacleCorrected": _solver(poisson.ObstacleCorrected, True),
     "ConjugateGradients": _solver(poisson.ConjugateGradients, True, tolerance=1e-14),
     "MultigridConjugateGradients": _solver(poisson.MultigridConjugateGradients, True, tolerance=1e-14),
-    "VariableProblem": _variable,
+    "VariableProblem": _variable(poisson.MultigridConjugateGradients),
+    "FictitiousDomain": _variable(poisson.FictitiousDomain),
     "Heat": _heat,
     "Burgers": _burgers,
     "Smoke": _around_flow(lambda flow: physics.Smoke(flow, (0.3, 1.1), "dye")),
@@ -314,6 +319,8 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
     "RungeKuttaFlow implicit diffusion order 3": lambda seed: _runge_kutta(
         seed, ((Periodic(), Periodic()), (Wall(), Wall(slip=True))), solid=False, stages=3, diffusion="implicit"
     ),
+    "Immersed": lambda seed: _around_body(seed, lambda flow, state: flow(state)),
+    "Immersed forces": lambda seed: _around_body(seed, lambda flow, state: flow.forces(state)),
     "SubSteps": _around_flow(lambda flow: physics.SubSteps(flow, 0.1, 4)),
 }
 
@@ -389,6 +396,20 @@ def _runge_kutta(seed: int, pairs: tuple, solid: bool = True, **settings: Any) -
         **{"stages": 2, **settings},
     )
     return _forced(flow, _random_start(flow, seed), seed)
+
+
+def _around_body(seed: int, function: Callable) -> Example:
+    """A body that turns and moves, with respect to its center, radius, motion and pivot besides flow and state."""
+    body = physics.Immersed(Sphere((0.83, 0.91), 0.42), velocity=(0.3, -0.2), rotation_rate=0.7, pivot=(0.8, 0.9))
+    flow = physics.RungeKuttaFlow(
+        Grid((6, 6), (1.8, 1.8)),
+        viscosity=0.05,
+        dt=0.02,
+        sides=dict(x=(Inflow(1.0), Outflow()), y=Wall()),
+        solid=body,
+        stages=2,
+    )
+    return function, (flow, _random_start(flow, seed))
 
 
 STEPS: dict[str, Callable[..., Example]] = {"IncompressibleFlow": _incompressible, "RungeKuttaFlow": _runge_kutta}

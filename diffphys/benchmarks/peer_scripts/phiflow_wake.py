@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import jax
 from phi.jax import flow as phi  # pyright: ignore[reportMissingImports]
+from phiml.math._tree import disassemble_tree  # pyright: ignore[reportMissingImports]
 from serving import serve  # pyright: ignore[reportMissingImports]
 
 
@@ -43,8 +44,10 @@ def make(wanted: dict):
 
 
 def ready(given):
-    """Wait until every array is there."""
-    return jax.block_until_ready(jax.tree.leaves(given))
+    """Wait until every array is there. JAX does not see into PhiFlow's fields, and would wait for nothing."""
+    arrays = [array for tensor in disassemble_tree(given, cache=False)[1] for array in tensor._natives()]
+    assert arrays and all(isinstance(array, jax.Array) for array in arrays)
+    return jax.block_until_ready(arrays)
 
 
 serve(make)

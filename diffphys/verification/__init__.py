@@ -47,6 +47,7 @@ CASES: dict[str, Listed] = {
     "couette": Listed("diffphys.verification.couette", "flow between plates that move"),
     "kovasznay": Listed("diffphys.verification.kovasznay", "flow behind a row of bodies, with inflow and outflow"),
     "cavity": Listed("diffphys.verification.cavity", "lid-driven square and cube against published profiles"),
+    "cylinder": Listed("diffphys.verification.cylinder", "forces on a cylinder in a channel, as published by others"),
     "conservation": Listed("diffphys.verification.conservation", "energy, mass and momentum, kept to round-off"),
     "smoke": Listed("diffphys.verification.smoke", "buoyancy: rest, internal waves, and a plume that converges"),
     "adjoints": Listed("diffphys.verification.adjoints", "derivatives of every operator, solver and step, proven"),

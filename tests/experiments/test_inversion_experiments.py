@@ -117,6 +117,7 @@ def test_every_arm_keeps_a_network_in_float32_before_physics_in_float64():
         assert jax.eval_shape(arm.update, state) == state, name
 
 
+@pytest.mark.usefixtures("float64")
 def test_the_chain_oscillates_at_its_known_frequencies():
     """Without control the even mode swings with frequency 1, the odd one with sqrt(1 + 2 c)."""
     time, coupling = 3.0, 0.2

@@ -64,7 +64,8 @@ class MultigridConjugateGradients(eqx.Module):
         tolerance: Largest residual relative to the right side (both in the Euclidean norm, each cell counted by its
             volume). Default: 1e-5 in float32, 1e-10 in float64.
         largest_iterations: After how many iterations to give up.
-        smoothing: Degree of the smoothing polynomial on grids without stretched axes; with anisotropic cells it grows.
+        smoothing: Degree of the smoothing polynomial on the finest level of grids without stretched axes; with
+            anisotropic cells it grows, and from the third level on it is larger by four.
         throw: Whether not converging raises an error when the program runs, instead of only showing in the solution.
     """
 
@@ -212,7 +213,10 @@ def make_levels(net: Network, problem: Problem, smoothing: int) -> tuple[Level, 
         axes = [axis for axis in longer if couplings[axis].max() > 0.35 * strongest]
         largest = max(couplings[axis].max() for axis in longer)
         smallest = min(couplings[axis].min() for axis in axes)
-        degree = max(smoothing, int(np.ceil(0.5 * np.sqrt(largest / smallest))))
+        # Seen from a level whose cells hold several thin layers, these conduct along themselves like their mean and
+        # across like their harmonic mean: coarse levels meet anisotropy that the grid does not have.
+        deepened = smoothing + 4 * (len(levels) >= 2)
+        degree = max(deepened, int(np.ceil(0.5 * np.sqrt(largest / smallest))))
         interpolations = []
         for axis in axes:
             stencil, interpolation = _coarsened(stencil, axis)

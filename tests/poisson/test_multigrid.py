@@ -67,6 +67,17 @@ def test_at_most_twelve_iterations_with_any_coefficients():
         assert bool(found.converged) and int(found.iterations) <= 12, (name, int(found.iterations))
 
 
+@pytest.mark.slow
+def test_at_most_twelve_iterations_on_a_large_grid():
+    """Where the coarse levels conduct very differently along the axes, the hardest of the coefficients."""
+    cells = (512, 512)
+    rhs = jnp.asarray(np.random.default_rng(1).standard_normal(cells))
+    solve = quick_jit(lambda problem: MultigridConjugateGradients(problem, tolerance=1e-8).solve(rhs))
+    for name, faces in coefficients(cells).items():
+        found = solve(VariableProblem.from_conditions(dp.Grid(cells, (1.0, 1.0)), (WALLS, WALLS), faces))
+        assert bool(found.converged) and int(found.iterations) <= 12, (name, int(found.iterations))
+
+
 def test_the_number_of_iterations_does_not_grow_with_the_grid():
     """Obstacles, anisotropic cells, stretched axes, odd numbers of cells, one to three axes."""
     half_blocked = np.zeros((128, 16), bool)

@@ -89,16 +89,22 @@ class Domain(NamedTuple):
     size: tuple[float, ...]
     pairs: tuple[int, ...]
     solid: tuple[bool, ...] | None
+    widths: tuple[tuple[float, ...], ...] | None = None  # of the cells along each axis of a stretched grid
+
+    def grid(self) -> dp.Grid:
+        if self.widths is None:
+            return dp.Grid(self.cells, self.size)
+        return dp.Grid.from_edges([np.cumsum([0.0, *widths]) for widths in self.widths])
 
     def flow(self) -> dp.IncompressibleFlow:
-        grid, sides = dp.Grid(self.cells, self.size), all_pairs()
+        grid, sides = self.grid(), all_pairs()
         solid = None if self.solid is None else mask(np.array(self.solid).reshape(self.cells))
         return make_flow(grid, [sides[index] for index in self.pairs], solid, viscosity=1e-3)
 
 
 @st.composite
-def domains(draw, obstacle: bool | None = None) -> Domain:
-    """Any domain: one to three axes, any sides, unequal spacings, any set of solid cells."""
+def domains(draw, obstacle: bool | None = None, stretched: bool = False) -> Domain:
+    """Any domain: one to three axes, any sides, unequal spacings, any set of solid cells; any widths of `stretched`."""
     cells = draw(st.sampled_from([(5,), (4, 3), (5, 6), (3, 2, 4)]))  # few shapes: each one is compiled anew
     size = tuple(count * draw(st.floats(0.3, 3.0)) for count in cells)
     pairs = tuple(draw(st.integers(0, 25)) for _ in cells)
@@ -107,4 +113,7 @@ def domains(draw, obstacle: bool | None = None) -> Domain:
         count = int(np.prod(cells))
         solid = draw(st.lists(st.booleans(), min_size=count, max_size=count))
         solid[draw(st.integers(0, count - 1))] ^= not any(solid) or all(solid)
-    return Domain(cells, size, pairs, None if solid is None else tuple(solid))
+    widths = None
+    if stretched:
+        widths = tuple(tuple(draw(st.floats(0.3, 3.0)) for _ in range(count)) for count in cells)
+    return Domain(cells, size, pairs, None if solid is None else tuple(solid), widths)

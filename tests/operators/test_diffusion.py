@@ -153,6 +153,7 @@ def test_what_diffusion_keeps():
     assert float(jnp.max(jnp.abs(short))) < 1e-8
 
 
+@pytest.mark.slow
 def test_derivatives(key):
     """With respect to values, what holds at the ends, diffusivity and dt; at dt = 0 too, where a quotient is 0 / 0."""
     grid = dp.Grid((5, 3), (1.1, 1.2)).with_edges(0, EDGES)

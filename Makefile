@@ -2,6 +2,7 @@
 #
 #   make demo     install into .venv and train a network through a wake flow (a few minutes)
 #   make test     install and run every check: ruff, pyright, import layers, tests, the snippets of README and docs
+#   make test-slow  the tests that take longest, which `make test` leaves out
 #   make docs     build the documentation into site/, warnings are errors
 #   make wheel    build the wheel into dist/
 #
@@ -28,7 +29,7 @@ docs serve: export JUPYTER_PATH := $(CURDIR)/docs/.jupyter
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types layers pytest format docs serve wheel constraints clean
+.PHONY: help demo test test-slow lint types layers pytest format docs serve wheel constraints clean
 
 help:
 	@sed -n 's/^#   make/make/p' Makefile
@@ -64,7 +65,10 @@ layers: $(VENV)/.installed-test
 	$(BIN)/lint-imports --no-cache
 
 pytest: $(VENV)/.installed-test
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations=15
+	$(BIN)/pytest -m "not slow" -n $(WORKERS) --dist worksteal --durations=15
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/pytest -m slow -n $(WORKERS) --dist worksteal --durations=15
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix

@@ -40,6 +40,18 @@ def unchecked_types(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
+# Rooms whose own tests call every function with its types checked.
+CHECKED = {"grids", "inversion", "learning", "nets", "operators", "physics", "poisson"}
+
+
+@pytest.fixture(autouse=True)
+def whole_programs_are_not_checked(request, monkeypatch):
+    """Programs that put the rooms together trace each function hundreds of times: a third of their time were checks."""
+    room = request.path.parent.name
+    if room not in CHECKED or request.node.get_closest_marker("slow"):
+        monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
 @pytest.fixture
 def key() -> jax.Array:
     return jax.random.key(0)

@@ -43,7 +43,9 @@ def command(out, *more: str, **changes: str) -> list[str]:
 
 
 def test_the_metrics_hold_what_is_promised(tmp_path, capsys):
-    assert main(command(tmp_path / "run", "--seed", "3", arms="one-step,detached,unrolled")) == 0
+    stage = {"unroll": "2", "updates": "4", "learning_rates": "1e-3"}
+    arms = "one-step,detached,unrolled"
+    assert main(command(tmp_path / "run", "--seed", "3", arms=arms, **stage)) == 0
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     promised = """mae_source mae_corrected mae_source_mean mae_corrected_mean reduction test_reynolds frames parameters
         unroll updates train_seconds seconds_per_update data_seconds reference_step_ms source_step_ms corrected_step_ms
@@ -65,7 +67,7 @@ def test_the_metrics_hold_what_is_promised(tmp_path, capsys):
 
     # Its network serves another run as weights, without training; a report needs nothing but the directory.
     weights = tmp_path / "run" / "checkpoints" / "network-unrolled.checkpoint"
-    assert main(command(tmp_path / "again", arms="unrolled", weights=str(weights))) == 0
+    assert main(command(tmp_path / "again", arms="unrolled", weights=str(weights), **stage)) == 0
     again = json.loads((tmp_path / "again" / "metrics.json").read_text())
     # Another compiled program, without training, may round differently.
     np.testing.assert_allclose(again["mae_corrected"], metrics["arms"]["unrolled"]["mae"], rtol=1e-5)
@@ -75,10 +77,15 @@ def test_the_metrics_hold_what_is_promised(tmp_path, capsys):
     assert (tmp_path / "again" / "figures" / "vorticity.png").exists()
 
 
-@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(tmp_path):
     """Killed while training, it ends with the bits of a run on the same data that trained without a stop."""
-    words = {"updates": "40,20", "checkpoint_seconds": "0"}
+    words = {
+        "unroll": "2",
+        "updates": "60",
+        "learning_rates": "1e-3",
+        "checkpoint_seconds": "0",
+        "test_reynolds": "300",
+    }
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     program = [sys.executable, "-m", "diffphys", *command(killed, **words)]
     checkpoint = killed / "checkpoints" / "training-unrolled.checkpoint"
@@ -103,6 +110,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(tmp_path):
         assert (whole / "checkpoints" / name).read_bytes() == (killed / "checkpoints" / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_the_published_preset_runs(tmp_path):
     """Its network and its single stage, on a small flow for two updates; the whole is meant for a GPU."""
     small = {name: value for name, value in SMALL.items() if name not in ("features", "unroll", "learning_rates")}

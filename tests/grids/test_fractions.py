@@ -105,6 +105,7 @@ def test_sets_are_measured_once():
     np.testing.assert_allclose(volume(far | far, grid), volume(far, grid), atol=1e-14)
 
 
+@pytest.mark.slow
 def test_derivatives_of_fractions(key):
     """With respect to center, radius, angle and place; and the area's derivative is the circumference."""
     grid = dp.Grid((7, 6), (2.0, 2.2), (-1.0, -1.1))

@@ -30,6 +30,7 @@ class Recorder(eqx.Module):
         return jnp.broadcast_to(self.constants[:, None, None], (len(self.constants), *image.shape[1:]))
 
 
+@pytest.mark.slow
 def test_without_a_correction_it_is_the_solver():
     flow = channel()
     state = flow.initial_state()

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 BOX = dp.Grid((13, 12), (2.6, 2.4), (-1.3, -1.2))
 
 
+@pytest.mark.slow
 def test_the_vortex_around_a_rotating_cylinder():
     """`v = rate R^2 / r` around it solves the full equations, and the torque is `-4 pi nu rate R^2`."""
     radius, rate, viscosity, (left, low) = 0.5, 1.3, 0.1, (0.03, 0.02)
@@ -68,6 +69,7 @@ def test_a_fluid_at_rest_carries_a_body_by_the_weight_it_displaces():
     np.testing.assert_allclose(found.torque, area * (0.07 * 0.8 - 0.04 * 0.3), atol=0.02 * area)
 
 
+@pytest.mark.slow
 def test_a_cylinder_that_starts_to_move_feels_its_added_mass():
     """`-pi R^2 a` in an unbounded fluid (Lamb 1932); walls eight radii away add some percent."""
     grid = dp.Grid((40, 40), (8.0, 8.0), (-4.0, -4.0))

@@ -76,6 +76,7 @@ def distance(first: dp.FlowState, second: dp.FlowState) -> list[float]:
     ]
 
 
+@pytest.mark.slow
 def test_order_in_time_beside_walls_and_an_obstacle():
     """Against the explicit method with short steps, which knows nothing of pairs and of coupled solves."""
     flow = channel(stages=3)

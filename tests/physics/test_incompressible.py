@@ -87,6 +87,7 @@ def test_the_projection_is_orthogonal_for_every_combination_of_sides(solid):
         check_projection(flow, generator)
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=12)
 @hypothesis.given(domain=domains(obstacle=True))
 def test_the_projection_is_orthogonal_in_any_domain(domain):
@@ -275,6 +276,7 @@ def test_derivatives_of_five_steps_that_carry_a_network(key):
 # Batches and compilations --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_vmap_over_viscosity_and_over_states_equals_a_loop():
     flow = channel()
     states = [random_state(flow, seed) for seed in range(3)]

@@ -55,6 +55,7 @@ def random_state(flow: dp.RungeKuttaFlow, seed: int = 0) -> dp.FlowState:
     return flow.initial_state([generator.standard_normal(shape) for shape in shapes], scalars)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stages", [3, 4])
 def test_order_in_time_where_the_sides_change(stages):
     flow = channel(stages=stages)
@@ -159,6 +160,7 @@ def test_a_force_moves_what_is_periodic_and_the_sides_of_a_step_may_be_given():
     assert largest_difference(two, still(start)) > 1e-3
 
 
+@pytest.mark.slow
 def test_derivatives_of_a_step(key):
     """With respect to the state, to every number of the flow, those in a function of time too, and to the force."""
     flow = channel(stages=2)

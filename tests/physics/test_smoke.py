@@ -55,6 +55,7 @@ def test_buoyancy_gives_the_momentum_of_all_smoke(kind):
         np.testing.assert_allclose(jnp.sum(found.scalars["smoke"].values), np.sum(scalars["smoke"]), rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_derivatives_of_smoke(key):
     rising = smoke(stages=2)
     generator = np.random.default_rng(1)

@@ -62,6 +62,7 @@ def test_a_travelling_front_between_fixed_values():
     assert np.all(orders > 0.7) and errors[-1] < 0.02, (errors, orders)
 
 
+@pytest.mark.slow
 def test_derivatives(key):
     conditions = ((dp.Dirichlet(0.5), dp.Neumann(0.1)), PERIODIC)
     step = dp.Burgers(dp.Grid((4, 3)), 0.1, 0.3, conditions)

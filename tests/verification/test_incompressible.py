@@ -48,6 +48,7 @@ def test_couette_flow_is_exact(axis):
     np.testing.assert_allclose(from_rest.velocity[axis].values, profile, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_each_tangential_axis_of_a_moving_wall_in_three_dimensions():
     """The two numbers belong to the tangential axes in order: for a wall at z they are along x and y."""
     walls = (dp.Wall(), dp.Wall(velocity=jnp.asarray([0.7, -0.3])))
@@ -96,6 +97,7 @@ def test_a_uniform_stream_passes_any_domain_unchanged():
     np.testing.assert_allclose(final.pressure.values, 0.0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_mirrored_and_turned_flows_are_mirrored_and_turned():
     """The scheme prefers no axis and no direction."""
 

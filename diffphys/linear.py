@@ -18,6 +18,7 @@ from jax import Array
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jax.typing import ArrayLike
 
 
 Function = Callable[[Sequence[Array], Sequence[Array]], Sequence[Array]]
@@ -25,7 +26,7 @@ Function = Callable[[Sequence[Array], Sequence[Array]], Sequence[Array]]
 
 
 def linear_map(
-    forward: Function, transpose: Function, constants: Sequence[Array], operands: Sequence[Array]
+    forward: Function, transpose: Function, constants: Sequence[ArrayLike], operands: Sequence[ArrayLike]
 ) -> tuple[Array, ...]:
     """`forward(constants, operands)`, differentiated in reverse by `transpose(constants, cotangents)`.
 
@@ -38,9 +39,9 @@ def linear_map(
         constants: Arrays on which the map depends in any way.
         operands: Arrays in which it is linear.
     """
-    return tuple(
-        _linear_map.bind(*constants, *operands, forward=forward, transpose=transpose, constants=len(constants))
-    )
+    # What a transformation holds constant may be an array of NumPy.
+    arrays = [jax.numpy.asarray(array) for array in (*constants, *operands)]
+    return tuple(_linear_map.bind(*arrays, forward=forward, transpose=transpose, constants=len(constants)))
 
 
 _linear_map = Primitive("linear_map")

@@ -10,11 +10,13 @@ two products per axis, exact to round-off (Lynch, Rice, Thomas 1964). Modes whos
 space; they are left out.
 
 Along uniform axes the eigenvectors are sines and cosines (see `eigenbasis`), and from some length on fast transforms
-beat the products with matrices (see `transforms`).
+beat the products with matrices (see `transforms`). Where all axes are periodic, one Fourier transform of all axes
+together beats those of single axes, which have to bring each axis in turn to the end.
 """
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,8 +24,9 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Grid
+from diffphys.linear import linear_map
 from diffphys.poisson.problem import Kind, PressureProblem, Solution, apply, check_right_side, without_null_space
-from diffphys.poisson.transforms import angles, fast_analysis, fast_synthesis, is_fast, wave
+from diffphys.poisson.transforms import angles, fast_analysis, fast_synthesis, is_fast, is_fast_together, wave
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +67,11 @@ class FastDiagonalization:
         """Solve `A pressure = rhs` for an array at the cell centers."""
         check_right_side(self.problem, rhs)
         rhs, imbalance = without_null_space(self.problem, rhs)
-        pressure = self.inverse(self.scaled(self.transform(rhs)))
+        if self._is_one_transform(rhs.dtype):
+            inverse = _FourierInverse(self.problem)
+            (pressure,) = linear_map(inverse, inverse, (), (rhs,))  # symmetric: it is its own transpose
+        else:
+            pressure = self.inverse(self.scaled(self.transform(rhs)))
         return direct_solution(self.problem, pressure, rhs, imbalance)
 
     def transform(self, values: Array) -> Array:
@@ -100,8 +107,27 @@ class FastDiagonalization:
         cells = self.problem.grid.cells[axis]
         return self.transforms == "fast" or is_fast(cells, self.problem.kinds[axis], jnp.dtype(dtype).name)
 
+    def _is_one_transform(self, dtype) -> bool:
+        grid = self.problem.grid
+        periodic = all(kinds[0] == "periodic" for kinds in self.problem.kinds)
+        if not periodic or not all(grid.uniform) or self.transforms == "matrix":
+            return False
+        return self.transforms == "fast" or is_fast_together(grid.cells, jnp.dtype(dtype).name)
+
     def _basis(self, axis: int) -> "Eigenbasis":
         return eigenbasis(self.problem.grid, axis, self.problem.kinds[axis], self.problem.order)
+
+
+@dataclasses.dataclass(frozen=True)
+class _FourierInverse:
+    """From the right side of a problem that is periodic and uniform along all axes to the solution."""
+
+    problem: PressureProblem
+
+    def __call__(self, _: Sequence[Array], operands: Sequence[Array]) -> tuple[Array]:
+        (rhs,) = operands
+        factor = jnp.asarray(reciprocal_spectrum(self.problem), rhs.dtype)
+        return (jnp.fft.irfftn(jnp.fft.rfftn(rhs) * factor, rhs.shape),)
 
 
 def direct_solution(problem: PressureProblem, pressure: Array, rhs: Array, imbalance: Array) -> Solution:
@@ -183,4 +209,15 @@ def reciprocal_eigenvalues(problem: PressureProblem) -> np.ndarray:
     for axis, kinds in enumerate(problem.kinds):
         shape = [-1 if a == axis else 1 for a in range(problem.grid.dimensions)]
         total = total + eigenbasis(problem.grid, axis, kinds, problem.order).values.reshape(shape)
+    return np.divide(1.0, total, out=np.zeros_like(total), where=total != 0.0)
+
+
+@functools.lru_cache(maxsize=32)
+def reciprocal_spectrum(problem: PressureProblem) -> np.ndarray:
+    """The same for the wave numbers of a real Fourier transform of all axes."""
+    total = np.zeros(())
+    for axis, (cells, kinds) in enumerate(zip(problem.grid.cells, problem.kinds, strict=True)):
+        numbers = np.arange(cells // 2 + 1 if axis == problem.grid.dimensions - 1 else cells)
+        values = eigenbasis(problem.grid, axis, kinds, problem.order).values  # those of the cosines come first
+        total = np.add.outer(total, values[np.minimum(numbers, cells - numbers)])
     return np.divide(1.0, total, out=np.zeros_like(total), where=total != 0.0)

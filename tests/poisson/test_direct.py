@@ -136,6 +136,30 @@ def test_gradient_and_divergence_are_adjoint_for_all_ends(order):
         check(solvers, matrices, np.random.default_rng(4))
 
 
+@pytest.mark.parametrize("order", [2, 4])
+@pytest.mark.parametrize("cells", [(9,), (8, 7), (7, 8), (6, 5, 4)])
+def test_one_fourier_transform_of_periodic_axes(cells, order):
+    """The same as products with matrices, in every mode of differentiation and for batches."""
+    grid = dp.Grid(cells, [1.3, 0.7, 2.1][: len(cells)])
+    problem = PressureProblem.from_conditions(grid, ((dp.Periodic(), dp.Periodic()),) * len(cells), order=order)
+    rhs, direction, covector = np.random.default_rng(0).standard_normal((3, 2, *cells))
+
+    @quick_jit
+    def measure():
+        def answers(solver):
+            solve = jax.vmap(lambda rhs: solver.solve(rhs).pressure)
+            pressure, tangent = jax.jvp(solve, (rhs,), (direction,))
+            pulled = jax.vjp(solve, rhs)[1](covector)[0]
+            curved = jax.jvp(jax.grad(lambda rhs: jnp.sum(solve(rhs) ** 3)), (rhs,), (direction,))[1]
+            return jnp.stack([pressure, tangent, pulled, curved])
+
+        return [answers(FastDiagonalization(problem, transforms)) for transforms in ("fast", "matrix")]
+
+    fast, matrix = measure()
+    for one, other in zip(fast, matrix, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-12 * np.abs(other).max())
+
+
 def test_fourth_order():
     """Products of waves that meet the sides: the error is `3/320` times the fourth power of the angle per cell."""
     pi = np.pi

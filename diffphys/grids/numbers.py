@@ -67,7 +67,9 @@ def check_number(
     if known is None or known.dtype == object:  # object: a placeholder that JAX puts in while transforming
         return
     if not np.all(np.isfinite(known)):
-        raise InputError(f"{owner}: {name} is {known}; finite numbers are accepted.")
+        bad = known.size - np.isfinite(known).sum()
+        given = f"is {known}" if known.ndim == 0 else f"is NaN or infinite in {bad} of {known.size} places"
+        raise InputError(f"{owner}: {name} {given}; finite numbers are accepted.")
     if not (np.all(known >= minimum) and np.all(known > above)):
         bound = f"greater than {above:g}" if above > -np.inf else f"of at least {minimum:g}"
         raise InputError(f"{owner}: {name} is {known}; a number {bound} is accepted.")

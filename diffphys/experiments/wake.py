@@ -98,9 +98,32 @@ class Settings:
     decay: float = setting(
         0.1, help="the rate at the end of a stage over that at its beginning", above=0.0, maximum=1.0
     )
+    rate_warmup: int = setting(0, help="updates over which the rate rises at the beginning of each stage", minimum=0)
+    beta2: float = setting(0.999, help="Adam's decay of the mean squares of the gradient", above=0.0, maximum=0.9999)
+    averaging: float = setting(
+        0.0, help="decay of the moving average of the weights that is kept", minimum=0.0, maximum=0.9999
+    )
     batch: int = setting(3, help="windows per update", minimum=1)
     weights: str = setting("", help='instead of training: "shipped", or the file of a network that a run has trained')
     checkpoint_seconds: float = setting(20.0, help="seconds between checkpoints", minimum=0.0, changes_results=False)
+
+    def __post_init__(self):
+        """Refuse what one setting alone cannot tell."""
+        lengths = {name: len(getattr(self, name)) for name in ("unroll", "updates", "learning_rates")}
+        if len(set(lengths.values())) > 1:
+            raise InputError(
+                f"unroll, updates and learning_rates have {list(lengths.values())} entries; one each for every stage "
+                "is accepted."
+            )
+        if max(self.unroll) >= self.train_frames:
+            raise InputError(
+                f"unroll is {max(self.unroll)} but a training flow has {self.train_frames} frames (train_frames); "
+                "fewer steps than frames are accepted."
+            )
+        if len(set(self.arms)) < len(self.arms):
+            raise InputError(f"arms is {','.join(self.arms)}; each arm once is accepted.")
+        if len(set(self.test_reynolds)) < len(self.test_reynolds):
+            raise InputError("test_reynolds names a Reynolds number twice; each once is accepted.")
 
 
 PRESETS = {
@@ -145,7 +168,8 @@ def wake_flow(settings: Settings, resolution: int, reynolds: Array | float) -> I
 
 def run(settings: Settings, run: Run) -> None:
     """Generate the data, train each arm, test it, write metrics."""
-    _check(settings)
+    if settings.weights:
+        load_network(settings.weights)  # a file that holds none is refused before any work
     trained = [arm for arm in settings.arms if arm != "none"]
     needs_training = bool(trained) and not settings.weights
     needed = settings.test_reynolds + (settings.train_reynolds if needs_training else ())
@@ -266,6 +290,7 @@ def train_arm(
             curriculum=stages,
             batch=settings.batch,
             seed=run.seed,
+            averaging=settings.averaging,
             adjoint=Detached() if arm == "detached" else StoreAll(),
             loss=lambda prediction, target: half_sum_of_squares(prediction, target, scales),
             start=lambda frame: _state_of(source, frame),
@@ -290,8 +315,15 @@ def load_arm(
     settings: Settings, run: Run, source: IncompressibleFlow, arm: str
 ) -> tuple[Corrected, dict[str, Any], dict[str, Any]]:
     """The corrected solver with weights from a file, in the form of `train_arm`."""
+    network, normalization = load_network(settings.weights)
+    corrected = Corrected(source, network, normalization, conditioning=conditioning)
+    return corrected, {"parameters": count_parameters(network)}, {}
+
+
+def load_network(weights: str) -> tuple[ResNet, Normalization]:
+    """A trained network and the statistics of its inputs: "shipped" with the package, or from a file."""
     shipped = Path(str(resources.files("diffphys.experiments") / "weights" / "wake.checkpoint"))
-    path = shipped if settings.weights == "shipped" else Path(settings.weights)
+    path = shipped if weights == "shipped" else Path(weights)
     described = checkpoint_metadata(path)
     if described.get("network") not in ("small", "paper"):
         raise InputError(
@@ -299,9 +331,7 @@ def load_arm(
         )
     architecture = {name: described[name] for name in ("network", "features")}
     like = (make_network(**architecture, key=jax.random.key(0)), Normalization(jnp.ones(2), jnp.ones(1)))
-    network, normalization = load_checkpoint(path, like)
-    corrected = Corrected(source, network, normalization, conditioning=conditioning)
-    return corrected, {"parameters": count_parameters(network)}, {}
+    return load_checkpoint(path, like)
 
 
 def make_network(network: str, features: int, key: Array) -> ResNet:
@@ -406,42 +436,29 @@ def _table(metrics: dict[str, Any], settings: Settings) -> Table:
     for heading in ("mean", "published", "reduction"):
         table.add_column(heading, justify="right")
     for name, arm in metrics["arms"].items():
-        published = PUBLISHED.get(name)
+        published, mean = PUBLISHED.get(name), arm["mae_mean"]
         table.add_row(
             name,
-            *(f"{value:.4f}" for value in arm["mae"]),
-            f"{arm['mae_mean']:.4f}",
+            *map(_error, arm["mae"]),
+            _error(mean),
             "" if published is None else f"{published:.3f}",
-            f"{metrics['mae_source_mean'] / arm['mae_mean']:.1f}x",
+            "" if mean is None else f"{metrics['mae_source_mean'] / mean:.1f}x",
         )
     return table
 
 
-def _check(settings: Settings) -> None:
-    """What one setting alone cannot tell."""
-    lengths = {name: len(getattr(settings, name)) for name in ("unroll", "updates", "learning_rates")}
-    if len(set(lengths.values())) > 1:
-        raise InputError(
-            f"unroll, updates and learning_rates have {list(lengths.values())} entries; one each for every stage is "
-            f"accepted."
-        )
-    if max(settings.unroll) >= settings.train_frames:
-        raise InputError(
-            f"unroll is {max(settings.unroll)} but a training flow has {settings.train_frames} frames "
-            f"(train_frames); fewer steps than "
-            "frames are accepted."
-        )
-    if len(set(settings.arms)) < len(settings.arms):
-        raise InputError(f"arms is {','.join(settings.arms)}; each arm once is accepted.")
-    if len(set(settings.test_reynolds)) < len(settings.test_reynolds):
-        raise InputError("test_reynolds names a Reynolds number twice; each once is accepted.")
+def _error(value: float | None) -> str:
+    """Of a rollout that did not stay finite, metrics.json holds no number."""
+    return "not finite" if value is None else f"{value:.4f}"
 
 
 def _stages(settings: Settings, arm: str) -> list[Stage]:
     stages = []
     for unroll, updates, rate in zip(settings.unroll, settings.updates, settings.learning_rates, strict=True):
-        schedule = optax.cosine_decay_schedule(rate, updates, settings.decay)
-        stages.append(Stage(1 if arm == "one-step" else unroll, updates, optax.adam(schedule)))
+        warmup = min(settings.rate_warmup, updates // 2)
+        schedule = optax.warmup_cosine_decay_schedule(rate / (1 + warmup), rate, warmup, updates, settings.decay * rate)
+        optimizer = optax.adam(schedule, b2=settings.beta2)
+        stages.append(Stage(1 if arm == "one-step" else unroll, updates, optimizer))
     return stages
 
 

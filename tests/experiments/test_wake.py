@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from diffphys.cli import main
-from diffphys.experiments.wake import EXPERIMENT, Settings, make_network, wake_flow
+from diffphys.experiments.wake import EXPERIMENT, Settings, _table, make_network, wake_flow
 from diffphys.nets import count_parameters
 from diffphys.operators import coarsen, divergence
 from diffphys.rollout import rollout
@@ -180,3 +180,11 @@ def test_damaged_data_is_refused(tmp_path, capfd):
     settings = EXPERIMENT.choose("demo", [f"{k}={v}" for k, v in (SMALL | {"arms": "none"}).items()])
     with pytest.raises(ValueError, match="damaged"), Run.open(out, "wake", "demo", settings, 0) as run:
         EXPERIMENT.run(settings, run)
+
+
+def test_a_rollout_that_does_not_stay_finite_is_reported_as_such():
+    """In metrics.json it has no number: one Reynolds number too far from those of the training is enough."""
+    lost = {"mae": [None], "mae_mean": None}
+    metrics = {"mae_source_mean": 0.1, "arms": {"source": {"mae": [0.1], "mae_mean": 0.1}, "unrolled": lost}}
+    table = _table(metrics, Settings(test_reynolds=(1e12,)))
+    assert [list(column.cells) for column in table.columns][1] == ["0.1000", "not finite"]

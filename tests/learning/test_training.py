@@ -1,5 +1,7 @@
 """Training in the loop, on a problem whose answer is known."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -66,15 +68,16 @@ def test_training_finds_what_is_missing(adjoint):
 
 
 def test_going_on_gives_the_same_bits():
-    whole, log = train(start_model(), trajectories(), curriculum=SHORT, loss=error)
+    settings: dict[str, Any] = {"curriculum": SHORT, "averaging": 0.5, "loss": error}
+    whole, log = train(start_model(), trajectories(), **settings)
     kept = {}
 
     def keep(progress, number, loss):
         kept[number] = progress
 
-    train(start_model(), trajectories(), curriculum=SHORT, loss=error, after_update=keep)
+    train(start_model(), trajectories(), after_update=keep, **settings)
     for number in (0, 2, 3):  # within a stage, at its end, within the next
-        resumed, again = train(start_model(), trajectories(), curriculum=SHORT, loss=error, resume=kept[number])
+        resumed, again = train(start_model(), trajectories(), resume=kept[number], **settings)
         assert jnp.array_equal(resumed.network.kernel, whole.network.kernel)
         assert np.array_equal(again.losses, log.losses)
     like = initial_progress(start_model(), SHORT)
@@ -133,6 +136,7 @@ def test_validation_is_asked_for_and_kept():
         ({"updates": 0}, "updates"),
         ({"batch": 0}, "batch"),
         ({"curriculum": []}, "curriculum"),
+        ({"averaging": 1.0}, "averaging"),
         ({"step": heat()}, "Heat"),
     ],
 )
@@ -150,3 +154,20 @@ def test_losses():
     assert float(half_sum_of_squares(prediction, target)) == 7.0
     assert float(half_sum_of_squares(prediction, target, {"a": 1.0, "b": 3.0})) == 3.0
     assert float(mean_absolute_error(prediction, target)) == 2.0
+
+
+def test_what_is_returned_is_the_moving_average_of_what_was_trained():
+    kept = [start_model().network.kernel]
+    trained, _ = train(
+        start_model(),
+        trajectories(),
+        curriculum=SHORT,
+        averaging=0.75,
+        loss=error,
+        after_update=lambda progress, number, loss: kept.append(progress.trainable.kernel),
+    )
+    average = kept[0]
+    for kernel in kept[1:]:
+        average = 0.75 * average + 0.25 * kernel
+    assert jnp.allclose(trained.network.kernel, average, rtol=1e-6)
+    assert not jnp.allclose(average, kept[-1], rtol=1e-2)

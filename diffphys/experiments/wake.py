@@ -127,7 +127,15 @@ class Settings:
 
 
 PRESETS = {
-    "demo": {"unroll": (1, 4), "updates": (600, 600), "learning_rates": (2e-3, 1e-3)},
+    "demo": {
+        "unroll": (1, 4),
+        "updates": (600, 600),
+        "learning_rates": (4e-3, 4e-3),
+        "decay": 0.02,
+        "rate_warmup": 50,
+        "beta2": 0.99,
+        "averaging": 0.97,
+    },
     "book": {},
     "paper": {
         "network": "paper",

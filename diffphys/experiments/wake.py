@@ -93,15 +93,13 @@ class Settings:
     unroll: tuple[int, ...] = setting((1, 4, 8, 16, 32), help="the curriculum: unrolled steps in each stage", minimum=1)
     updates: tuple[int, ...] = setting((1000, 2000, 1500, 900, 600), help="updates in each stage", minimum=1)
     learning_rates: tuple[float, ...] = setting(
-        (2e-3, 1e-3, 6e-4, 4e-4, 2e-4), help="Adam's rate at the beginning of each stage", above=0.0
+        (4e-3, 4e-3, 2e-3, 1e-3, 5e-4), help="Adam's largest rate in each stage", above=0.0
     )
-    decay: float = setting(
-        0.1, help="the rate at the end of a stage over that at its beginning", above=0.0, maximum=1.0
-    )
-    rate_warmup: int = setting(0, help="updates over which the rate rises at the beginning of each stage", minimum=0)
-    beta2: float = setting(0.999, help="Adam's decay of the mean squares of the gradient", above=0.0, maximum=0.9999)
+    decay: float = setting(0.1, help="the rate at the end of a stage over its largest", above=0.0, maximum=1.0)
+    rate_warmup: int = setting(50, help="updates over which the rate rises at the beginning of each stage", minimum=0)
+    beta2: float = setting(0.99, help="Adam's decay of the mean squares of the gradient", above=0.0, maximum=0.9999)
     averaging: float = setting(
-        0.0, help="decay of the moving average of the weights that is kept", minimum=0.0, maximum=0.9999
+        0.97, help="decay of the moving average of the weights that is kept", minimum=0.0, maximum=0.9999
     )
     batch: int = setting(3, help="windows per update", minimum=1)
     weights: str = setting("", help='instead of training: "shipped", or the file of a network that a run has trained')
@@ -132,9 +130,6 @@ PRESETS = {
         "updates": (600, 600),
         "learning_rates": (4e-3, 4e-3),
         "decay": 0.02,
-        "rate_warmup": 50,
-        "beta2": 0.99,
-        "averaging": 0.97,
     },
     "book": {},
     "paper": {
@@ -143,6 +138,9 @@ PRESETS = {
         "updates": (93600,),
         "learning_rates": (1e-4,),
         "decay": 1.0,
+        "rate_warmup": 0,
+        "beta2": 0.999,
+        "averaging": 0.0,
     },
     "evaluate": {"weights": "shipped"},
 }

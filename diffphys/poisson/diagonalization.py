@@ -215,7 +215,7 @@ def reciprocal_eigenvalues(problem: PressureProblem) -> np.ndarray:
 
 @functools.lru_cache(maxsize=32)
 def reciprocal_spectrum(problem: PressureProblem) -> np.ndarray:
-    """The same for the wave numbers of a real Fourier transform of all axes."""
+    """1 / eigenvalue for the wave numbers of a real Fourier transform of all axes, and 0 where the eigenvalue is 0."""
     total = np.zeros(())
     for axis, (cells, kinds) in enumerate(zip(problem.grid.cells, problem.kinds, strict=True)):
         numbers = np.arange(cells // 2 + 1 if axis == problem.grid.dimensions - 1 else cells)

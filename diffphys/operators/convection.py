@@ -14,7 +14,8 @@ Of fourth order is $\tfrac98$ of this sum less $\tfrac18$ of the same sum over c
 (Morinishi, Lund, Vasilyev, Moin 1998).
 """
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +24,8 @@ from jax import Array
 from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Grid, Neumann, Periodic, face_offset
 from diffphys.grids.conditions import pad_axis
-from diffphys.operators.differences import shifted_sum, slice_axis
+from diffphys.linear import linear_map
+from diffphys.operators.differences import shifted_sum, slice_axis, wrapped
 from diffphys.operators.fourth_order import check_order, spans
 
 
@@ -61,6 +63,16 @@ def convection(
                     f"convection: component {axis} of {name} lives at offset {component.offset}; "
                     f"{face_offset(component.grid, axis)} is accepted."
                 )
+    grid = velocity[0].grid
+    if order == 2 and all(grid.uniform) and all(all(part.periodic) for part in (*velocity, *carrier)):
+        closed = _Closed(tuple(float(spacing) for spacing in grid.spacing))
+        rates = linear_map(
+            closed.rates,
+            closed.pulled_to_carried,
+            [part.values for part in carrier],
+            [part.values for part in velocity],
+        )
+        return tuple(component.with_values(rate) for component, rate in zip(velocity, rates, strict=True))
     return tuple(_component(component, axis, carrier, order) for axis, component in enumerate(velocity))
 
 
@@ -72,6 +84,78 @@ def control_volume(field: Field, order: int = 2) -> np.ndarray | float:
             field.grid, axis, spans(field.grid, axis, field.offset[axis], field.periodic[axis], order)
         )
     return volume
+
+
+@dataclasses.dataclass(frozen=True)
+class _Closed:
+    r"""The second-order scheme on a uniform grid without sides, and its transposes in both of its arguments.
+
+    With $h_d$ the spacing and $e_d$ the step to the next point along axis $d$, what carries component $w_a$ through the
+    face of its control volumes between the points $k - e_d$ and $k$, and the rate at the point $k$, are
+
+    $$F_{ad}(k) = \tfrac14 \big(m_d(k - e_a) + m_d(k)\big) \big(w_a(k - e_d) + w_a(k)\big), \qquad
+    (C(m) w)_a(k) = \sum_d \frac{F_{ad}(k + e_d) - F_{ad}(k)}{h_d},$$
+
+    linear in the carried velocity $w$ and in the carrier $m$. An array is closed upon itself once, for all of its
+    neighbors, and a result is one loop over slices; a derivative needs nothing but the two velocities. In 3D this takes
+    half the time of the general scheme below, and its gradient a third.
+    """
+
+    spacing: tuple[float, ...]
+
+    def rates(self, carrier: Sequence[Array], carried: Sequence[Array]) -> tuple[Array, ...]:
+        return linear_map(self._rates, self._pulled_to_carrier, carried, carrier)
+
+    def _rates(self, carried: Sequence[Array], carrier: Sequence[Array]) -> list[Array]:
+        w, m = _closed(carried), _closed(carrier)
+        axes = range(len(w))
+
+        def flux(a: int, d: int, *place: int) -> Array:
+            return _sum_across(m[d], a, place) * _sum_across(w[a], d, place)
+
+        return [self._total(((flux(a, d, d) - flux(a, d)), d) for d in axes) for a in axes]
+
+    def pulled_to_carried(self, carrier: Sequence[Array], cotangents: Sequence[Array]) -> list[Array]:
+        m, g = _closed(carrier), _closed(cotangents)
+        axes = range(len(g))
+
+        def pull(a: int, d: int, *place: int) -> Array:
+            return _sum_across(m[d], a, place) * _fall_across(g[a], d, place)
+
+        return [self._total(((pull(a, d, d) + pull(a, d)), d) for d in axes) for a in axes]
+
+    def _pulled_to_carrier(self, carried: Sequence[Array], cotangents: Sequence[Array]) -> list[Array]:
+        w, g = _closed(carried), _closed(cotangents)
+        axes = range(len(g))
+
+        def pull(a: int, d: int, *place: int) -> Array:
+            return _sum_across(w[a], d, place) * _fall_across(g[a], d, place)
+
+        return [self._total(((pull(a, d, a) + pull(a, d)), d) for a in axes) for d in axes]
+
+    def _total(self, terms: Iterable[tuple[Array, int]]) -> Array:
+        parts = [(0.25 / self.spacing[axis]) * part for part, axis in terms]
+        return sum(parts[1:], parts[0])
+
+
+def _closed(arrays: Sequence[Array]) -> list[Array]:
+    return [wrapped(array, [(1, 1)] * array.ndim) for array in arrays]
+
+
+def _sum_across(closed: Array, axis: int, steps: Sequence[int]) -> Array:
+    """The sum of the values before and behind the faces normal to an axis, a step on along each axis of `steps`."""
+    return _points(closed, steps, before=axis) + _points(closed, steps)
+
+
+def _fall_across(closed: Array, axis: int, steps: Sequence[int]) -> Array:
+    """The value before those faces less the one behind."""
+    return _points(closed, steps, before=axis) - _points(closed, steps)
+
+
+def _points(closed: Array, steps: Sequence[int], before: int | None = None) -> Array:
+    """The points of an array that was closed by one on each end, `steps` on and perhaps one back."""
+    starts = [1 + (axis in steps) - (axis == before) for axis in range(closed.ndim)]
+    return closed[tuple(slice(start, start + extent - 2) for start, extent in zip(starts, closed.shape, strict=True))]
 
 
 def _component(component: Field, axis: int, carrier: Sequence[Field], order: int) -> Field:

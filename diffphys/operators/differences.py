@@ -11,6 +11,7 @@ order (Manteuffel, White 1986; Verstappen, Veldman 2003).
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -98,6 +99,13 @@ def laplacian(field: Field) -> Field:
     Raises:
         InputError: if a ghost value is needed that no condition defines.
     """
+    if all(field.grid.uniform) and all(field.periodic):
+        closed: dict[tuple[int, ...], float] = {}
+        for axis in range(field.grid.dimensions):
+            for shift, weight in zip((-1, 0, 1), (1.0, -2.0, 1.0), strict=True):
+                place = _along(axis, shift, field.grid.dimensions)
+                closed[place] = closed.get(place, 0.0) + weight / float(field.grid.spacing_along(axis)) ** 2
+        return field.with_values(periodic_sum(field.values, closed))
     padded = field.padded([(1, 1)] * field.grid.dimensions)
     stencil: dict[tuple[int, ...], float] = {}
     stretched = []
@@ -119,18 +127,54 @@ def laplacian(field: Field) -> Field:
 
 def weighted_pair(field: Field, axis: int, weights: tuple[float, float] | tuple[Array, Array]) -> Array:
     """The weighted sum of the values before and behind each point half a cell away along `axis`."""
-    periodic = field.periodic[axis]
-    if field.offset[axis] == 0.5:  # to faces
-        width = (1, 0) if periodic else (1, 1)
-    else:  # to centers
-        width = (0, 1) if periodic else (0, 0)
-    padded = field.padded([width if a == axis else (0, 0) for a in range(field.grid.dimensions)])
-    shape = tuple(extent - (a == axis) for a, extent in enumerate(padded.shape))
-    places = [tuple(shift * (a == axis) for a in range(padded.ndim)) for shift in range(2)]
+    dimensions = field.grid.dimensions
+    to_faces = field.offset[axis] == 0.5
+    if field.periodic[axis]:
+        first = -1 if to_faces else 0
+        places = [_along(axis, shift, dimensions) for shift in (first, first + 1)]
+        total = partial(periodic_sum, field.values)
+    else:
+        padded = field.padded([(1, 1) if a == axis and to_faces else (0, 0) for a in range(dimensions)])
+        places = [_along(axis, shift, dimensions) for shift in range(2)]
+        total = partial(shifted_sum, padded, [extent - (a == axis) for a, extent in enumerate(padded.shape)])
     lower, upper = weights
     if isinstance(lower, float) and isinstance(upper, float):
-        return shifted_sum(padded, shape, {places[0]: lower, places[1]: upper})
-    return lower * shifted_sum(padded, shape, {places[0]: 1.0}) + upper * shifted_sum(padded, shape, {places[1]: 1.0})
+        return total({places[0]: lower, places[1]: upper})
+    return lower * total({places[0]: 1.0}) + upper * total({places[1]: 1.0})
+
+
+def periodic_sum(values: Array, stencil: Mapping[tuple[int, ...], float]) -> Array:
+    """`sum_s weight[s] * values[i + s]` for an array that closes upon itself along every axis that shifts reach along.
+
+    Its transpose is the mirrored stencil: nothing is folded back from ghost points.
+    """
+    given = _PeriodicStencil(tuple(stencil.items()))
+    return linear_map(given.sum, given.mirrored().sum, (), (values,))[0]
+
+
+def wrapped(values: Array, widths: Sequence[tuple[int, int]]) -> Array:
+    """`values` with what lies one period away before and behind along each axis; in memory, as ghost points are."""
+    for axis, (before, behind) in enumerate(widths):
+        count = values.shape[axis]
+        if before or behind:
+            parts = [slice_axis(values, axis, count - before, count)] if before else []
+            parts += [values, slice_axis(values, axis, 0, behind)] if behind else [values]
+            values = jax.lax.optimization_barrier(jnp.concatenate(parts, axis))
+    return values
+
+
+@dataclasses.dataclass(frozen=True)
+class _PeriodicStencil:
+    terms: tuple[tuple[tuple[int, ...], float], ...]
+
+    def sum(self, _: Sequence[Array], operands: Sequence[Array]) -> list[Array]:
+        (values,) = operands
+        reaches = [(max(0, -min(shifts)), max(0, *shifts)) for shifts in zip(*[s for s, _ in self.terms], strict=True)]
+        moved = [(tuple(s + w[0] for s, w in zip(shift, reaches, strict=True)), weight) for shift, weight in self.terms]
+        return [_sum_of_slices(wrapped(values, reaches), values.shape, moved)]
+
+    def mirrored(self) -> "_PeriodicStencil":
+        return _PeriodicStencil(tuple((tuple(-s for s in shift), weight) for shift, weight in self.terms))
 
 
 def shifted_sum(padded: Array, shape: Sequence[int], stencil: Mapping[tuple[int, ...], float]) -> Array:
@@ -203,6 +247,11 @@ def second_difference(grid: Grid, axis: int, offset: float, periodic: bool) -> t
     below = np.concatenate([beyond[0], widths[:-1] if periodic else widths])
     above = widths if periodic else np.concatenate([widths, beyond[1]])
     return 1 / (between * below), 1 / (between * above)
+
+
+def _along(axis: int, shift: int, dimensions: int) -> tuple[int, ...]:
+    """A shift along one axis."""
+    return tuple(shift if a == axis else 0 for a in range(dimensions))
 
 
 def slice_axis(values: Array, axis: int, start: int, stop: int) -> Array:

@@ -11,7 +11,9 @@ modes, but in forward mode runs the slow sums.)
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 from jax import Array
@@ -26,7 +28,12 @@ Function = Callable[[Sequence[Array], Sequence[Array]], Sequence[Array]]
 
 
 def linear_map(
-    forward: Function, transpose: Function, constants: Sequence[ArrayLike], operands: Sequence[ArrayLike]
+    forward: Function,
+    transpose: Function,
+    constants: Sequence[ArrayLike],
+    operands: Sequence[ArrayLike],
+    *,
+    at_once: int | None = None,
 ) -> tuple[Array, ...]:
     """`forward(constants, operands)`, differentiated in reverse by `transpose(constants, cotangents)`.
 
@@ -38,10 +45,15 @@ def linear_map(
             `sum(c . forward(x)) = sum(transpose(c) . x)`. Only a test can tell whether it is.
         constants: Arrays on which the map depends in any way.
         operands: Arrays in which it is linear.
+        at_once: At most so many members of a batch (`jax.vmap`) are computed together, one such part after the other in
+            a loop: for maps whose arrays in between are much larger than what enters and leaves them, and for a larger
+            batch would not stay in the cache. Default: all of them.
     """
     # What a transformation holds constant may be an array of NumPy.
     arrays = [jax.numpy.asarray(array) for array in (*constants, *operands)]
-    return tuple(_linear_map.bind(*arrays, forward=forward, transpose=transpose, constants=len(constants)))
+    return tuple(
+        _linear_map.bind(*arrays, forward=forward, transpose=transpose, constants=len(constants), at_once=at_once)
+    )
 
 
 _linear_map = Primitive("linear_map")
@@ -49,34 +61,39 @@ _linear_map.multiple_results = True
 
 
 @_linear_map.def_impl
-def _evaluate(*arrays, forward, transpose, constants):
+def _evaluate(*arrays, forward, transpose, constants, at_once):
     return list(forward(arrays[:constants], arrays[constants:]))
 
 
 @_linear_map.def_abstract_eval
-def _shapes(*arrays, forward, transpose, constants):
-    given = [jax.ShapeDtypeStruct(one.shape, one.dtype) for one in arrays]
-    results = jax.eval_shape(forward, given[:constants], given[constants:])
-    return [ShapedArray(result.shape, result.dtype) for result in results]
+def _shapes(*arrays, forward, transpose, constants, at_once):
+    given = tuple(jax.ShapeDtypeStruct(one.shape, one.dtype) for one in arrays)
+    return list(_results(forward, given[:constants], given[constants:]))
 
 
-def _jvp(primals, tangents, *, forward, transpose, constants):
+@functools.lru_cache(maxsize=4096)  # one map is met again and again: linearized, batched, transposed
+def _results(forward, constants, operands):
+    results = jax.eval_shape(forward, list(constants), list(operands))
+    return tuple(ShapedArray(result.shape, result.dtype) for result in results)
+
+
+def _jvp(primals, tangents, *, forward, transpose, constants, at_once):
     kept, operands = primals[:constants], primals[constants:]
-    result = linear_map(forward, transpose, kept, operands)
+    result = linear_map(forward, transpose, kept, operands, at_once=at_once)
     terms = []
     if not all(isinstance(tangent, ad.Zero) for tangent in tangents[constants:]):
         directions = [ad.instantiate_zeros(tangent) for tangent in tangents[constants:]]
-        terms.append(linear_map(forward, transpose, kept, directions))
+        terms.append(linear_map(forward, transpose, kept, directions, at_once=at_once))
     if not all(isinstance(tangent, ad.Zero) for tangent in tangents[:constants]):
         directions = tuple(ad.instantiate_zeros(tangent) for tangent in tangents[:constants])
         terms.append(jax.jvp(lambda *kept: tuple(forward(kept, operands)), kept, directions)[1])
     return result, [sum(parts[1:], parts[0]) for parts in zip(*terms, strict=True)]
 
 
-def _transpose(cotangents, *arrays, forward, transpose, constants):
+def _transpose(cotangents, *arrays, forward, transpose, constants, at_once):
     kept, operands = arrays[:constants], arrays[constants:]
     cotangents = [ad.instantiate_zeros(cotangent) for cotangent in cotangents]
-    results = linear_map(transpose, forward, kept, cotangents)
+    results = linear_map(transpose, forward, kept, cotangents, at_once=at_once)
     # An operand that is known is a zero that the rule above has put in the place of a missing tangent.
     pulled = [
         result if ad.is_undefined_primal(operand) else None for result, operand in zip(results, operands, strict=True)
@@ -86,15 +103,37 @@ def _transpose(cotangents, *arrays, forward, transpose, constants):
 
 @dataclasses.dataclass(frozen=True)
 class _Batched:
+    """A function of one member as one of a whole batch: of operands with the batch in front, of constants with it at
+    `axes`, or without it (None).
+    """
+
     function: Function
     axes: tuple[int | None, ...]
+    at_once: int | None
 
     def __call__(self, constants: Sequence[Array], operands: Sequence[Array]) -> Sequence[Array]:
-        axes = (list(self.axes), [0] * len(operands))
-        return jax.vmap(lambda kept, given: tuple(self.function(kept, given)), axes)(list(constants), list(operands))
+        size = operands[0].shape[0]
+        part = size if self.at_once is None else max(n for n in range(1, self.at_once + 1) if size % n == 0)
+        if part == size:
+            return self._together(constants, self.axes, operands)
+        batched = [(array, axis) for array, axis in zip(constants, self.axes, strict=True) if axis is not None]
+        moved = [jax.numpy.moveaxis(array, axis, 0) for array, axis in batched]
+        parts = [array.reshape(size // part, part, *array.shape[1:]) for array in (*moved, *operands)]
+
+        def of_part(arrays):
+            given = iter(arrays)
+            kept = [next(given) if axis is not None else one for one, axis in zip(constants, self.axes, strict=True)]
+            axes = tuple(None if axis is None else 0 for axis in self.axes)
+            return self._together(kept, axes, list(given))
+
+        return [array.reshape(size, *array.shape[2:]) for array in jax.lax.map(of_part, parts)]
+
+    def _together(self, constants: Sequence[Array], axes: Sequence[int | None], operands: Sequence[Array]):
+        mapped = jax.vmap(lambda kept, given: tuple(self.function(kept, given)), (list(axes), [0] * len(operands)))
+        return mapped(list(constants), list(operands))
 
 
-def _batch(arrays, axes, *, forward, transpose, constants):
+def _batch(arrays, axes, *, forward, transpose, constants, at_once):
     size = next(array.shape[axis] for array, axis in zip(arrays, axes, strict=True) if axis is not None)
 
     def leading(array, axis):
@@ -105,7 +144,8 @@ def _batch(arrays, axes, *, forward, transpose, constants):
     # Operands all have the batch in front, so that the transpose returns cotangents of that form.
     operands = [leading(array, axis) for array, axis in zip(arrays[constants:], axes[constants:], strict=True)]
     mapped = tuple(None if axis is None else axis for axis in axes[:constants])
-    results = linear_map(_Batched(forward, mapped), _Batched(transpose, mapped), arrays[:constants], operands)
+    batched = partial(_Batched, axes=mapped, at_once=at_once)
+    results = linear_map(batched(forward), batched(transpose), arrays[:constants], operands)
     return results, [0] * len(results)
 
 

@@ -1,5 +1,7 @@
 """Linear maps with a transpose of their own: every mode of differentiation, batching and their combinations."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,9 +36,9 @@ def example(key):
     return tuple(jax.random.normal(one, (5,)) for one in jax.random.split(key, 3))
 
 
-def mapped(given, pulled=transpose):
+def mapped(given, pulled=transpose, at_once=None):
     weight, one, other = given
-    return linear_map(forward, pulled, (weight,), (one * weight, other))
+    return linear_map(forward, pulled, (weight,), (one * weight, other), at_once=at_once)
 
 
 def test_derivatives(key):
@@ -102,3 +104,30 @@ def test_inside_a_scan_and_a_checkpoint(key):
     for found in (through(advance), through(jax.checkpoint(advance))):
         for left, right in zip(found, expected, strict=True):
             np.testing.assert_allclose(left, right, rtol=1e-13)
+
+
+def test_a_batch_in_parts_is_the_same_batch(key):
+    """Whole parts only: six members as three pairs, five one by one; also of the derivatives, of batches of batches,
+    and where constants or operands are no batch.
+    """
+    given = [jax.random.normal(one, (2, 5, 6)) for one in jax.random.split(key, 3)]
+
+    def gradient(at_once, *given):
+        return jax.grad(lambda given: sum(jnp.sum(jnp.sin(part)) for part in mapped(given, at_once=at_once)))(given)
+
+    def second(at_once, *given):
+        return jax.jvp(lambda *g: gradient(at_once, *g), given, given)[1]
+
+    def value(at_once, *given):
+        return mapped(given, at_once=at_once)
+
+    cases = [(value, (2, 2, 2), 6), (value, (None, None, 2), 6), (gradient, (2, 2, 2), 5), (gradient, (2, None, 2), 6)]
+    cases += [(gradient, (None, 2, None), 6), (second, (2, 2, 2), 6)]
+    for function, axes, count in cases:
+        chosen = [part[..., :count] if axis else part[..., 0] for part, axis in zip(given, axes, strict=True)]
+        inner = [axis and axis - 1 for axis in axes]  # the first of the three axes is a batch, too
+        found, expected = (jax.vmap(jax.vmap(partial(function, n), inner))(*chosen) for n in (2, None))
+        for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-14)
+    jaxpr = str(jax.make_jaxpr(jax.vmap(lambda *g: mapped(g, at_once=2)))(*[part.T for part in given]))
+    assert "at_once=2" in jaxpr

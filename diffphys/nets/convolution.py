@@ -45,7 +45,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Float
 
 from diffphys.errors import InputError
@@ -170,30 +169,14 @@ def _mirror(image: Array, axis: int, width: int, lower: str, upper: str) -> tupl
     return image, start
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(2,))
-@partial(jax.jit, static_argnums=2, inline=True)  # outside of other programs it is one program, not thirty
+AT_ONCE = 3
+"""Images of a batch that are convolved together; what lies between two layers of more does not stay in the cache."""
+
+
 def _convolve(image: Array, kernel: Array, periodic: tuple[bool, ...]) -> Array:
     """The bilinear map: convolution with zeros or the periodic image beyond the sides."""
-    lines = _Lines.of(image.shape, kernel.shape)
-    columns = _shifted(_flattened(image, lines, periodic), lines.gathered, lines.length + lines.tail)
-    return lines.cells_of(_scattered(_product(_matrix(kernel, lines.split), columns), lines.scattered, lines.length))
-
-
-def _convolve_jvp(periodic, primals, tangents):
-    (image, kernel), (image_tangent, kernel_tangent) = primals, tangents
-    result = _convolve(image, kernel, periodic)
-    tangent = jnp.zeros_like(result)
-    # What is not differentiated, such as the data a first layer sees or frozen weights, costs nothing.
-    if not isinstance(image_tangent, SymbolicZero):
-        by_image = _ByImage(periodic)
-        tangent += linear_map(by_image.forward, by_image.transposed, (kernel,), (image_tangent,))[0]
-    if not isinstance(kernel_tangent, SymbolicZero):
-        by_kernel = _ByKernel(periodic, kernel.shape)
-        tangent += linear_map(by_kernel.forward, by_kernel.transposed, (image,), (kernel_tangent,))[0]
-    return result, tangent
-
-
-_convolve.defjvp(_convolve_jvp, symbolic_zeros=True)
+    by_image = _ByImage(periodic)
+    return linear_map(by_image.forward, by_image.transposed, (kernel,), (image,), at_once=AT_ONCE)[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,11 +186,12 @@ class _ByImage:
     periodic: tuple[bool, ...]
 
     def forward(self, kernels: Sequence[Array], images: Sequence[Array]) -> tuple[Array]:
-        return (_convolve(images[0], kernels[0], self.periodic),)
+        by_kernel = _ByKernel(self.periodic, kernels[0].shape)
+        return (linear_map(by_kernel.forward, by_kernel.transposed, images, kernels)[0],)
 
     def transposed(self, kernels: Sequence[Array], cotangents: Sequence[Array]) -> tuple[Array]:
         mirrored = jnp.flip(kernels[0], range(kernels[0].ndim - 2)).swapaxes(-1, -2)
-        return (_convolve(cotangents[0], mirrored, self.periodic),)
+        return self.forward((mirrored,), cotangents)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,7 +204,7 @@ class _ByKernel:
     shape: tuple[int, ...]
 
     def forward(self, images: Sequence[Array], kernels: Sequence[Array]) -> tuple[Array]:
-        return (_convolve(images[0], kernels[0], self.periodic),)
+        return (_written_out(images[0], kernels[0], self.periodic),)
 
     def transposed(self, images: Sequence[Array], cotangents: Sequence[Array]) -> tuple[Array]:
         lines = _Lines.of(images[0].shape, self.shape)
@@ -230,6 +214,13 @@ class _ByKernel:
         back = [lines.tail - shift for shift in lines.scattered]
         matrix = jnp.einsum("ir,jr->ij", _shifted(cotangent, back, lines.length + lines.tail), columns)
         return (_kernel(matrix, self.shape, lines.split),)
+
+
+@partial(jax.jit, static_argnums=2, inline=True)  # outside of other programs it is one program, not thirty
+def _written_out(image: Array, kernel: Array, periodic: tuple[bool, ...]) -> Array:
+    lines = _Lines.of(image.shape, kernel.shape)
+    columns = _shifted(_flattened(image, lines, periodic), lines.gathered, lines.length + lines.tail)
+    return lines.cells_of(_scattered(_product(_matrix(kernel, lines.split), columns), lines.scattered, lines.length))
 
 
 def _product(matrix: Array, columns: Array) -> Array:

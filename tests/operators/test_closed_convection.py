@@ -15,7 +15,7 @@ from tests.gradients import check_derivatives
 pytestmark = pytest.mark.usefixtures("float64")
 
 # What runs once for a millisecond is not worth optimizing.
-QUICKLY = {"xla_backend_optimization_level": 0}
+QUICKLY: dict[str, str | bool] = {"xla_backend_optimization_level": "0"}
 GRIDS = [
     dp.Grid((5, 4), (1.0, 2.7)),
     dp.Grid((3, 1), (1.0, 1.0)),

@@ -8,23 +8,28 @@ import pytest
 from diffphys.runs import keep_freed_memory
 
 
-# Ten blocks of 64 MiB, one after the other, each written to and freed; prints the page faults.
+# Ten blocks of 128 MiB, one after the other, each written to and freed by a thread that is not the main one, as XLA's
+# are; prints the page faults.
 PROGRAM = """
-import ctypes, resource, sys
+import ctypes, resource, sys, threading
 from diffphys.runs import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 library = ctypes.CDLL(None)
 library.malloc.restype = ctypes.c_void_p
 def touch():
-    block = ctypes.c_void_p(library.malloc(2**26))
-    library.memset(block, 1, 2**26)
+    block = ctypes.c_void_p(library.malloc(2**27))
+    library.memset(block, 1, 2**27)
     library.free(block)
-touch()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(10):
+def count():
     touch()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        touch()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+thread = threading.Thread(target=count)
+thread.start()
+thread.join()
 """
 
 

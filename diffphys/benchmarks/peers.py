@@ -20,6 +20,12 @@ MODULES = {"phiflow_wake": "phi", "jax_cfd_periodic": "jax_cfd", "exponax_period
 SCRIPTS = Path(__file__).parent / "peer_scripts"
 
 
+def check_python(path: str) -> None:
+    """Raise `InputError` unless the setting "peers_python" is empty or names a program."""
+    if path and shutil.which(path) is None:
+        raise InputError(f'the setting "peers_python" accepts a Python interpreter, not "{path}"')
+
+
 @dataclass(frozen=True)
 class Peer:
     """One of the scripts beside this file, what it is asked for, and the Python that has the peer ("": this one)."""
@@ -30,12 +36,10 @@ class Peer:
 
     @property
     def installed(self) -> bool:
-        """Whether the peer can be imported; a Python that is named is asked, and must exist."""
+        """Whether the peer can be imported; a Python that is named is asked."""
         module = MODULES[self.script]
         if not self.python:
             return importlib.util.find_spec(module) is not None
-        if shutil.which(self.python) is None:
-            raise InputError(f'the setting "peers_python" accepts a Python interpreter, not "{self.python}"')
         ask = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
         return subprocess.run([self.python, "-c", ask], check=False).returncode == 0
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from diffphys.benchmarks.benchmark import Benchmark, Row
-from diffphys.benchmarks.peers import Peer, peer_rows
+from diffphys.benchmarks.peers import Peer, check_python, peer_rows
 from diffphys.benchmarks.rows import largest_residual, programs_of, rows_of, shape_of
 from diffphys.benchmarks.timing import Program
 from diffphys.benchmarks.wake import advancing
@@ -36,6 +36,9 @@ class Settings:
     peers_python: str = setting(
         "", help="the Python that has the peers (pip install 'diffphys[peers]'); default: this one"
     )
+
+    def __post_init__(self):
+        check_python(self.peers_python)
 
 
 def periodic(count: int, dimensions: int) -> tuple[RungeKuttaFlow, FlowState]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffphys.benchmarks.benchmark import Benchmark, Row
-from diffphys.benchmarks.peers import Peer, peer_rows
+from diffphys.benchmarks.peers import Peer, check_python, peer_rows
 from diffphys.benchmarks.rows import largest_residual, programs_of, rows_of, shape_of
 from diffphys.benchmarks.timing import Program
 from diffphys.grids import Box, Grid, Inflow, Outflow, Sphere, Wall
@@ -34,6 +34,9 @@ class Settings:
     peers_python: str = setting(
         "", help="the Python that has the peers (pip install 'diffphys[peers]'); default: this one"
     )
+
+    def __post_init__(self):
+        check_python(self.peers_python)
 
 
 def wake(resolution: int) -> IncompressibleFlow:

@@ -85,6 +85,7 @@ class Case:
         judge: `judge(settings, results)` holds them to their bounds: a list of `Check`.
         draw: `draw(settings, results)` gives Matplotlib figures by the name of their file without ending.
         sources: Where solution or published figures come from.
+        notes: Paragraphs for the page of the docs: what a reader of the numbers should know.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Case:
     judge: Callable[[Any, dict[str, Any]], Sequence[Check]]
     draw: Callable[[Any, dict[str, Any]], Mapping[str, Any]]
     sources: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     def __post_init__(self):
         """Refuse a preset with names or values that the settings do not accept."""

@@ -4,7 +4,7 @@
     python -m diffphys.verification.page docs verification/*
 
 writes docs/verification.md and a figure of each case into docs/images. Nothing on the page is written by hand but its
-first paragraphs; each case has its table of numbers and bounds, its figures, its time, and its sources.
+first paragraphs; each case has its table of numbers and bounds, its notes, its figures, its time, and its sources.
 """
 
 import sys
@@ -66,6 +66,8 @@ def _section(docs: Path, path: Path, name: str, first: bool) -> tuple[str, tuple
     if changed:
         lines += [f"With {_words(changed)}.", ""]
     lines += _table(checks)
+    for note in case.notes:
+        lines += [note, ""]
     for figure in sorted((path / "figures").glob("*.png")):
         image = f"verification-{path.name}-{figure.stem}.png"
         save_for_page(figure, docs / "images" / image)

@@ -43,6 +43,7 @@ def test_all_are_listed_and_load(capsys):
         (["bench", "wakes"], "wakes"),
         (["bench", "wake", "--set", "lengths=0"], "lengths"),
         (["bench", "wake", "--preset", "tiny"], "tiny"),
+        (["bench", "periodic", "--set", "peers_python=nowhere"], "peers_python"),
         (["bench", "--set", "seconds=1"], "NAME"),
         (["bench", "--profile"], "NAME"),
         (["bench", "memory", "--profile"], "memory"),

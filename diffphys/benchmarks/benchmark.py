@@ -141,21 +141,31 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def draw(rows: Sequence[Row]) -> Any:
-    """Cost over size: time where it was measured, else memory; None where nothing has two sizes."""
-    panels = []
-    for attribute, label in (("milliseconds", "ms"), ("scratch_megabytes", "scratch memory, MB")):
-        curves: dict[str, list[tuple[float, float]]] = {}
+    """Cost over size: time where it was measured, and memory; None where nothing has two sizes.
+
+    Beside peers each task has a panel of its own, in which the curves are those who do it.
+    """
+    compared = len({row.who for row in rows}) > 1
+    panels: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = {}
+    for label, value_of in (
+        ("ms", lambda row: row.milliseconds),
+        ("scratch memory, MB", lambda row: row.scratch_megabytes),
+    ):
         for row in rows:
-            if (value := getattr(row, attribute)) is not None:
-                curves.setdefault(f"{row.who}, {row.what}", []).append((row.size, value))
+            if (value := value_of(row)) is not None:
+                alone = compared and label == "ms"
+                title, name = (row.what, row.who) if alone else ("", f"{row.who}, {row.what}")
+                panels.setdefault((label, title), {}).setdefault(name, []).append((row.size, value))
+    drawn = []
+    for (label, title), curves in panels.items():
         marked = {
             name: ([size for size, _ in sorted(points)], [value for _, value in sorted(points)])
             for name, points in curves.items()
             if len(points) > 1
         }
         if marked:
-            panels.append(Panel(marked=marked, x="size", y=label, logarithmic=True))
-    return panels_figure(panels, height=4.0) if panels else None
+            drawn.append(Panel(marked=marked, title=title, x="size", y=label, logarithmic=True))
+    return panels_figure(drawn, height=3.0 if compared else 4.0) if drawn else None
 
 
 def machine() -> dict[str, Any]:

@@ -13,7 +13,6 @@ modes, but in forward mode runs the slow sums.)
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import jax
 from jax import Array
@@ -144,7 +143,7 @@ def _batch(arrays, axes, *, forward, transpose, constants, at_once):
     # Operands all have the batch in front, so that the transpose returns cotangents of that form.
     operands = [leading(array, axis) for array, axis in zip(arrays[constants:], axes[constants:], strict=True)]
     mapped = tuple(None if axis is None else axis for axis in axes[:constants])
-    batched = partial(_Batched, axes=mapped, at_once=at_once)
+    batched = functools.partial(_Batched, axes=mapped, at_once=at_once)
     results = linear_map(batched(forward), batched(transpose), arrays[:constants], operands)
     return results, [0] * len(results)
 

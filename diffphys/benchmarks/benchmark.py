@@ -147,14 +147,11 @@ def draw(rows: Sequence[Row]) -> Any:
     """
     compared = len({row.who for row in rows}) > 1
     panels: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = {}
-    for label, value_of in (
-        ("ms", lambda row: row.milliseconds),
-        ("scratch memory, MB", lambda row: row.scratch_megabytes),
-    ):
+    for attribute, label in (("milliseconds", "ms"), ("scratch_megabytes", "scratch memory, MB")):
+        apart = compared and label == "ms"
         for row in rows:
-            if (value := value_of(row)) is not None:
-                alone = compared and label == "ms"
-                title, name = (row.what, row.who) if alone else ("", f"{row.who}, {row.what}")
+            if (value := getattr(row, attribute)) is not None:
+                title, name = (row.what, row.who) if apart else ("", f"{row.who}, {row.what}")
                 panels.setdefault((label, title), {}).setdefault(name, []).append((row.size, value))
     drawn = []
     for (label, title), curves in panels.items():

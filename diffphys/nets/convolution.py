@@ -23,7 +23,8 @@ medians, programs in turns, on a machine whose other core was busy):
 
 Inside a loop, where a network in a solver's loop always is, JAX's own convolution is not usable on a CPU; outside of
 one it is the fastest for many channels. The U-Net of the inverse problems on 64x64 cells with a batch of 16, which has
-few channels, takes 445 ms on lines and 574 with the channels last.
+few channels, takes 445 ms on lines and 574 with the channels last. Batches of more than three images have since been
+convolved in parts, one after the other: 364 instead of 529 ms for the first network and a batch of 16, on a slower day.
 
 **How it is differentiated.** The map is linear in the image and in the kernel, so its derivative needs no new
 mathematics; but the transpose that automatic differentiation would build adds up padded copies, which is slow.
@@ -170,7 +171,7 @@ def _mirror(image: Array, axis: int, width: int, lower: str, upper: str) -> tupl
 
 
 AT_ONCE = 3
-"""Images of a batch that are convolved together; what lies between two layers of more does not stay in the cache."""
+"""Images of a batch that are convolved together: the shifted copies of more do not stay in the cache."""
 
 
 def _convolve(image: Array, kernel: Array, periodic: tuple[bool, ...]) -> Array:

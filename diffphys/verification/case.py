@@ -60,14 +60,19 @@ class Parts:
 
     def __init__(self, run: Run, code: str):
         self._run, self._code = run, code
+        self.seconds = 0.0
+        """How long the pieces took that were kept from before."""
 
     def __call__(self, name: str, compute: Callable[[], Any]) -> Any:
         """The result of `compute()`, which is made of numbers, texts, lists and dictionaries (arrays become lists)."""
         path = self._run.directory / "parts" / f"{name}.json"
         if path.exists() and (kept := _read(path)).get("code") == self._code:
+            self.seconds += kept["seconds"]
             return kept["result"]
         self._run.leave_if_asked()
-        write_json(path, {"code": self._code, "result": compute()})
+        started = time.monotonic()
+        result = compute()
+        write_json(path, {"code": self._code, "seconds": time.monotonic() - started, "result": result})
         return _read(path)["result"]
 
 
@@ -125,14 +130,14 @@ def run_case(case: Case, settings: Any, run: Run) -> list[Check]:
     path = run.directory / "results.json"
     known = _read(path) if path.exists() and run.finished else {}
     if known.get("code") != code:
-        started = time.monotonic()
+        started, parts = time.monotonic(), Parts(run, code)
         with jax.enable_x64(True):
-            results = case.measure(settings, Parts(run, code))
+            results = case.measure(settings, parts)
         write_json(
             path,
             {
                 "code": code,
-                "seconds": time.monotonic() - started,
+                "seconds": time.monotonic() - started + parts.seconds,
                 "cores": os.cpu_count(),
                 "versions": {"jax": jax.__version__},
                 "results": results,
@@ -166,7 +171,7 @@ def report_case(case: Case, settings: Any, run: Run) -> list[Check]:
 
 
 def seconds_of(run: Run) -> float:
-    """How long a case took to measure."""
+    """How long a case took to measure, with the pieces that were kept from before."""
     return float(run.read_metrics().get("seconds", math.nan))
 
 

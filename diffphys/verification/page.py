@@ -66,8 +66,8 @@ def _section(docs: Path, path: Path, name: str, first: bool) -> tuple[str, tuple
     if changed:
         lines += [f"With {_words(changed)}.", ""]
     lines += _table(checks)
-    for note in case.notes:
-        lines += [note, ""]
+    if first:
+        lines += [line for note in case.notes for line in (note, "")]
     for figure in sorted((path / "figures").glob("*.png")):
         image = f"verification-{path.name}-{figure.stem}.png"
         save_for_page(figure, docs / "images" / image)

@@ -81,7 +81,7 @@ def test_what_is_finished_is_not_computed_again_save_by_other_code(monkeypatch):
     assert computed == [0, 1, 0, 1]
 
 
-def test_a_killed_case_goes_on_with_the_pieces_it_lacks(monkeypatch):
+def test_a_killed_case_goes_on_with_the_pieces_it_lacks(monkeypatch, tmp_path):
     def killed(settings, parts):
         parts("piece-0", lambda: {"found": [0.25]})
         raise KeyboardInterrupt
@@ -90,8 +90,12 @@ def test_a_killed_case_goes_on_with_the_pieces_it_lacks(monkeypatch):
     monkeypatch.setattr(sys.modules["dummy_case"], "CASE", dataclasses.replace(case, measure=killed))
     assert main(["verify", "dummy"]) == 130
     monkeypatch.setattr(sys.modules["dummy_case"], "CASE", case)
+    out = tmp_path / "runs" / "verify" / "dummy"
+    piece = out / "parts" / "piece-0.json"
+    piece.write_text(json.dumps(json.loads(piece.read_text()) | {"seconds": 100.0}))
     assert main(["verify", "dummy"]) == 0
     assert computed == [1]
+    assert json.loads((out / "metrics.json").read_text())["seconds"] >= 100.0
 
 
 def test_other_settings_have_a_directory_of_their_own(tmp_path):

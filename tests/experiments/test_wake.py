@@ -44,7 +44,7 @@ def command(out, *more: str, **changes: str) -> list[str]:
 
 def test_the_metrics_hold_what_is_promised(tmp_path, capsys):
     stage = {"unroll": "2", "updates": "4", "learning_rates": "1e-3"}
-    arms = "one-step,detached,unrolled"
+    arms = "detached,unrolled"
     assert main(command(tmp_path / "run", "--seed", "3", arms=arms, **stage)) == 0
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     promised = """mae_source mae_corrected mae_source_mean mae_corrected_mean reduction test_reynolds frames parameters
@@ -55,9 +55,9 @@ def test_the_metrics_hold_what_is_promised(tmp_path, capsys):
     assert len(metrics["mae_source"]) == len(metrics["mae_corrected"]) == 2
     assert np.isclose(metrics["mae_source_mean"], np.mean(metrics["mae_source"]))
     assert np.isclose(metrics["reduction"], metrics["mae_source_mean"] / metrics["mae_corrected_mean"])
-    assert set(metrics["arms"]) == {"source", "one-step", "detached", "unrolled"}
+    assert set(metrics["arms"]) == {"source", "detached", "unrolled"}
     errors = {name: arm["mae_mean"] for name, arm in metrics["arms"].items()}
-    assert len(set(errors.values())) == 4, "each arm is trained differently"
+    assert len(set(errors.values())) == 3, "each arm is trained differently"
     assert metrics["max_divergence"] < 1e-5
     figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
     assert {"vorticity.png", "error-over-time.png", "loss-unrolled.png", "arms.png", "wake.gif"} <= figures
@@ -77,6 +77,7 @@ def test_the_metrics_hold_what_is_promised(tmp_path, capsys):
     assert (tmp_path / "again" / "figures" / "vorticity.png").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(tmp_path):
     """Killed while training, it ends with the bits of a run on the same data that trained without a stop."""
     words = {

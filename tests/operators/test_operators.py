@@ -199,7 +199,7 @@ def test_a_bounded_axis_brings_in_what_stands_at_its_side():
 ENDS = (PERIODIC, dirichlet(0.4), (dp.Neumann(0.3), dp.Neumann(-0.2)), (Ghost(0.5), dp.Dirichlet(-1.0)))
 
 
-@pytest.mark.parametrize("cells", [(7,), (6, 5), (3, 4, 3)])
+@pytest.mark.parametrize("cells", [(7,), (6, 5), pytest.param((3, 4, 3), marks=pytest.mark.slow)])
 def test_gathers_and_weighted_shifts_agree(cells, key):
     """At every place, for every pair of ends, at speeds that leave the domain; in whole cells, up to 3 of them."""
     grid = dp.Grid(cells, [0.7 * count + 0.1 for count in cells])

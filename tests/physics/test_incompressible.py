@@ -235,7 +235,7 @@ def wake_step(flow, state, numbers):
     return with_numbers(flow, numbers)(state, numbers["force"])
 
 
-@pytest.mark.parametrize("largest_courant", [None, 1])
+@pytest.mark.parametrize("largest_courant", [pytest.param(None, marks=pytest.mark.slow), 1])
 def test_derivatives_of_the_wake_step(largest_courant, key):
     """With respect to the state and every number, all at once, and each alone, since a small one could hide."""
     flow = channel(largest_courant=largest_courant)
@@ -256,6 +256,7 @@ class TinyNetwork(eqx.Module):
         return 0.05 * jnp.tanh(jnp.tensordot(self.weights, near, 1) + self.bias[:, None, None])
 
 
+@pytest.mark.slow
 def test_derivatives_of_five_steps_that_carry_a_network(key):
     """Through `rollout` and `Corrected`, with respect to the state, the numbers, and the network's weights."""
     flow = channel(largest_courant=1)

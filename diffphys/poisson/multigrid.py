@@ -65,19 +65,21 @@ class MultigridConjugateGradients(eqx.Module):
             volume). Default: 1e-5 in float32, 1e-10 in float64.
         largest_iterations: After how many iterations to give up.
         smoothing: Degree of the smoothing polynomial on the finest level of grids without stretched axes; with
-            anisotropic cells it grows, and from the third level on it is larger by four.
+            anisotropic cells it grows, and from the third level on it is larger by four. Default: 2, for a
+            `VariableProblem` 5, which takes the same time and needs two thirds of the iterations where every face has
+            another coefficient.
         throw: Whether not converging raises an error when the program runs, instead of only showing in the solution.
     """
 
     problem: Problem
     tolerance: float | None = eqx.field(static=True, default=None)
     largest_iterations: int = eqx.field(static=True, default=100)
-    smoothing: int = eqx.field(static=True, default=2)
+    smoothing: int | None = eqx.field(static=True, default=None)
     throw: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
         check_iteration_settings(self)
-        if not isinstance(self.smoothing, int) or self.smoothing < 1:
+        if self.smoothing is not None and (not isinstance(self.smoothing, int) or self.smoothing < 1):
             raise InputError(
                 f"MultigridConjugateGradients: smoothing is {self.smoothing!r}; a whole number of at least 1 is "
                 "accepted."
@@ -85,13 +87,15 @@ class MultigridConjugateGradients(eqx.Module):
 
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
-        problem = self.problem
+        problem, smoothing = self.problem, self.smoothing
+        if smoothing is None:
+            smoothing = 2 if isinstance(problem, PressureProblem) else 5
 
         def iterate(net: Network, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
             if isinstance(problem, PressureProblem):
-                levels = _fixed_levels(problem, str(given.dtype), self.smoothing)
+                levels = _fixed_levels(problem, str(given.dtype), smoothing)
             else:
-                levels = make_levels(net, problem, self.smoothing)
+                levels = make_levels(net, problem, smoothing)
             return preconditioned(
                 levels[0].apply, lambda residual: cycle(levels, residual), given, tolerance, self.largest_iterations
             )

@@ -46,6 +46,7 @@ def coefficients(cells: tuple[int, ...]) -> dict[str, list[np.ndarray]]:
         "chess board": on_faces(np.where(squares == 0, 100.0, 1.0)),
         "layers of five cells": on_faces(np.where(np.indices(cells)[0] // 5 % 2 == 0, 100.0, 1.0)),
         "random": on_faces(100 ** generator.random(cells)),
+        "random faces": [100 ** generator.random(np.add(cells, np.arange(len(cells)) == a)) for a in range(len(cells))],
         "disk of closed faces": on_faces(np.where(radius < 0.2, 0.0, 1.0)),
     }
     apertures = []  # faces that the surface of a disk crosses are partly open, some of them hardly

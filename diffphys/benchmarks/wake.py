@@ -31,6 +31,11 @@ class Settings:
     lengths: tuple[int, ...] = setting((8, 32), help="steps in a rollout", minimum=1)
     seconds: float = setting(6.0, help="how long each size is timed", above=0.0)
     second_derivatives: bool = setting(True, help="whether to time jvp and Hessian-vector product, too")
+    peer_lengths: tuple[int, ...] = setting(
+        (8,),
+        help="steps in a rollout of PhiFlow, which writes out every step: 32 take it minutes to compile",
+        minimum=1,
+    )
     peers_python: str = setting(
         "", help="the Python that has the peers (pip install 'diffphys[peers]'); default: this one"
     )
@@ -79,9 +84,8 @@ def measure(settings: Settings, run: Run) -> list[Row]:
         values = tuple(part.values for part in start.velocity)
         programs = programs_of(advancing(flow, start), values, settings.lengths, settings.second_derivatives)
         residual = largest_residual(divergence(start.velocity).values, start.velocity, min(flow.grid.spacing))
-        peer = Peer(
-            "phiflow_wake", {"resolution": resolution, "lengths": list(settings.lengths)}, settings.peers_python
-        )
+        wanted = {"resolution": resolution, "lengths": list(settings.peer_lengths)}
+        peer = Peer("phiflow_wake", wanted, settings.peers_python)
         with peer_rows(peer) as (programs_of_peer, errors):
             rows += rows_of(
                 programs,

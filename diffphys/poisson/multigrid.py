@@ -177,15 +177,18 @@ def cycle(levels: Sequence[Level], residual: Array, visits: int = 1) -> Array:
 def _smoothed(level: Level, given: Array, values: Array | None) -> Array:
     """Chebyshev iteration of the fourth kind: the error is multiplied by `W_k(1 - 2 x) / (2 k + 1)` of `x = D^-1 S`."""
     residual = given if values is None else given - level.apply(values)
-    change = None
-    for step in range(1, level.degree + 1):
-        direction = (8 * step - 4) / (2 * step + 1) * level.inverse * residual
-        change = direction if change is None else (2 * step - 3) / (2 * step + 1) * change + direction
-        values = change if values is None else values + change
-        if step < level.degree:
-            residual = residual - level.apply(change)
-    assert values is not None
-    return values
+    change = 4 / 3 * level.inverse * residual
+    values = change if values is None else values + change
+
+    def further(step: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        values, residual, change = carry
+        step = step.astype(change.dtype)
+        residual = residual - level.apply(change)
+        change = (2 * step - 3) / (2 * step + 1) * change + (8 * step - 4) / (2 * step + 1) * level.inverse * residual
+        return values + change, residual, change
+
+    # A loop, so that each level is compiled once and not for every step.
+    return jax.lax.fori_loop(2, level.degree + 1, further, (values, residual, change))[0]
 
 
 def _prolonged(interpolation: Interpolation, coarse: Array) -> Array:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import itertools
 import math
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ class Rule:
     maximum: int | float | None = None
     above: int | float | None = None
     choices: tuple[Any, ...] | None = None
+    increasing: int | None = None
     changes_results: bool = True
 
 
@@ -33,6 +35,7 @@ def setting(
     maximum: int | float | None = None,
     above: int | float | None = None,
     choices: Sequence[Any] | None = None,
+    increasing: int | None = None,
     changes_results: bool = True,
 ) -> Any:
     """A field of a settings dataclass.
@@ -52,10 +55,12 @@ def setting(
         maximum: the largest number accepted.
         above: a number that must be exceeded, as 0.0 for a positive length.
         choices: the only values accepted.
+        increasing: for a list: each entry is larger than the one before, and there are at least so many, as the grids
+            of a convergence study are.
         changes_results: False where the value changes nothing that is computed (how often to save, say), so that a
             run may go on with another value.
     """
-    rule = Rule(help, minimum, maximum, above, None if choices is None else tuple(choices), changes_results)
+    rule = Rule(help, minimum, maximum, above, None if choices is None else tuple(choices), increasing, changes_results)
     return dataclasses.field(default=default, metadata={"rule": rule})
 
 
@@ -146,12 +151,17 @@ def _checked(name: str, value: Any, hint: Any, rule: Rule, given: str | None = N
         kind, arguments = _entry_type(hint), typing.get_args(hint)
         entries = tuple(value) if isinstance(value, (list, tuple)) else (None,)
         right_length = len(entries) == len(arguments) if arguments[-1] is not Ellipsis else len(entries) > 0
-        if right_length and all(_accepts(entry, kind, rule) for entry in entries):
+        accepted = right_length and all(_accepts(entry, kind, rule) for entry in entries)
+        if accepted and (rule.increasing is None or _increases(entries, rule.increasing)):
             return tuple(kind(entry) for entry in entries)
     elif _accepts(value, hint, rule):
         return hint(value)
     shown = given if given is not None else value
     raise InputError(f'the setting "{name}" accepts {_accepted(hint, rule)}, not "{shown}"')
+
+
+def _increases(entries: Sequence[Any], least: int) -> bool:
+    return len(entries) >= least and all(one < two for one, two in itertools.pairwise(entries))
 
 
 def _entry_type(hint: Any) -> type:
@@ -181,6 +191,8 @@ def _accepted(hint: Any, rule: Rule) -> str:
     if typing.get_origin(hint) is tuple:
         arguments = typing.get_args(hint)
         count = "one or more" if arguments[-1] is Ellipsis else str(len(arguments))
+        if rule.increasing is not None:
+            count = f"{rule.increasing} or more increasing"
         each = f", each {_limits(rule)}" if _limits(rule) else ""
         return f"{count} {_PLURAL[arguments[0]]} separated by commas{each}"
     if rule.choices is not None:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffphys import operators, physics, poisson
+from diffphys.errors import InputError
 from diffphys.gradients import check_gradient
 from diffphys.grids import (
     Box,
@@ -36,7 +37,7 @@ from diffphys.grids import (
 )
 from diffphys.plots import Panel, panels_figure
 from diffphys.rollout import rollout
-from diffphys.runs import setting
+from diffphys.runs import nearest, setting
 from diffphys.verification.case import Case, Check, Parts
 
 
@@ -69,6 +70,12 @@ class Settings:
         maximum=676,
     )
     seed: int = setting(0, help="of the random arguments and directions", minimum=0)
+
+    def __post_init__(self):
+        known = ["all", *EXAMPLES, *STEPS]
+        for name in self.names:
+            if name not in known:
+                raise InputError(f'the setting "names" has no example "{name}": {nearest(name, known)}')
 
 
 def measure(settings: Settings, parts: Parts) -> dict[str, Any]:
@@ -202,17 +209,33 @@ def _problem(solid: bool, stretched: bool = False) -> Any:
     return poisson.PressureProblem.from_conditions(grid, conditions, cells if solid else None)
 
 
-def _convected(order: int) -> Callable[[int], Example]:
+def _convected(order: int, stretched: bool = False) -> Callable[[int], Example]:
     def make(seed: int) -> Example:
-        _, velocity, _ = _domain(seed)
+        _, velocity, _ = _domain(seed, stretched)
         return lambda velocity, carrier: operators.convection(velocity, carrier, order=order), (velocity, velocity)
 
     return make
 
 
-def _solver(make_solver: Callable[..., Any], solid: bool, **settings: Any) -> Callable[[int], Example]:
+def _convected_without_sides(seed: int) -> Example:
+    """The scheme that a domain without sides has for itself, in 3D."""
+    grid, generator = Grid((4, 3, 5), (1.5, 1.0, 2.0)), np.random.default_rng(seed)
+    pairs = ((Periodic(), Periodic()),) * 3
+    velocity, carrier = (
+        tuple(
+            Field(jnp.asarray(generator.standard_normal(grid.cells)), grid, face_offset(grid, axis), pairs)
+            for axis in range(3)
+        )
+        for _ in range(2)
+    )
+    return lambda velocity, carrier: operators.convection(velocity, carrier), (velocity, carrier)
+
+
+def _solver(
+    make_solver: Callable[..., Any], solid: bool, stretched: bool = False, **settings: Any
+) -> Callable[[int], Example]:
     def make(seed: int) -> Example:
-        solver = make_solver(_problem(solid), **settings)
+        solver = make_solver(_problem(solid, stretched), **settings)
         rhs = jnp.asarray(np.random.default_rng(seed).standard_normal((6, 5)))
         return lambda rhs: solver.solve(rhs).pressure, (rhs,)
 
@@ -271,7 +294,9 @@ def _around_flow(wrap: Callable[[Any], Any]) -> Callable[[int], Example]:
 EXAMPLES: dict[str, Callable[[int], Example]] = {
     "difference": _on_field(lambda field: operators.difference(field, 0)),
     "divergence": _on_velocity(operators.divergence),
+    "divergence stretched": _on_velocity(operators.divergence, stretched=True),
     "gradient": _on_field(operators.gradient),
+    "gradient stretched": _on_field(operators.gradient, stretched=True),
     "laplacian": _on_field(operators.laplacian),
     "laplacian stretched": _on_field(operators.laplacian, stretched=True),
     "interpolate": _on_field(lambda field: operators.interpolate(field, (0.0, 0.0))),
@@ -297,13 +322,17 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
         for scheme in ("upwind", "van_leer", "central", "fourth_order")
     },
     "curl": _on_velocity(operators.curl),
+    "curl stretched": _on_velocity(operators.curl, stretched=True),
     "convert": _on_field(lambda field: operators.convert(field, (0.0, 0.0))),
     "centers_to_faces": _on_field(lambda field: operators.centers_to_faces((field, field * 0.5))),
     "faces_to_centers": _on_velocity(operators.faces_to_centers),
     "convection": _convected(2),
+    "convection stretched": _convected(2, stretched=True),
+    "convection without sides": _convected_without_sides,
     "convection fourth order": _convected(4),
     "apply": _applied,
     "direct": _solver(poisson.direct, False),
+    "direct stretched": _solver(poisson.direct, False, stretched=True),
     "FastDiagonalization": _solver(poisson.FastDiagonalization, False),
     "ObstacleCorrected": _solver(poisson.ObstacleCorrected, True),
     "ConjugateGradients": _solver(poisson.ConjugateGradients, True, tolerance=1e-14),
@@ -319,7 +348,20 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
     "RungeKuttaFlow implicit diffusion order 3": lambda seed: _runge_kutta(
         seed, ((Periodic(), Periodic()), (Wall(), Wall(slip=True))), solid=False, stages=3, diffusion="implicit"
     ),
+    "RungeKuttaFlow three stages": lambda seed: _runge_kutta(
+        seed, ((Inflow(0.3), Outflow()), (Wall(), Wall(velocity=jnp.asarray([0.2])))), stages=3
+    ),
+    "RungeKuttaFlow four stages fourth order": lambda seed: _runge_kutta(
+        seed, ((Periodic(), Periodic()), (Wall(), Wall(velocity=jnp.asarray([0.2])))), solid=False, stages=4, order=4
+    ),
+    "RungeKuttaFlow inflow in time": lambda seed: _runge_kutta(
+        seed, ((Inflow(_Swelling(0.3, 1.7)), Outflow()), (Wall(), Wall(slip=True)))
+    ),
     "Immersed": lambda seed: _around_body(seed, lambda flow, state: flow(state)),
+    "Immersed between walls that slide": lambda seed: _around_body(
+        seed, lambda flow, state: flow(state), dict(x=Periodic(), y=(Wall(), Wall(velocity=jnp.asarray([0.4]))))
+    ),
+    "Immersed in a closed box": lambda seed: _around_body(seed, lambda flow, state: flow(state), Wall(slip=True)),
     "Immersed forces": lambda seed: _around_body(seed, lambda flow, state: flow.forces(state)),
     "SubSteps": _around_flow(lambda flow: physics.SubSteps(flow, 0.1, 4)),
 }
@@ -398,14 +440,24 @@ def _runge_kutta(seed: int, pairs: tuple, solid: bool = True, **settings: Any) -
     return _forced(flow, _random_start(flow, seed), seed)
 
 
-def _around_body(seed: int, function: Callable) -> Example:
+class _Swelling(eqx.Module):
+    """An inflow that changes in time, whose numbers are leaves."""
+
+    mean: jax.Array = eqx.field(converter=jnp.asarray)
+    frequency: jax.Array = eqx.field(converter=jnp.asarray)
+
+    def __call__(self, time: jax.Array) -> jax.Array:
+        return self.mean * (1 + 0.5 * jnp.sin(self.frequency * time + 0.3))
+
+
+def _around_body(seed: int, function: Callable, sides: Any = None) -> Example:
     """A body that turns and moves, with respect to its center, radius, motion and pivot besides flow and state."""
     body = physics.Immersed(Sphere((0.83, 0.91), 0.42), velocity=(0.3, -0.2), rotation_rate=0.7, pivot=(0.8, 0.9))
     flow = physics.RungeKuttaFlow(
         Grid((6, 6), (1.8, 1.8)),
         viscosity=0.05,
         dt=0.02,
-        sides=dict(x=(Inflow(1.0), Outflow()), y=Wall()),
+        sides=dict(x=(Inflow(1.0), Outflow()), y=Wall()) if sides is None else sides,
         solid=body,
         stages=2,
     )

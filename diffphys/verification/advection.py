@@ -46,7 +46,9 @@ class Settings:
 
     schemes: tuple[str, ...] = setting(SCHEMES, help="the schemes", choices=SCHEMES)
     cells: int = setting(100, help="cells of the profiles that are shown", minimum=16)
-    levels: tuple[int, ...] = setting((64, 128, 256), help="cells of the grids that are refined", minimum=16)
+    levels: tuple[int, ...] = setting(
+        (64, 128, 256), increasing=2, help="cells of the grids that are refined", minimum=16
+    )
     courant: float = setting(0.4, help="Courant number", above=0.0, maximum=0.5)
     periods: int = setting(1, help="how often the profile goes around", minimum=1)
     axis: int = setting(0, help="the axis it goes along", choices=(0, 1))

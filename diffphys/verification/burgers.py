@@ -27,7 +27,9 @@ SOURCES = (
 class Settings:
     """What the case is asked for."""
 
-    levels: tuple[int, ...] = setting((64, 128, 256, 512), help="cells of the grids that are refined", minimum=8)
+    levels: tuple[int, ...] = setting(
+        (64, 128, 256, 512), increasing=2, help="cells of the grids that are refined", minimum=8
+    )
     viscosity: float = setting(0.05, help="length squared per time", above=0.0)
     offset: float = setting(2.2, help="the constant a in phi; nearer to 2 is steeper", above=2.0)
     time: float = setting(10.0, help="end of the simulation", above=0.0)

@@ -103,7 +103,8 @@ def error_of(
     explicit ones.
     """
     normal = (axis + 1) % dimensions
-    edges = [np.linspace(0.0, plates.height, 3)] * dimensions
+    across = 2 if order == 2 else 3  # cells along the other axes: as few as the scheme's reach allows
+    edges = [np.linspace(0.0, plates.height, across + 1)] * dimensions
     edges[normal] = (
         np.linspace(0, plates.height, count + 1) if stretch == 0 else tanh_edges(count, 0.0, plates.height, stretch)
     )
@@ -119,7 +120,7 @@ def error_of(
     sides[normal] = tuple(plate(*one) for one in zip(plates.speeds, plates.friction, strict=True))
     named = dict(zip(grid.axis_names, sides, strict=True))
     narrow = float(np.diff(edges[normal]).min())
-    rate = plates.viscosity * (1 / narrow**2 + (dimensions - 1) * (2 / plates.height) ** 2)
+    rate = plates.viscosity * (1 / narrow**2 + (dimensions - 1) * (across / plates.height) ** 2)
     longest = (0.4 if order == 2 else 0.25) / rate * (1.0 if diffusion == "explicit" else beyond)
     steps = int(np.ceil(time / longest))
     stages = 3 if diffusion == "explicit" else 4  # the error of a few long steps must not show beside that in space

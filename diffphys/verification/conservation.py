@@ -13,6 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from diffphys.errors import InputError
 from diffphys.grids import Field, Grid, Periodic, Side, Wall, face_offset, tanh_edges
 from diffphys.operators import control_volume, convection
 from diffphys.physics import PassiveScalar, RungeKuttaFlow
@@ -38,8 +39,14 @@ class Settings:
     orders: tuple[int, ...] = setting((2, 4), help="the schemes: order in space", choices=(2, 4))
     stretch: float = setting(1.0, help="strength of the stretching of the second-order grids", minimum=0.0, maximum=3.0)
     stages: tuple[int, ...] = setting((2, 3, 4), help="the methods in time, by their stages", choices=(2, 3, 4))
-    steps: tuple[int, ...] = setting((80, 160, 320), help="steps over which the energy is followed", minimum=5)
+    steps: tuple[int, ...] = setting(
+        (80, 160, 320), increasing=2, help="steps over which the energy is followed", minimum=5
+    )
     seed: int = setting(0, help="of the random velocities", minimum=0)
+
+    def __post_init__(self):
+        if len(self.cells) not in (2, 3):
+            raise InputError(f'the setting "cells" accepts 2 or 3 whole numbers, not {len(self.cells)}')
 
 
 def measure(settings: Settings, parts: Parts) -> dict[str, Any]:

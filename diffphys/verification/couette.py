@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from diffphys.errors import InputError
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.verification.case import Case, Check, Parts
 from diffphys.verification.channel import KINDS, Plates, errors_of
-from diffphys.verification.marching import last_order
+from diffphys.verification.marching import order_check
 
 
 SOURCES = ("G. K. Batchelor, An Introduction to Fluid Dynamics (1967), sections 4.2 and 4.3",)
@@ -21,7 +22,7 @@ class Settings:
 
     kinds: tuple[str, ...] = setting(KINDS[:3], help="friction at the lower and upper plate", choices=KINDS[:3])
     levels: tuple[int, ...] = setting(
-        (8, 16, 32), help="cells between the plates of the grids that are refined", minimum=4
+        (8, 16, 32), increasing=2, help="cells between the plates of the grids that are refined", minimum=4
     )
     stretch: tuple[float, ...] = setting(
         (0.0, 1.5), help="strength of the stretching, 0 for none", minimum=0.0, maximum=4.0
@@ -38,15 +39,18 @@ class Settings:
         20.0, help="the step of implicit diffusion, in units of the longest explicit one", above=0.0
     )
 
+    def __post_init__(self):
+        if self.axis >= self.dimensions:
+            raise InputError(f'the setting "axis" accepts at most {self.dimensions - 1} here, not {self.axis}')
+
 
 def measure(settings: Settings, parts: Parts) -> dict[str, Any]:
     found = {}
-    axis = settings.axis % settings.dimensions
     unit = settings.height**2 / settings.viscosity
     for kind in settings.kinds:
         plates = Plates(kind, settings.height, settings.viscosity, speeds=settings.speeds)
         for stretch in settings.stretch:
-            shape = dict(axis=axis, dimensions=settings.dimensions, stretch=stretch, order=settings.order)
+            shape = dict(axis=settings.axis, dimensions=settings.dimensions, stretch=stretch, order=settings.order)
             shape |= dict(diffusion=settings.diffusion, beyond=settings.beyond)
             for name, time, settle in (("transient", settings.time, False), ("steady", 1.0, True)):
                 levels = settings.levels[:1] if settle else settings.levels
@@ -71,8 +75,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
             meaning = f"relative error, {name}: a straight line is exact"
             checks.append(Check(f"error_{key}", max(found["errors"]), at_most=1e-11, meaning=meaning))
         elif name.startswith("transient"):
-            order = last_order(found["sizes"], found["errors"])
-            checks.append(Check(f"order_{key}", order, at_least=1.9, meaning=f"order, {name}"))
+            checks.append(order_check(f"order_{key}", f"order, {name}", found["sizes"], found["errors"], at_least=1.9))
     return checks
 
 

@@ -55,6 +55,10 @@ class Settings:
     stages: int = setting(2, help="the Runge-Kutta method", choices=(2, 3, 4))
     courant: float = setting(0.6, help="Courant number", above=0.0, maximum=1.0)
 
+    def __post_init__(self):
+        if not any(self.pulse):
+            raise InputError('the setting "pulse" accepts factors of which one is not zero: a flow at some time')
+
 
 def measure(settings: Settings, parts: Parts) -> dict[str, Any]:
     return {f"re-{re:g}": parts(f"re-{re:g}", lambda r=re: _channel(settings, r)) for re in settings.re}

@@ -37,7 +37,7 @@ class Settings:
     diffusivity: float = setting(0.3, help="length squared per time", above=0.0)
     dt: float = setting(0.1, help="duration of the step that is compared mode by mode", above=0.0)
     levels: tuple[int, ...] = setting(
-        (8, 16, 32), help="cells along each axis of the grids that are refined", minimum=4
+        (8, 16, 32), increasing=2, help="cells along each axis of the grids that are refined", minimum=4
     )
 
 

@@ -29,7 +29,7 @@ class Settings:
 
     re: float = setting(40.0, help="Reynolds number", above=0.0, maximum=500.0)
     levels: tuple[int, ...] = setting(
-        (24, 48, 96), help="cells across the stream of the grids that are refined", minimum=8
+        (24, 48, 96), increasing=2, help="cells across the stream of the grids that are refined", minimum=8
     )
     lower: float = setting(-0.5, help="where the domain begins along the stream")
     length: float = setting(1.5, help="its length along the stream", above=0.0)

@@ -7,6 +7,11 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from diffphys.verification.case import Check
+
+
+ROUND_OFF = 1e-12  # in float64, of steps whose values are of size one
+
 
 @eqx.filter_jit
 def march(step: Callable[[Any], Any], state: Any, steps: int | jax.Array) -> Any:
@@ -27,6 +32,22 @@ def last_order(sizes: Sequence[float], errors: Sequence[float]) -> float:
     """The order between the two finest, NaN where an error is not positive."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(orders_of(sizes, errors)[-1])
+
+
+def order_check(
+    name: str,
+    meaning: str,
+    sizes: Sequence[float],
+    errors: Sequence[float],
+    at_least: float,
+    at_most: float | None = None,
+) -> Check:
+    """The last order with its bounds. Errors of round-off, of values of size one, have no order: where all of them are
+    none but that, the largest is held to it instead.
+    """
+    if max(errors) < ROUND_OFF:
+        return Check(name, max(errors), at_most=ROUND_OFF, meaning=f"{meaning}: errors are round-off, without an order")
+    return Check(name, last_order(sizes, errors), at_least=at_least, at_most=at_most, meaning=meaning)
 
 
 def largest_difference(first: Any, second: Any) -> float:

@@ -17,6 +17,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from diffphys.errors import InputError
 from diffphys.grids import Grid, Periodic, Sphere, Wall, tanh_edges
 from diffphys.physics import FlowState, IncompressibleFlow, PassiveScalar, RungeKuttaFlow, Smoke
 from diffphys.plots import Panel, panels_figure
@@ -37,15 +38,23 @@ class Settings:
 
     cells: tuple[int, ...] = setting((7, 9, 6), help="cells at rest, the last axis upward", minimum=6)
     stretch: float = setting(1.0, help="strength of their stretching", minimum=0.0, maximum=3.0)
-    waves: tuple[int, ...] = setting((16, 32, 64), help="cells across of the grids for internal waves", minimum=8)
-    mode: tuple[int, ...] = setting((2, 1), help="wave numbers in the box: pairs of k, then m", minimum=1)
-    levels: tuple[int, ...] = setting((32, 64, 128), help="cells across of the grids for the plume", minimum=8)
+    waves: tuple[int, ...] = setting(
+        (16, 32, 64), increasing=1, help="cells across of the grids for internal waves", minimum=8
+    )
+    mode: tuple[int, int] = setting((2, 1), help="wave numbers across and upward in the box", minimum=1)
+    levels: tuple[int, ...] = setting(
+        (32, 64, 128), increasing=1, help="cells across of the grids for the plume", minimum=8
+    )
     buoyancy: float = setting(1.0, help="acceleration for a scalar of one", above=0.0)
     viscosity: float = setting(2e-3, help="of the plume", above=0.0)
     diffusivity: float = setting(2e-3, help="of the plume", above=0.0)
     time: float = setting(2.0, help="over which the plume rises", above=0.0)
     stages: int = setting(3, help="the Runge-Kutta method", choices=(2, 3, 4))
     courant: float = setting(0.5, help="Courant number", above=0.0, maximum=1.0)
+
+    def __post_init__(self):
+        if len(self.cells) not in (2, 3):
+            raise InputError(f'the setting "cells" accepts 2 or 3 whole numbers, not {len(self.cells)}')
 
 
 def measure(settings: Settings, parts: Parts) -> dict[str, Any]:
@@ -111,7 +120,7 @@ def _rest(settings: Settings) -> dict[str, dict[str, float]]:
 
 def _wave(settings: Settings, count: int) -> dict[str, Any]:
     """An internal wave after a time in which it swings once and a third, relative to its amplitude."""
-    across, up = settings.mode[:2]
+    across, up = settings.mode
     grid = Grid((count, count), (1.0, 1.0))
     k, m, stratification, amplitude = 2 * np.pi * across, np.pi * up, 4.0, 1e-8
     omega = np.sqrt(stratification) * k / np.hypot(k, m)

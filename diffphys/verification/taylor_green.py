@@ -17,7 +17,7 @@ from diffphys.physics import RungeKuttaFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.verification.case import Case, Check, Parts
-from diffphys.verification.marching import last_order, march
+from diffphys.verification.marching import march, order_check
 
 
 SOURCES = (
@@ -36,13 +36,19 @@ class Settings:
     dimensions: tuple[int, ...] = setting((2, 3), help="in how many dimensions", choices=(2, 3))
     orders: tuple[int, ...] = setting((2, 4), help="the schemes: order in space", choices=(2, 4))
     stages: tuple[int, ...] = setting((2, 3, 4), help="the methods in time, by their stages", choices=(2, 3, 4))
-    levels: tuple[int, ...] = setting((16, 32, 64), help="cells along each axis of the grids in 2D", minimum=8)
-    levels_3d: tuple[int, ...] = setting((8, 16, 32), help="cells along each axis of the grids in 3D", minimum=6)
+    levels: tuple[int, ...] = setting(
+        (16, 32, 64), increasing=2, help="cells along each axis of the grids in 2D", minimum=8
+    )
+    levels_3d: tuple[int, ...] = setting(
+        (8, 16, 32), increasing=2, help="cells along each axis of the grids in 3D", minimum=6
+    )
     viscosity: float = setting(0.05, help="length squared per time", minimum=0.0)
     stream: float = setting(1.0, help="speed of the uniform stream along x; half of it along y and z")
     time: float = setting(0.5, help="end of the simulations that are refined in space", above=0.0)
     courant: float = setting(0.25, help="Courant number of the simulations that are refined in space", above=0.0)
-    steps: tuple[int, ...] = setting((8, 16, 32, 64), help="steps per unit of time, refined in time", minimum=4)
+    steps: tuple[int, ...] = setting(
+        (8, 16, 32, 64), increasing=2, help="steps per unit of time, refined in time", minimum=4
+    )
     diffusion: str = setting("explicit", help="how diffusion is taken", choices=("explicit", "implicit"))
     start_cells: int = setting(64, help="cells along each axis of the start from centered data", minimum=8)
     start_viscosity: float = setting(0.001, help="viscosity of the start from centered data", minimum=0.0)
@@ -156,22 +162,24 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
         for order in settings.orders:
             found = results[f"space-{dimensions}d-order-{order}"]
             checks.append(
-                Check(
+                order_check(
                     f"order_in_space_{dimensions}d_scheme_{order}",
-                    last_order(found["sizes"], found["errors"]),
+                    f"order in space, {dimensions}D, scheme of order {order}",
+                    found["sizes"],
+                    found["errors"],
                     at_least=LEAST_ORDER[order],
-                    meaning=f"order in space, {dimensions}D, scheme of order {order}",
                 )
             )
         found = results[f"time-{dimensions}d"]
         for stages in settings.stages:
             checks.append(
-                Check(
+                order_check(
                     f"order_in_time_{dimensions}d_stages_{stages}",
-                    last_order(found["sizes"], found["errors"][str(stages)]),
+                    f"order in time, {dimensions}D, Runge-Kutta {stages}",
+                    found["sizes"],
+                    found["errors"][str(stages)],
                     at_least=stages - 0.1,
                     at_most=stages + 0.1,
-                    meaning=f"order in time, {dimensions}D, Runge-Kutta {stages}",
                 )
             )
     for order in settings.orders:

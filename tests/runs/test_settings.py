@@ -20,6 +20,7 @@ class Settings:
     plot: bool = setting(True, help="plot", changes_results=False)
     reynolds: tuple[float, ...] = setting((73.2,), help="Reynolds numbers", above=0.0)
     cells: tuple[int, int] = setting((64, 32), help="cells", minimum=1)
+    levels: tuple[int, ...] = setting((8, 16), help="cells of grids that are refined", minimum=4, increasing=2)
 
 
 def parsed(*assignments):
@@ -72,6 +73,9 @@ def test_any_text_is_accepted_or_refused_in_a_sentence(name, value):
         ("reynolds=1,-2", ['"reynolds"', '"1,-2"']),
         ("cells=8", ['"cells"', "2 whole numbers separated by commas, each at least 1"]),
         ("cells=8,4,2", ['"cells"', '"8,4,2"']),
+        ("levels=8", ['"levels"', "2 or more increasing whole numbers separated by commas, each at least 4", '"8"']),
+        ("levels=16,8", ['"levels"', '"16,8"']),
+        ("levels=8,8", ['"levels"', '"8,8"']),
     ],
 )
 def test_refusals_name_the_setting_and_what_it_accepts(assignment, words):
@@ -95,4 +99,4 @@ def test_lists_read_from_json_and_whole_numbers_for_floats_are_taken():
 
 
 def test_settings_that_change_no_result_are_told_apart():
-    assert set(results_settings(Settings())) == {"frames", "viscosity", "arm", "reynolds", "cells"}
+    assert set(results_settings(Settings())) == {"frames", "viscosity", "arm", "reynolds", "cells", "levels"}

@@ -11,6 +11,7 @@ from diffphys.cli import main
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import Listed, setting
 from diffphys.verification import CASES, Case, Check, load_case
+from diffphys.verification.marching import order_check
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +123,12 @@ def test_all_cases_end_in_a_summary(monkeypatch, capsys):
         ("verify dummy --set pieces=0", ['"pieces"', "at least 1"]),
         ("verify dummy --preset quik", ['no preset "quik"', 'did you mean "quick"']),
         ("verify --set pieces=1", ["--set needs a NAME"]),
+        ("verify taylor-green --set levels=16", ['"levels"', "2 or more increasing"]),
+        ("verify cylinder --set pulse=0", ['"pulse"', "not zero"]),
+        ("verify conservation --set cells=12", ['"cells"', "2 or 3"]),
+        ("verify smoke --set cells=6", ['"cells"', "2 or 3"]),
+        ("verify poiseuille --set axis=2", ['"axis"', "at most 1"]),
+        ("verify adjoints --set names=curls", ['"curls"', 'did you mean "curl"']),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(words, said, capsys, tmp_path):
@@ -139,6 +146,14 @@ def test_every_listed_case_is_there_under_its_name_with_a_quick_preset_and_sourc
             case = load_case(name)
             assert case.name == name and "quick" in case.presets and case.sources
             assert case.settings.__doc__
+
+
+def test_errors_of_round_off_have_no_order_and_are_held_to_it():
+    sizes = [1 / 8, 1 / 16]
+    assert order_check("o", "order", sizes, [4e-2, 1e-2], at_least=1.9).passed
+    assert not order_check("o", "order", sizes, [4e-2, 2e-2], at_least=1.9).passed
+    assert order_check("o", "order", sizes, [3e-16, 5e-16], at_least=1.9).passed
+    assert not order_check("o", "order", sizes, [3e-16, 5e-11], at_least=1.9).passed
 
 
 def test_heat_runs_quickly_and_holds():

@@ -19,7 +19,7 @@ from diffphys.runs import Run, make_settings, read_description
 HEAD = """# Benchmarks
 
 ```
-diffphys bench                 # all of them; with PhiFlow beside it the wake alone takes more than twenty minutes
+diffphys bench                 # all of them; some 20 minutes where the peers are installed
 diffphys bench wake            # one; `diffphys list` names them
 diffphys bench wake --profile  # which operations a step and its gradient spend their time on
 ```

@@ -357,9 +357,13 @@ OPERATORS = {
 }
 
 
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if "shifts" in name else []) for name in OPERATORS]
+)
 def test_derivatives(name, key):
-    """With respect to values, what holds at the sides, velocity and number: everything an operator is given."""
+    """With respect to values, what holds at the sides, velocity and number: everything an operator is given. (Weighted
+    shifts are part of the wake step, whose derivatives are tested as well.)
+    """
     check_derivatives(lambda given: OPERATORS[name](*given), (*example(key), jnp.asarray(0.61)), key)
 
 

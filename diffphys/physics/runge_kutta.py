@@ -118,9 +118,9 @@ class RungeKuttaFlow(eqx.Module):
             takes one stage more, for order 4 two.
         diffusion: "explicit", or "implicit" for steps beyond the bound of explicit diffusion, of the velocity and of
             all scalars; convection still asks for a Courant number around one.
-        order: The order in space, 2 or 4. Four needs a domain without obstacle, and is reached away from sides: the
-            pressure that belongs to it has mirror images beyond them, which makes it of first order there (behind a row
-            of bodies with inflow and outflow, in the largest norm: velocity 2.6, pressure 1.0).
+        order: The order in space, 2 or 4. Four needs a domain without obstacle, and is reached where no sides are near:
+            behind a row of bodies with inflow and outflow (`diffphys verify kovasznay --set order=4`) the velocity is
+            of order 2.6 and the pressure of order 1.0, in the largest norm.
         pressure_solver: From a `PressureProblem` to its solver, for second order; with an immersed body from a
             `VariableProblem`. Default: the direct one, with an immersed body `poisson.FictitiousDomain`.
 

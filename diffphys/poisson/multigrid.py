@@ -66,7 +66,7 @@ class MultigridConjugateGradients(eqx.Module):
         largest_iterations: After how many iterations to give up.
         smoothing: Degree of the smoothing polynomial on the finest level of grids without stretched axes; with
             anisotropic cells it grows, and from the third level on it is larger by four. Default: 2, for a
-            `VariableProblem` 5, which takes the same time and needs two thirds of the iterations where every face has
+            `VariableProblem` 5, which takes about as long and needs two thirds of the iterations where every face has
             another coefficient.
         throw: Whether not converging raises an error when the program runs, instead of only showing in the solution.
     """

@@ -13,7 +13,7 @@ import numpy as np
 
 from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Grid, Periodic, center_offset, face_offset
-from diffphys.operators.eigenbasis import along_axis
+from diffphys.linear import along_axis
 from diffphys.operators.interpolation import at_new_place
 
 

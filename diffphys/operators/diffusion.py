@@ -14,8 +14,9 @@ from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Grid
+from diffphys.linear import along_axis
 from diffphys.operators.differences import laplacian, second_difference, slice_axis
-from diffphys.operators.eigenbasis import along_axis, bases_of, free_range
+from diffphys.operators.eigenbasis import bases_of, free_range
 
 
 def explicit_diffusion(field: Field, diffusivity: ArrayLike, dt: ArrayLike) -> Field:

@@ -9,9 +9,7 @@ axis, a multiplication, and the products back.
 import functools
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Condition, Dirichlet, Field, Ghost, Grid, Neumann, Periodic
@@ -96,9 +94,3 @@ def bases_of(field: Field) -> list[Eigenbasis]:
             )
         bases.append(eigenbasis(field.grid, axis, field.offset[axis], kinds))
     return bases
-
-
-def along_axis(matrix: np.ndarray, values: Array, axis: int) -> Array:
-    """The product of a matrix with `values` along one axis, in full precision on every device."""
-    product = jnp.tensordot(jnp.asarray(matrix, values.dtype), values, (1, axis), precision="highest")
-    return jnp.moveaxis(product, 0, axis)

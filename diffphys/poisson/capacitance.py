@@ -22,9 +22,9 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
+from diffphys.linear import along_axis
 from diffphys.poisson.diagonalization import (
     FastDiagonalization,
-    along_axis,
     direct_solution,
     eigenbasis,
     reciprocal_eigenvalues,
@@ -87,7 +87,7 @@ class ObstacleCorrected:
 
         rows = [
             matrix[start:stop]
-            for matrix, start, stop in zip(separable.vectors(rhs.dtype), surface.start, surface.stop, strict=True)
+            for matrix, start, stop in zip(separable.vectors(), surface.start, surface.stop, strict=True)
         ]
         nearby = coefficients
         for axis, matrix in enumerate(rows):
@@ -95,7 +95,7 @@ class ObstacleCorrected:
         flat = nearby.reshape(-1)
         factors = jnp.asarray(surface.factors, rhs.dtype)
         slope = (flat[surface.above] - flat[surface.below]) * factors  # G_C A_0^+ rhs, scaled
-        flux = jnp.matmul(jnp.asarray(surface.correction, rhs.dtype), slope, precision="highest") * factors
+        flux = along_axis(surface.correction, slope, 0) * factors
         source = jnp.zeros_like(flat).at[surface.below].add(flux).at[surface.above].add(-flux)  # volume times D_C q
         source = source.reshape(nearby.shape)
         for axis, matrix in enumerate(rows):

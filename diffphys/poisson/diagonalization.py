@@ -25,7 +25,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Grid
-from diffphys.linear import linear_map
+from diffphys.linear import along_axis, linear_map
 from diffphys.poisson.problem import Kind, PressureProblem, Solution, apply, check_right_side, without_null_space
 from diffphys.poisson.transforms import angles, fast_analysis, fast_synthesis, is_fast, is_fast_together, wave
 
@@ -82,7 +82,7 @@ class FastDiagonalization:
             if self._is_fast(axis, values.dtype):
                 values = fast_analysis(values, axis, kinds)
             else:
-                values = along_axis(jnp.asarray(self._basis(axis).analysis, values.dtype), values, axis)
+                values = along_axis(self._basis(axis).analysis, values, axis)
         return values
 
     def inverse(self, coefficients: Array) -> Array:
@@ -91,17 +91,16 @@ class FastDiagonalization:
             if self._is_fast(axis, coefficients.dtype):
                 coefficients = fast_synthesis(coefficients, axis, kinds)
             else:
-                matrix = jnp.asarray(self._basis(axis).vectors, coefficients.dtype)
-                coefficients = along_axis(matrix, coefficients, axis)
+                coefficients = along_axis(self._basis(axis).vectors, coefficients, axis)
         return coefficients
 
     def scaled(self, coefficients: Array) -> Array:
         """The coefficients divided by the eigenvalues, zero for the null space."""
         return coefficients * jnp.asarray(reciprocal_eigenvalues(self.problem), coefficients.dtype)
 
-    def vectors(self, dtype) -> list[Array]:
+    def vectors(self) -> list[np.ndarray]:
         """For each axis the matrix whose columns are its eigenvectors."""
-        return [jnp.asarray(self._basis(axis).vectors, dtype) for axis in range(self.problem.grid.dimensions)]
+        return [self._basis(axis).vectors for axis in range(self.problem.grid.dimensions)]
 
     def _is_fast(self, axis: int, dtype) -> bool:
         if self.transforms == "matrix" or not self.problem.grid.uniform[axis]:
@@ -140,15 +139,6 @@ def direct_solution(problem: PressureProblem, pressure: Array, rhs: Array, imbal
     """A `Solution` of a solver without iterations. Under `jit` the residual costs nothing where nobody reads it."""
     residual = jnp.max(jnp.abs(apply(problem, pressure) - rhs))
     return Solution(pressure, residual, jnp.zeros((), jnp.int32), jnp.ones((), bool), imbalance)
-
-
-def along_axis(matrix: Array, values: Array, axis: int) -> Array:
-    """The product of `matrix` with `values` along one axis, in full precision on every device."""
-    if axis == values.ndim - 1:
-        return jnp.matmul(values, matrix.T, precision="highest")
-    if values.ndim == 2:
-        return jnp.matmul(matrix, values, precision="highest")
-    return jnp.moveaxis(jnp.tensordot(matrix, values, (1, axis), precision="highest"), 0, axis)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

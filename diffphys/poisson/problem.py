@@ -259,16 +259,23 @@ def check_right_side(problem: Any, rhs: Array) -> None:
 def without_null_space(problem: PressureProblem, values: Array) -> tuple[Array, Array]:
     """`values` without its component in the null space, and the largest absolute value of that component.
 
-    In every region that has no fixed pressure the mean over its volume is taken away.
+    In every region that has no fixed pressure the mean over its volume is taken away. Only the smallest box around
+    these regions is touched: a sum over all cells costs little, but on a CPU it is fused into the matrix products
+    beside it, and they take half as long again.
     """
     basis = null_space(problem)
     if not len(basis):
         return values, jnp.zeros((), values.dtype)
-    vectors = jnp.asarray(basis, values.dtype)
-    weighted = jnp.asarray(basis * relative_volumes(problem.grid), values.dtype)
+    places = np.argwhere(basis.any(axis=0))
+    start, stop = places.min(axis=0), places.max(axis=0) + 1
+    box = tuple(slice(int(first), int(last)) for first, last in zip(start, stop, strict=True))
+    vectors = jnp.asarray(basis[:, *box], values.dtype)
+    weighted = jnp.asarray((basis * relative_volumes(problem.grid))[:, *box], values.dtype)
     axes = list(range(values.ndim))
-    component = jnp.tensordot(jnp.tensordot(weighted, values, (list(range(1, values.ndim + 1)), axes)), vectors, 1)
-    return values - component, jnp.max(jnp.abs(component))
+    inside = values[box]
+    component = jnp.tensordot(jnp.tensordot(weighted, inside, (list(range(1, values.ndim + 1)), axes)), vectors, 1)
+    values = jax.lax.dynamic_update_slice(values, inside - component, [one.start for one in box])
+    return values, jnp.max(jnp.abs(component))
 
 
 def _kind(condition) -> Kind:

@@ -14,9 +14,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.grids import Conditions, Dirichlet, Ghost, Grid, Neumann, Periodic
+from diffphys.linear import along_axis
 from diffphys.operators.differences import second_difference
 from diffphys.operators.fourth_order import half_spans, spans
-from diffphys.poisson.diagonalization import along_axis
 
 
 class Line(NamedTuple):
@@ -56,7 +56,7 @@ def solve_separable(lines: tuple[Line, ...], rhs: Array, shift: ArrayLike, scale
     bases = [eigenbasis_of(line) for line in lines]
     coefficients = rhs
     for axis, (_, forward, _) in enumerate(bases):
-        coefficients = along_axis(jnp.asarray(forward, rhs.dtype), coefficients, axis)
+        coefficients = along_axis(forward, coefficients, axis)
     total = 0.0
     for axis, (values, _, _) in enumerate(bases):
         total = total + values.reshape([-1 if other == axis else 1 for other in range(rhs.ndim)])
@@ -66,7 +66,7 @@ def solve_separable(lines: tuple[Line, ...], rhs: Array, shift: ArrayLike, scale
     singular = vanishes & (shift == 0)
     coefficients = jnp.where(singular, 0.0, coefficients / jnp.where(singular, 1.0, factor))
     for axis, (_, _, backward) in enumerate(bases):
-        coefficients = along_axis(jnp.asarray(backward, rhs.dtype), coefficients, axis)
+        coefficients = along_axis(backward, coefficients, axis)
     return coefficients
 
 

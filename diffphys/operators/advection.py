@@ -5,9 +5,11 @@ import functools
 import itertools
 import operator
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -23,7 +25,7 @@ Limits = tuple[float, float] | None
 
 
 def semi_lagrangian(
-    field: Field, velocity: Sequence[Field], dt: ArrayLike, largest_courant: int | None = None
+    field: Field, velocity: Sequence[Field], dt: ArrayLike, largest_courant: int | tuple[int, ...] | None = None
 ) -> Field:
     """One semi-Lagrangian step of `df/dt + v . grad f = 0`: each point takes the value found upstream.
 
@@ -36,9 +38,10 @@ def semi_lagrangian(
         field: The field to carry, at any place; its conditions must define one ghost value at every end.
         velocity: The velocity's components on the faces, in units of length per time.
         dt: Duration of the step.
-        largest_courant: If given, a bound on `dt |v_a| / h_a` in whole cells. The look-up is then written as a sum of
-            weighted shifts, several times faster on a CPU than the gathers that serve any Courant number, and otherwise
-            the same to round-off. Where the bound is exceeded the result is NaN: a wrong value is never returned.
+        largest_courant: If given, a bound on `dt |v_a| / h_a` in whole cells, one for all axes or a tuple. The
+            look-up is then written as a sum of weighted shifts, several times faster on a CPU than the gathers that
+            serve any Courant number, and otherwise the same to round-off. Where a bound is exceeded the result is NaN:
+            a wrong value is never returned.
 
     Returns:
         The carried field, with the conditions of `field`.
@@ -47,11 +50,12 @@ def semi_lagrangian(
         raise InputError(
             f"semi_lagrangian: velocity has {len(velocity)} components; {field.grid.dimensions} are accepted."
         )
-    check_largest_courant("semi_lagrangian", largest_courant)
+    check_largest_courant("semi_lagrangian", largest_courant, field.grid.dimensions)
     displacement = [_upstream_displacement(field, component, axis, dt) for axis, component in enumerate(velocity)]
     limits = [_limits(field, axis) for axis in range(field.grid.dimensions)]
     if largest_courant is not None:
-        return field.with_values(_weighted_shifts(field, displacement, limits, largest_courant))
+        reach = np.broadcast_to(largest_courant, field.grid.dimensions)
+        return field.with_values(_weighted_shifts(field, displacement, limits, tuple(int(one) for one in reach)))
     indices = []
     for axis, (part, limit) in enumerate(zip(displacement, limits, strict=True)):
         index = _indices(field, axis, part.dtype)
@@ -60,11 +64,14 @@ def semi_lagrangian(
     return field.with_values(look_up(field, indices))
 
 
-def check_largest_courant(owner: str, bound: int | None) -> None:
-    """Raise `InputError` unless the bound is a whole number of cells, or None."""
-    if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int) or bound < 1):
+def check_largest_courant(owner: str, bound: Any, dimensions: int) -> None:
+    """Raise `InputError` unless the bound is a whole number of cells, a tuple of one for each axis, or None."""
+    bounds = bound if isinstance(bound, tuple) else (bound,) * dimensions
+    whole = all(isinstance(one, int) and not isinstance(one, bool) and one >= 1 for one in bounds)
+    if bound is not None and not (whole and len(bounds) == dimensions):
         raise InputError(
-            f"{owner}: largest_courant is {bound!r}; a whole number of cells of at least 1, or None, is accepted."
+            f"{owner}: largest_courant is {bound!r}; a whole number of cells of at least 1, a tuple of {dimensions} of "
+            "them, one for each axis, or None is accepted."
         )
 
 
@@ -101,21 +108,21 @@ def _wrapped(field: Field, axis: int, displacement: Array) -> Array:
     return jnp.mod(index, field.grid.cells[axis]) if field.periodic[axis] else index
 
 
-def _weighted_shifts(field: Field, displacement: Sequence[Array], limits: Sequence[Limits], reach: int) -> Array:
+def _weighted_shifts(
+    field: Field, displacement: Sequence[Array], limits: Sequence[Limits], reach: tuple[int, ...]
+) -> Array:
     """Linear interpolation at `i + d` is the sum over shifts k of `max(0, 1 - |d - k|) f[i + k]`, axis by axis."""
     padded = field.values
     for axis in field.padding_order():
         conditions = field.conditions[axis]
         spacing = field.grid.spacing_along(axis)
         padded = pad_axis(padded, axis, conditions, (1, 1), offset=field.offset[axis], spacing=spacing)
-        if (
-            reach > 1
-        ):  # upstream points stay within the domain, so ghosts beyond the first carry no weight unless periodic
+        if reach[axis] > 1:
             if field.periodic[axis]:
                 padded = slice_axis(padded, axis, 1, padded.shape[axis] - 1)
-                padded = pad_axis(padded, axis, conditions, (reach, reach), offset=0.5, spacing=1.0)
-            else:
-                padded = with_zeros(padded, [(reach - 1) * (a == axis) for a in range(padded.ndim)])
+                padded = pad_axis(padded, axis, conditions, (reach[axis], reach[axis]), offset=0.5, spacing=1.0)
+            else:  # upstream points stay within the domain: ghosts beyond the first carry no weight
+                padded = with_zeros(padded, [(reach[axis] - 1) * (a == axis) for a in range(padded.ndim)])
     return _carried(padded, tuple(displacement), tuple(limits), reach)
 
 
@@ -124,26 +131,27 @@ def _weighted_shifts(field: Field, displacement: Sequence[Array], limits: Sequen
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def _carried(padded: Array, displacement: tuple[Array, ...], limits: tuple[Limits, ...], reach: int) -> Array:
+def _carried(
+    padded: Array, displacement: tuple[Array, ...], limits: tuple[Limits, ...], reach: tuple[int, ...]
+) -> Array:
     """`sum_k w_k(d_x) sum_l w_l(d_y) f[i + k, j + l]` with the weights `w_k(d) = max(0, 1 - |d - k|)`.
 
     Displacements are first confined to the limits of each axis; those longer than the reach become NaN.
     """
-    displacement = tuple(_confined(part, axis, limits[axis], reach) for axis, part in enumerate(displacement))
-    weights = [[_weight(part, shift) for shift in range(-reach, reach + 1)] for part in displacement]
+    displacement = tuple(_confined(part, axis, limits[axis], reach[axis]) for axis, part in enumerate(displacement))
+    weights = [[_weight(part, shift) for shift in _shifts(far)] for part, far in zip(displacement, reach, strict=True)]
     return _nested_sum(padded, weights, displacement[0].shape)
 
 
 @_carried.defjvp
-def _carried_jvp(limits: tuple[Limits, ...], reach: int, primals, tangents):
+def _carried_jvp(limits: tuple[Limits, ...], reach: tuple[int, ...], primals, tangents):
     (padded, given), (padded_tangent, given_tangent) = primals, tangents
-    displacement = tuple(_confined(part, axis, limits[axis], reach) for axis, part in enumerate(given))
-    shifts = range(-reach, reach + 1)
-    weights = [[_weight(part, shift) for shift in shifts] for part in displacement]
+    displacement = tuple(_confined(part, axis, limits[axis], reach[axis]) for axis, part in enumerate(given))
+    weights = [[_weight(part, shift) for shift in _shifts(far)] for part, far in zip(displacement, reach, strict=True)]
     carry = _Carry(reach)
     (tangent,) = linear_map(carry.forward, carry.transposed, displacement, (padded_tangent,))
     for axis, direction in enumerate(given_tangent):
-        between = [[_lies_between(displacement[axis], shift) for shift in shifts[:-1]]]
+        between = [[_lies_between(displacement[axis], shift) for shift in _shifts(reach[axis])[:-1]]]
         steps = jax.lax.optimization_barrier(jnp.diff(padded, axis=axis))
         slope = _nested_sum(steps, weights[:axis] + between + weights[axis + 1 :], displacement[0].shape)
         tangent = tangent + slope * _free(given[axis], axis, limits[axis]) * direction
@@ -154,7 +162,7 @@ def _carried_jvp(limits: tuple[Limits, ...], reach: int, primals, tangents):
 class _Carry:
     """The interpolation as a linear map of the padded field, the displacements held fixed."""
 
-    reach: int
+    reach: tuple[int, ...]
 
     def forward(self, displacement: Sequence[Array], operands: Sequence[Array]) -> list[Array]:
         return [_carried(operands[0], tuple(displacement), (None,) * len(displacement), self.reach)]
@@ -167,25 +175,28 @@ class _Carry:
         other; then one loop adds up shifted products.
         """
         (cotangent,) = cotangents
-        span, shifts = 2 * self.reach, range(-self.reach, self.reach + 1)
-        around = [span] * cotangent.ndim
-        shape = [extent + span for extent in cotangent.shape]
+        spans = [2 * far for far in self.reach]
+        shape = [extent + span for extent, span in zip(cotangent.shape, spans, strict=True)]
         factors = []
         for axis, part in enumerate(displacement):
-            weights = jnp.stack([_weight(with_zeros(part, around), shift) for shift in shifts])
-            factors.append(weights * with_zeros(cotangent, around) if axis == 0 else weights)
+            weights = jnp.stack([_weight(with_zeros(part, spans), shift) for shift in _shifts(self.reach[axis])])
+            factors.append(weights * with_zeros(cotangent, spans) if axis == 0 else weights)
         factors = jax.lax.optimization_barrier([factor.reshape(-1, *factor.shape[2:]) for factor in factors])
         total = None
-        for choice in itertools.product(range(len(shifts)), repeat=cotangent.ndim):
-            window = [slice(span - k, span - k + extent) for k, extent in zip(choice, shape, strict=True)]
+        for choice in itertools.product(*(range(span + 1) for span in spans)):
+            window = [slice(span - k, span - k + extent) for span, k, extent in zip(spans, choice, shape, strict=True)]
             parts = []
             for factor, k in zip(factors, choice, strict=True):
-                start = k * (shape[0] + span) + span - choice[0]
+                start = k * (shape[0] + spans[0]) + spans[0] - choice[0]
                 parts.append(factor[(slice(start, start + shape[0]), *window[1:])])
             term = functools.reduce(operator.mul, parts)
             total = term if total is None else total + term
         assert total is not None
         return [total]
+
+
+def _shifts(reach: int) -> range:
+    return range(-reach, reach + 1)
 
 
 def _confined(displacement: Array, axis: int, limit: Limits, reach: int) -> Array:

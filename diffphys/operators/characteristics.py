@@ -61,7 +61,7 @@ def maccormack(
     dt: ArrayLike,
     *,
     limited: bool = True,
-    largest_courant: int | None = None,
+    largest_courant: int | tuple[int, ...] | None = None,
 ) -> Field:
     """One step of `df/dt + v . grad f = 0` by the unconditionally stable MacCormack method.
 

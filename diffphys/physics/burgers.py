@@ -36,14 +36,14 @@ class Burgers(eqx.Module):
     viscosity: Array = eqx.field(converter=number("Burgers: viscosity"))
     dt: Array = eqx.field(converter=number("Burgers: dt"))
     conditions: Conditions
-    largest_courant: int | None = eqx.field(static=True, default=None)
+    largest_courant: int | tuple[int, ...] | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         check_conditions(self.conditions, self.grid.dimensions)
         check_condition_numbers("Burgers", self.conditions)
         check_number("Burgers", "viscosity", self.viscosity, minimum=0.0)
         check_number("Burgers", "dt", self.dt, above=0.0)
-        check_largest_courant("Burgers", self.largest_courant)
+        check_largest_courant("Burgers", self.largest_courant, self.grid.dimensions)
         check_diffusion_step("Burgers", self.grid, self.viscosity, self.dt)
 
     def initial_state(self, velocity: Sequence[ArrayLike]) -> tuple[Field, ...]:

@@ -155,7 +155,7 @@ class IncompressibleFlow(eqx.Module):
         solid: An obstacle at rest, or None. Its numbers must be known when the flow is made.
         held: Regions in which velocity components are held.
         scalars: Passive scalars by name.
-        largest_courant: Bound on the Courant number in whole cells for faster advection: see
+        largest_courant: Bound on the Courant number in whole cells, for all axes or a tuple, for faster advection: see
             `operators.semi_lagrangian`.
         pressure_solver: From a `PressureProblem` to its solver. Default: the direct one.
 
@@ -172,7 +172,7 @@ class IncompressibleFlow(eqx.Module):
     solid: FixedSolid | None
     held: tuple[Held, ...]
     scalars: dict[str, PassiveScalar]
-    largest_courant: int | None = eqx.field(static=True)
+    largest_courant: int | tuple[int, ...] | None = eqx.field(static=True)
     pressure_solver: Any = eqx.field(static=True)
 
     def __init__(
@@ -184,7 +184,7 @@ class IncompressibleFlow(eqx.Module):
         solid: Shape | FixedSolid | None = None,
         held: Sequence[Held] = (),
         scalars: Mapping[str, PassiveScalar] | None = None,
-        largest_courant: int | None = None,
+        largest_courant: int | tuple[int, ...] | None = None,
         pressure_solver: Any = direct,
     ):
         if not isinstance(grid, Grid):
@@ -203,7 +203,7 @@ class IncompressibleFlow(eqx.Module):
         check_diffusion_step("IncompressibleFlow", grid, self.viscosity, self.dt)
         _check_outside_pressure(self.sides)
         flow_sides.check_net_flux("IncompressibleFlow", grid, self.sides, self.pressure_problem())
-        check_largest_courant("IncompressibleFlow", largest_courant)
+        check_largest_courant("IncompressibleFlow", largest_courant, grid.dimensions)
         centers = grid.centers()
         for name, scalar in self.scalars.items():
             if not isinstance(scalar, PassiveScalar):

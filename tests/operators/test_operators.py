@@ -218,6 +218,32 @@ def test_gathers_and_weighted_shifts_agree(cells, key):
                 np.testing.assert_allclose(fast.values, exact.values, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("first", [PERIODIC, dirichlet(0.2)])
+@pytest.mark.parametrize("bounds", [(1, 3), (3, 1)])
+def test_each_axis_may_have_a_bound_of_its_own(first, bounds, key):
+    """Values and their transpose are those of the gathers; beyond the bound of its own axis a step is NaN."""
+    grid = dp.Grid((6, 7), (3.0, 2.1))
+    velocity = random_velocity(grid, (first, PERIODIC), key)
+    velocity = tuple(
+        part.with_values(0.99 * bound * h * part.values / jnp.max(jnp.abs(part.values)))
+        for part, bound, h in zip(velocity, bounds, grid.spacing, strict=True)
+    )
+    field = velocity[0]
+
+    def moved(values, winds, largest_courant):
+        carrier = [part.with_values(wind) for part, wind in zip(velocity, winds, strict=True)]
+        return semi_lagrangian(field.with_values(values), carrier, 1.0, largest_courant).values
+
+    winds = [part.values for part in velocity]
+    cotangent = jax.random.normal(jax.random.fold_in(key, 1), field.shape)
+    by_gathers, pull = jax.vjp(lambda values, winds: moved(values, winds, None), field.values, winds)
+    by_shifts, pull_shifts = jax.vjp(lambda values, winds: moved(values, winds, bounds), field.values, winds)
+    np.testing.assert_allclose(by_shifts, by_gathers, rtol=0, atol=1e-13)
+    for one, other in zip(jax.tree.leaves(pull_shifts(cotangent)), jax.tree.leaves(pull(cotangent)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-11)
+    assert bool(jnp.any(jnp.isnan(moved(field.values, winds, bounds[::-1]))))
+
+
 def test_a_courant_number_beyond_the_bound_is_loud(key):
     grid = dp.Grid((8, 6))
     velocity = random_velocity(grid, (PERIODIC, PERIODIC), key, scale=0.1)
@@ -401,7 +427,7 @@ def test_wrong_places_are_refused():
         sample(center, [jnp.zeros(3)])
     with pytest.raises(dp.InputError, match="velocity"):
         semi_lagrangian(center, (face,), 0.1)
-    for wrong in (0, 1.5, -1):
+    for wrong in (0, 1.5, -1, (1,), (1, 2, 1), (1, 0), [1, 1]):
         with pytest.raises(dp.InputError, match="largest_courant"):
             semi_lagrangian(center, (face, face), 0.1, wrong)  # pyright: ignore[reportArgumentType]
     for wrong in (0, 4, -1):

@@ -671,6 +671,8 @@ def panels_figure(panels: Sequence[Panel], columns: int = 2, height: Number = 3.
             )
             axis.plot(x, y, label=name, zorder=5, **style)
         _draw_orders(axis, panel)
+        if panel.logarithmic is True:
+            _mark_measured(axis, panel)
         axis.tick_params(which="minor", labelsize=SMALL_TEXT - 1)
         axis.set_title(panel.title, fontsize=TEXT)
         axis.set_xlabel(panel.x, fontsize=TEXT)
@@ -681,6 +683,15 @@ def panels_figure(panels: Sequence[Panel], columns: int = 2, height: Number = 3.
     for axis in list(axes.flat)[len(panels) :]:
         axis.set_axis_off()
     return figure
+
+
+def _mark_measured(axis: Axes, panel: Panel) -> None:
+    """Ticks at the few x of the marked curves: a logarithmic axis of two decades labels what nobody measured."""
+    places = np.unique(np.concatenate([np.ravel(np.asarray(x, float)) for x, _ in panel.marked.values()] or [[]]))
+    if 1 < len(places) <= 6:
+        axis.set_xticks(places, [f"{place:g}" if place >= 1 else f"{place:.2g}" for place in places])
+        axis.minorticks_off()
+        axis.yaxis.minorticks_on()
 
 
 def _draw_orders(axis: Axes, panel: Panel) -> None:

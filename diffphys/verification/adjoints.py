@@ -361,6 +361,7 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
     "Immersed between walls that slide": lambda seed: _around_body(
         seed, lambda flow, state: flow(state), dict(x=Periodic(), y=(Wall(), Wall(velocity=jnp.asarray([0.4]))))
     ),
+    "Immersed in a closed box": lambda seed: _around_body(seed, lambda flow, state: flow(state), Wall(slip=True)),
     "Immersed forces": lambda seed: _around_body(seed, lambda flow, state: flow.forces(state)),
     "SubSteps": _around_flow(lambda flow: physics.SubSteps(flow, 0.1, 4)),
 }

@@ -61,7 +61,7 @@ def _section(docs: Path, path: Path, name: str, first: bool) -> tuple[str, tuple
         checks = report_case(case, settings, run)
         seconds, cores = seconds_of(run), run.read_metrics()["cores"]
         changed = {key: value for key, value in description.settings.items() if _differs(case.settings, key, value)}
-    title = name if first else f"{name}, {_words(changed)}"
+    title = name if first else f"{name}, {_words(changed, most=3)}"
     lines = [f"## {title}", "", f"{CASES[name].summary[0].upper()}{CASES[name].summary[1:]}.", ""]
     if changed:
         lines += [f"With {_words(changed)}.", ""]
@@ -99,9 +99,16 @@ def _differs(settings: type, key: str, value: Any) -> bool:
     return (list(default) if isinstance(default, tuple) else default) != value
 
 
-def _words(changed: dict[str, Any]) -> str:
-    text = {key: ", ".join(map(str, value)) if isinstance(value, list) else value for key, value in changed.items()}
-    return "; ".join(f"`{key}` = {value}" for key, value in text.items())
+def _words(changed: dict[str, Any], most: int | None = None) -> str:
+    """The settings that differ, in a heading with so many entries of a list at most."""
+
+    def words(value: Any) -> str:
+        if not isinstance(value, list):
+            return str(value)
+        rest = len(value) - len(value[:most])
+        return ", ".join(map(str, value[:most])) + (f" and {rest} more" if rest else "")
+
+    return "; ".join(f"`{key}` = {words(value)}" for key, value in changed.items())
 
 
 if __name__ == "__main__":

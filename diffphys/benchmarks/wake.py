@@ -54,7 +54,7 @@ def wake(resolution: int) -> IncompressibleFlow:
         sides={"x": Wall(slip=True), "y": (Inflow(1.0), Outflow())},
         solid=Sphere(center=(50.0, 50.0), radius=10.0),
         held=(Held(Box((-math.inf, -math.inf), (math.inf, 5.0)), (None, 1.0)),),
-        # Within 600 steps the fluid is never faster than 0.9 across the stream and 1.9 along it; beyond a bound it is NaN.
+        # In 600 steps the fluid is never faster than 0.9 across the stream and 1.9 along it; beyond a bound it is NaN.
         largest_courant=(math.ceil(1.4 / spacing), math.ceil(2.2 / spacing)),
     )
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -54,8 +53,9 @@ def semi_lagrangian(
     displacement = [_upstream_displacement(field, component, axis, dt) for axis, component in enumerate(velocity)]
     limits = [_limits(field, axis) for axis in range(field.grid.dimensions)]
     if largest_courant is not None:
-        reach = np.broadcast_to(largest_courant, field.grid.dimensions)
-        return field.with_values(_weighted_shifts(field, displacement, limits, tuple(int(one) for one in reach)))
+        one_for_all = isinstance(largest_courant, int)
+        reach = (largest_courant,) * field.grid.dimensions if one_for_all else largest_courant
+        return field.with_values(_weighted_shifts(field, displacement, limits, reach))
     indices = []
     for axis, (part, limit) in enumerate(zip(displacement, limits, strict=True)):
         index = _indices(field, axis, part.dtype)

@@ -164,6 +164,17 @@ class Geometry(NamedTuple):
         floor = jnp.maximum(diffused.astype(self.resistance.dtype) * self.resistance, LEAST_MASS)
         return jnp.where(self.active, jnp.maximum(self.opening, floor), 1.0)
 
+    def implicit_scale(self, reach: Array) -> Array:
+        """The square root of what an implicit step of `viscosity * length = reach` has on the diagonal in each control
+        volume, over what it has there without the body.
+        """
+        plain: Any = 0.0
+        for axis, link in enumerate(self.links):
+            lower, upper = link.beside(axis, 0), link.beside(axis, 1)
+            plain = plain + 2 / (lower.gap * upper.gap)
+        cut = self.mass(0.0 * reach) + reach * self.resistance
+        return jnp.where(self.active, jnp.sqrt(cut / (1 + reach * plain)), 1.0)
+
 
 class Links(NamedTuple):
     """The faces of control volumes normal to one axis, one more along it than there are unknowns.

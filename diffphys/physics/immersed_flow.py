@@ -6,10 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from diffphys.grids import Conditions, Field
+from diffphys.grids import Conditions, Field, Grid
 from diffphys.operators import convection, difference, divergence
 from diffphys.operators.convection import control_volume, without_fixed_ends
-from diffphys.physics.immersed import Geometry, Immersed, entry, geometry, immersed_laplacian
+from diffphys.physics.immersed import LEAST_MASS, Geometry, Immersed, entry, geometry, immersed_laplacian
 from diffphys.poisson import PressureSolver, VariableProblem
 
 
@@ -29,7 +29,7 @@ def momentum_rates(
     fields: Sequence[Field],
     cuts: Sequence[Geometry],
     viscosity: Array,
-    dt: Array,
+    diffused: Array,
     outside: Field,
     pushed: Sequence[Array] | None,
 ) -> tuple[Array, ...]:
@@ -39,7 +39,7 @@ def momentum_rates(
         fields: The velocity.
         cuts: How the body cuts its control volumes.
         viscosity: The viscosity.
-        dt: The step for which the masses are chosen.
+        diffused: Viscosity times the step, for which the masses are chosen.
         outside: A pressure that is zero within and has the given values at the sides.
         pushed: The acceleration by a force.
     """
@@ -50,9 +50,24 @@ def momentum_rates(
         gain = gain - cut.open * difference(outside, axis).values
         if pushed is not None:
             gain = gain + cut.open * pushed[axis]
-        rate = jnp.where(cut.active, gain / cut.mass(viscosity * dt), 0.0)
+        rate = jnp.where(cut.active, gain / cut.mass(diffused), 0.0)
         rates.append(without_fixed_ends(field, axis, rate))
     return tuple(rates)
+
+
+def viscous_rates(fields: Sequence[Field], cuts: Sequence[Geometry], viscosity: Array) -> tuple[Array, ...]:
+    """What viscosity alone adds to the right side, with the masses that no explicit step has made larger."""
+    rates = []
+    for axis, (field, cut) in enumerate(zip(fields, cuts, strict=True)):
+        gain = viscosity.astype(field.values.dtype) * immersed_laplacian(field, cut)[0]
+        rate = jnp.where(cut.active, gain / cut.mass(0.0 * viscosity), 0.0)
+        rates.append(without_fixed_ends(field, axis, rate))
+    return tuple(rates)
+
+
+def scalar_mass(body: Immersed, grid: Grid) -> Array:
+    """The fluid of each cell as a part of the cell, in small ones more than there is, as in those of the momentum."""
+    return jnp.maximum(1 - body.shape.volume_fractions(grid), LEAST_MASS)
 
 
 def projection(

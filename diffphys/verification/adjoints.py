@@ -362,6 +362,9 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
         seed, lambda flow, state: flow(state), dict(x=Periodic(), y=(Wall(), Wall(velocity=jnp.asarray([0.4]))))
     ),
     "Immersed in a closed box": lambda seed: _around_body(seed, lambda flow, state: flow(state), Wall(slip=True)),
+    "Immersed implicit diffusion": lambda seed: _around_body(
+        seed, lambda flow, state: flow(state), diffusion="implicit", scalars={"dye": physics.PassiveScalar(0.02)}
+    ),
     "Immersed forces": lambda seed: _around_body(seed, lambda flow, state: flow.forces(state)),
     "SubSteps": _around_flow(lambda flow: physics.SubSteps(flow, 0.1, 4)),
 }
@@ -450,7 +453,7 @@ class _Swelling(eqx.Module):
         return self.mean * (1 + 0.5 * jnp.sin(self.frequency * time + 0.3))
 
 
-def _around_body(seed: int, function: Callable, sides: Any = None) -> Example:
+def _around_body(seed: int, function: Callable, sides: Any = None, **settings: Any) -> Example:
     """A body that turns and moves, with respect to its center, radius, motion and pivot besides flow and state."""
     body = physics.Immersed(Sphere((0.83, 0.91), 0.42), velocity=(0.3, -0.2), rotation_rate=0.7, pivot=(0.8, 0.9))
     flow = physics.RungeKuttaFlow(
@@ -460,6 +463,7 @@ def _around_body(seed: int, function: Callable, sides: Any = None) -> Example:
         sides=dict(x=(Inflow(1.0), Outflow()), y=Wall()) if sides is None else sides,
         solid=body,
         stages=2,
+        **settings,
     )
     return function, (flow, _random_start(flow, seed))
 

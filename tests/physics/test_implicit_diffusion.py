@@ -94,6 +94,44 @@ def test_order_in_time_beside_walls_and_an_obstacle():
         np.testing.assert_allclose(*short, atol=2e-3)
 
 
+@pytest.mark.slow
+def test_order_in_time_around_a_body_that_turns_to_and_fro():
+    """The same around an immersed body, whose faces stay open or closed: where one changes the order is lost anyway."""
+
+    def body(time):
+        return dp.Immersed(dp.Sphere((0.6, 0.53), 0.27), rotation_rate=jnp.sin(5 * time), pivot=(0.6, 0.53))
+
+    flow = channel(grid=dp.Grid((14, 12), (1.4, 1.2)), solid=body, stages=3)
+    start = random_state(flow)
+    reference = march(dataclasses.replace(flow, stages=4, diffusion="explicit", dt=0.4 / 800), start, 800)
+    for stages, steps in ((2, 20), (3, 40)):
+        flow = dataclasses.replace(flow, stages=stages)
+        finals = [march(dataclasses.replace(flow, dt=0.4 / count), start, count) for count in (steps, 2 * steps)]
+        for coarse, fine in zip(*(distance(final, reference) for final in finals), strict=True):
+            assert abs(np.log2(coarse / fine) - stages) < 0.25, (stages, coarse, fine)
+        np.testing.assert_allclose(flow.divergence(finals[0]).values, 0, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_a_steady_flow_around_a_turning_body_is_the_explicit_one():
+    """With steps of six times the bound, forces included: masses of small volumes and the pressure are those of it."""
+    grid = dp.Grid((12, 8), (3.0, 2.0))
+    given: dict[str, Any] = dict(
+        grid=grid,
+        viscosity=0.5,
+        sides=dict(x=(dp.Inflow(1.0), dp.Outflow()), y=dp.Wall(slip=True)),
+        solid=dp.Immersed(dp.Sphere((1.0, 1.03), 0.35), rotation_rate=1.0, pivot=(1.0, 1.03)),
+        stages=2,
+    )
+    explicit = dp.RungeKuttaFlow(dt=0.03, **given)
+    implicit = dp.RungeKuttaFlow(dt=0.2, diffusion="implicit", **given)
+    slow, fast = march(explicit, explicit.initial_state(), 600), march(implicit, implicit.initial_state(), 90)
+    assert distance(slow, fast)[0] < 1e-7
+    forces = [eqx.filter_jit(flow.forces)(state) for flow, state in ((explicit, slow), (implicit, fast))]
+    for one, other in zip(*map(jax.tree.leaves, forces), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
 def test_a_wave_between_slip_walls_decays_by_the_function_of_the_method():
     """`R(z)` of the implicit method at the eigenvalue of the fourth-order difference, 100 times beyond the bound."""
     grid, viscosity, dt = dp.Grid((6, 8), (0.6, 1.0)), 1.0, 0.5
@@ -118,6 +156,7 @@ def test_a_wave_between_slip_walls_decays_by_the_function_of_the_method():
         np.testing.assert_allclose(final.values, factor * first.values, atol=1e-6 * abs(factor) * 1e-7)
 
 
+@pytest.mark.slow
 def test_steps_far_beyond_the_bound_stay_right_on_stretched_cells():
     """Steps of 30 and 15 times the explicit bound against many explicit ones, of a fluid that a wall sets in motion."""
     grid = dp.Grid.from_edges([dp.grids.tanh_edges(7, 0.0, 0.7, 1.2), dp.grids.tanh_edges(6, 0.0, 0.6, 0.8)])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffphys.poisson.constrained import solve_constrained
+from diffphys.poisson.constrained import minimal_residuals, solve_constrained
 from tests.gradients import check_derivatives
 
 
@@ -24,10 +24,16 @@ def matrices(size: int = 9, constraints: int = 3):
     return weights, project, smooth
 
 
-def solve(rhs, scale, weights, project, smooth):
+def solve(rhs, scale, weights, project, smooth, skewed=None):
     inverse = np.linalg.inv(np.eye(len(weights)) - 0.7 * smooth)  # of another step: it need not be exact
+    matrix = smooth if skewed is None else smooth + skewed
     return solve_constrained(
-        rhs, lambda x: project @ x, lambda x: scale * (smooth @ x), lambda x: inverse @ x, jnp.asarray(weights)
+        rhs,
+        lambda x: project @ x,
+        lambda x: scale * (matrix @ x),
+        lambda x: inverse @ x,
+        jnp.asarray(weights),
+        symmetric=skewed is None,
     )
 
 
@@ -49,6 +55,40 @@ def test_derivatives(key):
     weights, project, smooth = matrices()
     rhs = jnp.asarray(np.random.default_rng(2).standard_normal(9))
     check_derivatives(lambda given: solve(given[0], given[1], weights, project, smooth), (rhs, jnp.asarray(2.0)), key)
+    skewed = 0.1 * np.random.default_rng(3).standard_normal((9, 9))
+    check_derivatives(
+        lambda given: solve(given[0], given[1], weights, project, smooth, skewed), (rhs, jnp.asarray(2.0)), key
+    )
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-30, 1e30])
+def test_a_matrix_that_is_not_symmetric(size):
+    """As beside an immersed body: the solution, and that of the transposed matrix, which is another one."""
+    weights, project, smooth = matrices()
+    generator = np.random.default_rng(3)
+    skewed = 0.3 * generator.standard_normal((9, 9))
+    matrix = np.eye(9) - 3.0 * project @ (smooth + skewed) @ project
+    solved = jax.jit(lambda rhs: solve(rhs, 3.0, weights, project, smooth, skewed))
+    given = generator.standard_normal(9)
+    for rhs in (given, project @ given, given - project @ given, 0 * given):
+        np.testing.assert_allclose(solved(size * rhs), size * np.linalg.solve(matrix, rhs), atol=1e-7 * size)
+        (transposed,) = jax.linear_transpose(solved, given)(size * rhs)
+        np.testing.assert_allclose(transposed, size * np.linalg.solve(matrix.T, rhs), atol=1e-7 * size)
+
+
+def test_minimal_residuals_need_no_more_steps_than_unknowns():
+    """On a triangular matrix, on which conjugate gradients would go astray."""
+    generator = np.random.default_rng(4)
+    matrix = jnp.asarray(np.diag([3.0, 2.0, 1.0, 4.0, 5.0, 2.5]) + np.tril(generator.standard_normal((6, 6)), -1))
+    rhs = jnp.asarray(generator.standard_normal(6))
+    found, steps, converged = minimal_residuals(lambda x: matrix @ x, lambda x: x, rhs, 1e-12, 50)
+    assert converged and steps <= 6
+    np.testing.assert_allclose(found, np.linalg.solve(matrix, rhs), atol=1e-10)
+    # With fewer directions kept it goes on, and says so where it does not arrive.
+    found, steps, converged = minimal_residuals(lambda x: matrix @ x, lambda x: x, rhs, 1e-12, 200, kept=3)
+    assert converged and steps > 6
+    np.testing.assert_allclose(found, np.linalg.solve(matrix, rhs), atol=1e-10)
+    assert not minimal_residuals(lambda x: matrix @ x, lambda x: x, rhs, 1e-12, 3)[2]
 
 
 def test_what_has_no_solution_is_no_number():

@@ -12,7 +12,7 @@ inverse that is exact away from the walls. Its spectrum begins at one, and ends 
 at 2 over three, and at about six on the finest grids and longest steps tried (36 x 36): some 10 to 25 iterations to
 round-off.
 
-Beside an immersed body S is not quite symmetric: an entry and its mirror image differ by up to a fifth of the largest
+Beside an immersed body S is not quite symmetric: an entry and its mirror image differ by up to a quarter of the largest
 entry. The spectrum of the preconditioned matrix stays real but for 0.006, from 0.8 to 2.4 where `S` reaches over 1.4
 cells, to 4.9 over ten, and to 10 over 67 (14 x 12 and 21 x 18 cells): 17 to 26 iterations to round-off.
 """

@@ -13,7 +13,9 @@ $$V_i = P_{t + c_i \Delta t}\Big(v^n + \Delta t \sum_{j < i} a_{ij} F(V_j)\Big),
 v^{n+1} = P_{t + \Delta t}\Big(v^n + \Delta t \sum_j b_j F(V_j)\Big).$$
 
 This is the method applied to the ordinary differential equation for the part of the velocity that has no divergence, so
-the velocity has its full order, also where the sides move (Hairer, Lubich, Roche 1989; Sanderse, Koren 2012).
+the velocity has its full order, also where the sides move (Hairer, Lubich, Roche 1989; Sanderse, Koren 2012). Around an
+immersed body that is displaced it has not: the projection itself then changes in time, and an order of 1.2 was measured
+for three and four stages.
 
 Implicit diffusion is the same with a pair of methods (`tableaus`), the diffusion $G = \nu \nabla^2 v$ taken from the
 stage itself:

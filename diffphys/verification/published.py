@@ -72,8 +72,8 @@ DOUBTED_V: dict[float, Any] = {
     # Between -0.22847 and -0.44993 of its neighbors on a smooth curve stands -0.23827, which no solution shows: about
     # -0.38 fits. The value is widely held to be a misprint.
     400: {0.9063: "a misprint: it breaks the curve of its neighbors"},
-    # The boundary layer at the right wall: the spectral solution differs there by 0.011 to 0.019. The method of Ghia et
-    # al. has that error on their grid: `verification.vorticity` reproduces it.
+    # The boundary layer at the right wall: the spectral solution differs there by 0.011 to 0.019. A method of the kind
+    # Ghia et al. used has that error on their grid: see `verification.vorticity`.
     1000: dict.fromkeys((0.9688, 0.9609, 0.9531, 0.9453, 0.9063), "Botella and Peyret 1998 differ by more than 0.01"),
 }
 

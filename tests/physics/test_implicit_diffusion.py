@@ -96,7 +96,7 @@ def test_order_in_time_beside_walls_and_an_obstacle():
 
 @pytest.mark.slow
 def test_order_in_time_around_a_body_that_turns_to_and_fro():
-    """The same around an immersed body, whose faces stay open or closed: where one changes the order is lost anyway."""
+    """The same around an immersed body in its place: displaced, it costs explicit steps their order too (1.2)."""
 
     def body(time):
         return dp.Immersed(dp.Sphere((0.6, 0.53), 0.27), rotation_rate=jnp.sin(5 * time), pivot=(0.6, 0.53))

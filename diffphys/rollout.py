@@ -20,9 +20,12 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
+from diffphys.grids import Field
+from diffphys.grids.numbers import as_whole, shown, whole_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,32 +124,40 @@ def rollout(
         InputError: for counts that are not positive or do not divide, inputs of another length, or a step that changes
             the shape or type of its state.
     """
-    if not _is_count(steps, least=0):
-        raise InputError(f"rollout: steps is {steps!r}; a whole number of at least 0 is accepted.")
-    if save_every is not None and (not _is_count(save_every) or steps % save_every):
+    steps = whole_number("rollout: steps", steps, least=0)
+    if save_every is not None:
+        every = as_whole(save_every)
+        if every is None or steps % every:
+            raise InputError(
+                f"rollout: save_every is {shown(save_every)}; a whole number that divides steps ({steps}) is accepted."
+            )
+        save_every = every
+    if not isinstance(adjoint, Adjoint):
         raise InputError(
-            f"rollout: save_every is {save_every!r}; a whole number that divides steps ({steps}) is accepted."
+            f"rollout: adjoint is {shown(adjoint)}; StoreAll(), Checkpointed(), Truncated(window) or Detached() is "
+            "accepted."
         )
     for name in ("segment", "window"):
         length = getattr(adjoint, name, None)
-        if length is not None and not _is_count(length):
-            raise InputError(f"rollout: {name} of the adjoint is {length!r}; a whole number of at least 1 is accepted.")
-    if not isinstance(adjoint, Adjoint):
-        raise InputError(
-            f"rollout: adjoint is {adjoint!r}; StoreAll(), Checkpointed(), Truncated(window) or Detached() is accepted."
-        )
+        if length is not None:
+            adjoint = dataclasses.replace(adjoint, **{name: whole_number(f"rollout: {name} of the adjoint", length)})
     if not callable(save):
-        raise InputError(f"rollout: save is {save!r}; a function from a state to what is saved of it is accepted.")
+        raise InputError(f"rollout: save is {shown(save)}; a function from a state to what is saved of it is accepted.")
     if stop is not None and not callable(stop):
-        raise InputError(f"rollout: stop is {stop!r}; a function from a state to a boolean, or None, is accepted.")
+        raise InputError(f"rollout: stop is {shown(stop)}; a function from a state to a boolean, or None, is accepted.")
+    if not isinstance(outcome, (bool, np.bool_)):
+        raise InputError(f"rollout: outcome is {shown(outcome)}; True or False is accepted.")
+    if not callable(step):
+        raise InputError(f"rollout: step is {shown(step)}; a function from a state to the next state is accepted.")
+    inputs = _as_arrays(inputs, "inputs")
     for leaf in jax.tree.leaves(inputs):
         if jnp.ndim(leaf) == 0 or jnp.shape(leaf)[0] != steps:
             raise InputError(
                 f"rollout: an array of inputs has shape {jnp.shape(leaf)}; a leading axis of length {steps}, one "
                 f"entry for each step, is accepted."
             )
-    state = jax.tree.map(_as_array, state)  # also Python's numbers, so that another value compiles nothing anew
-    final, saved, found = _rollout(step, state, steps, inputs, save_every, save, adjoint, stop, outcome)
+    state = _as_arrays(state, "state")  # also Python's numbers, so that another value compiles nothing anew
+    final, saved, found = _rollout(step, state, steps, inputs, save_every, save, adjoint, stop, bool(outcome))
     return (final, saved, found) if outcome else (final, saved)
 
 
@@ -188,7 +199,7 @@ def _rollout(
 
     def advance_frame(carry, given):
         carry, _ = _loop(advance, carry, given, save_every, segments)
-        return carry, save(carry[1])
+        return carry, _as_arrays(save(carry[1]), "what save returns")
 
     frames = steps // save_every
     per_frame = jax.tree.map(lambda leaf: leaf.reshape(frames, save_every, *leaf.shape[1:]), inputs)
@@ -198,7 +209,10 @@ def _rollout(
 
 
 def _condition(stop: Callable, state: Any) -> Array:
-    found = jnp.asarray(stop(state))
+    found = stop(state)
+    if not isinstance(found, (Array, np.ndarray, np.generic, bool)):
+        raise InputError(f"rollout: stop returns {shown(found)}; one boolean is accepted.")
+    found = jnp.asarray(found)
     if found.shape != () or found.dtype != bool:
         raise InputError(
             f"rollout: stop returns an array of shape {found.shape} and type {found.dtype}; one boolean is accepted "
@@ -281,17 +295,15 @@ def _loop(body: Callable, carry: Any, inputs: Any, length: int, segments: tuple[
 
 def _check_step(step: Callable, state: Any, inputs: Any) -> None:
     """One clear sentence where the step's result cannot be its next argument."""
-    if not callable(step):
-        raise InputError(f"rollout: step is {step!r}; a function from a state to the next state is accepted.")
     if inputs is not None and not _accepts_input(step):
         raise InputError("rollout: inputs are given but step accepts a state only; step(state, input) is accepted.")
     first = None if inputs is None else jax.tree.map(lambda leaf: leaf[0], inputs)
-    following = jax.eval_shape(lambda: step(state) if inputs is None else step(state, first))
+    following = jax.eval_shape(
+        lambda: _as_arrays(step(state) if inputs is None else step(state, first), "what step returns")
+    )
     before, after = jax.tree.structure(state), jax.tree.structure(following)
     if before != after:
-        raise InputError(
-            f"rollout: step turns a state of structure {before} into {after}; a step that keeps it is accepted."
-        )
+        raise InputError(f"rollout: {_changed(state, following)}; a step that keeps the state's structure is accepted.")
     for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(following), strict=True):
         if jnp.shape(old) != new.shape:
             raise InputError(
@@ -306,6 +318,22 @@ def _check_step(step: Callable, state: Any, inputs: Any) -> None:
             )
 
 
+def _changed(state: Any, following: Any) -> str:
+    """What a step has changed of its state besides the numbers, in few words."""
+    trees = [jax.tree.flatten(tree, is_leaf=lambda node: isinstance(node, Field)) for tree in (state, following)]
+    for old, new in zip(trees[0][0], trees[1][0], strict=False):
+        if isinstance(old, Field) and isinstance(new, Field):
+            if old.grid != new.grid:
+                return f"step turns a field of {old.grid} into one on another grid, {new.grid}"
+            if old.offset != new.offset:
+                return f"step turns a field at offset {old.offset} into one at {new.offset}"
+            if jax.tree.structure(old) != jax.tree.structure(new):
+                kinds = [[[type(end).__name__ for end in pair] for pair in field.conditions] for field in (old, new)]
+                return f"step turns a field with conditions {kinds[0]} into one with {kinds[1]}"
+    before, after = (shown(jax.tree.structure(tree)) for tree in (state, following))
+    return f"step turns a state of structure {before} into {after}"
+
+
 def _accepts_input(step: Callable) -> bool:
     try:
         inspect.signature(step).bind(None, None)
@@ -316,12 +344,11 @@ def _accepts_input(step: Callable) -> bool:
     return True
 
 
-def _is_count(value: Any, least: int = 1) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _as_arrays(tree: Any, name: str) -> Any:
+    def convert(leaf: Any) -> Array:
+        try:
+            return jnp.asarray(leaf)
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(f"rollout: {name} contains {shown(leaf)}; a pytree of arrays is accepted.") from None
 
-
-def _as_array(leaf: Any) -> Array:
-    try:
-        return jnp.asarray(leaf)
-    except TypeError:
-        raise InputError(f"rollout: state contains {leaf!r}; a pytree of arrays is accepted.") from None
+    return jax.tree.map(convert, tree)

@@ -26,7 +26,7 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids.numbers import check_number, number
+from diffphys.grids.numbers import check_number, number, shown
 from diffphys.linear import linear_map
 
 
@@ -77,13 +77,14 @@ def check_conditions(conditions: Conditions, dimensions: int) -> None:
     """Raise `InputError` unless there is a pair for every axis and an axis is periodic at both ends or at none."""
     if not isinstance(conditions, Sequence) or len(conditions) != dimensions:
         raise InputError(
-            f"conditions: {conditions!r} was given; a (lower, upper) pair for each of {dimensions} axes is accepted."
+            f"conditions: {shown(conditions)} was given; a (lower, upper) pair for each of {dimensions} axes is "
+            "accepted."
         )
     for axis, pair in enumerate(conditions):
         if not isinstance(pair, Sequence) or len(pair) != 2 or not all(isinstance(end, Condition) for end in pair):
             raise InputError(
-                f"conditions: axis {axis} was given {pair!r}; a pair (lower, upper) of Periodic(), Dirichlet(value), "
-                "Neumann(slope), Ghost(value) or Unknown() is accepted."
+                f"conditions: axis {axis} was given {shown(pair)}; a pair (lower, upper) of Periodic(), "
+                "Dirichlet(value), Neumann(slope), Ghost(value) or Unknown() is accepted."
             )
         if isinstance(pair[0], Periodic) != isinstance(pair[1], Periodic):
             raise InputError(f"conditions: axis {axis} is periodic at one end only; Periodic at both ends is accepted.")

@@ -1,6 +1,7 @@
 """Values that know their place."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,7 +13,8 @@ from jax.typing import ArrayLike
 from diffphys.errors import InputError
 from diffphys.grids import conditions as conditions_
 from diffphys.grids.conditions import Conditions, Unknown, is_periodic
-from diffphys.grids.grid import Grid
+from diffphys.grids.grid import Grid, check_grid
+from diffphys.grids.numbers import as_floating, shown
 
 
 def center_offset(grid: Grid) -> tuple[float, ...]:
@@ -32,13 +34,14 @@ class Field(eqx.Module):
     staggering is an error at once instead of a lost order of accuracy. Conditions follow arithmetic exactly.
 
     Args:
-        values: Array of shape `grid.shape(offset, periodic)`. Batches are `jax.vmap`, never an axis of a field.
+        values: Array of shape `grid.shape(offset, periodic)`. Batches are `jax.vmap`, never an axis of a field. Whole
+            numbers and booleans become floating ones, so that no operator cuts off what it multiplies them by.
         grid: The grid.
         offset: 0.5 or 0.0 for each axis. Default: cell centers.
         conditions: For each axis a pair (lower, upper). Default: unknown.
 
     Raises:
-        InputError: if the array's shape is not that of the place.
+        InputError: if the array's shape is not that of the place, or an argument is of another kind.
     """
 
     values: Array
@@ -48,22 +51,20 @@ class Field(eqx.Module):
 
     def __init__(
         self,
-        values: Array | np.ndarray,
+        values: ArrayLike,
         grid: Grid,
         offset: Sequence[float] | None = None,
         conditions: Conditions | None = None,
     ):
+        check_grid("Field", grid)
+        values = as_floating(values, "Field: values", complex=True)
         self.grid = grid
-        self.offset = center_offset(grid) if offset is None else tuple(offset)
+        self.offset = center_offset(grid) if offset is None else as_offset("Field", offset, grid)
         conditions = ((Unknown(), Unknown()),) * grid.dimensions if conditions is None else conditions
         conditions_.check_conditions(conditions, grid.dimensions)
         self.conditions = tuple(conditions)
-        if len(self.offset) != grid.dimensions or any(place not in (0.0, 0.5) for place in self.offset):
-            raise InputError(
-                f"Field: offset is {self.offset}; 0.0 or 0.5 for each of {grid.dimensions} axes is accepted."
-            )
         expected = self.grid.shape(self.offset, self.periodic)
-        shape = tuple(np.shape(values))
+        shape = values.shape
         if shape != expected:
             hint = "; a leading axis is a batch: was jax.vmap forgotten?" if shape[-len(expected) :] == expected else ""
             raise InputError(
@@ -71,7 +72,7 @@ class Field(eqx.Module):
                 f"{expected} is accepted{hint}."
             )
         conditions_.check_profiles(self.conditions, shape)
-        self.values = jnp.asarray(values)
+        self.values = values
 
     # NumPy's arrays and numbers leave arithmetic with a field to the field, instead of making an array of fields.
     __array_ufunc__ = None
@@ -89,7 +90,7 @@ class Field(eqx.Module):
         """Coordinates of the field's points, one array per axis, shaped to broadcast against each other."""
         return self.grid.coordinates(self.offset, self.periodic)
 
-    def with_values(self, values: Array | np.ndarray) -> "Field":
+    def with_values(self, values: ArrayLike) -> "Field":
         """The same place and conditions with other values."""
         return Field(values, self.grid, self.offset, self.conditions)
 
@@ -173,6 +174,49 @@ class Field(eqx.Module):
 
     def _transform(self, values: Array, rule: Callable) -> "Field":
         return Field(values, self.grid, self.offset, tuple((rule(low), rule(high)) for low, high in self.conditions))
+
+
+def check_field(
+    owner: str, name: str, field: object, grid: Grid | None = None, offset: Sequence[float] | None = None
+) -> None:
+    """Raise `InputError` unless it is a field, of this grid and at this place where they are given."""
+    if not isinstance(field, Field):
+        raise InputError(f"{owner}: {name} is {shown(field)}; a Field is accepted.")
+    if grid is not None and field.grid != grid:
+        raise InputError(f"{owner}: {name} lives on another grid, {field.grid}; a field of {grid} is accepted.")
+    if offset is not None and field.offset != tuple(offset):
+        raise InputError(f"{owner}: {name} lives at offset {field.offset}; {tuple(offset)} is accepted.")
+
+
+def check_velocity(
+    owner: str, name: str, velocity: object, grid: Grid | None = None, *, on_faces: bool = False, real: bool = True
+) -> None:
+    """Raise `InputError` unless there is a field for each axis, all of one grid (of this one where it is given); with
+    `on_faces` each on the faces normal to its axis, and with `real` without complex numbers.
+    """
+    if isinstance(velocity, Field) or not isinstance(velocity, Sequence) or not velocity:
+        raise InputError(f"{owner}: {name} is {shown(velocity)}; a sequence of one Field for each axis is accepted.")
+    for axis, component in enumerate(velocity):
+        check_field(owner, f"{name}[{axis}]", component, grid)
+        grid = component.grid if grid is None else grid
+        if real and jnp.issubdtype(component.values.dtype, jnp.complexfloating):
+            raise InputError(f"{owner}: {name}[{axis}] has type {component.values.dtype}; real numbers are accepted.")
+    assert grid is not None
+    if len(velocity) != grid.dimensions:
+        raise InputError(f"{owner}: {name} has {len(velocity)} components; {grid.dimensions} are accepted.")
+    for axis, component in enumerate(velocity):
+        if on_faces:
+            check_field(owner, f"{name}[{axis}]", component, offset=face_offset(grid, axis))
+
+
+def as_offset(owner: str, offset: Any, grid: Grid) -> tuple[float, ...]:
+    """`offset` as a tuple; `InputError` unless it is a place on this grid."""
+    places = tuple(offset) if isinstance(offset, Sequence) else offset
+    if not isinstance(places, tuple) or len(places) != grid.dimensions or any(one not in (0.0, 0.5) for one in places):
+        raise InputError(
+            f"{owner}: offset is {shown(places)}; 0.0 or 0.5 for each of {grid.dimensions} axes is accepted."
+        )
+    return places
 
 
 def _scalar(value: ArrayLike, operation: str) -> Array:

@@ -12,6 +12,7 @@ from jax import Array
 from jax.core import Tracer
 
 from diffphys.errors import InputError
+from diffphys.grids.numbers import as_whole, shown
 
 
 AXIS_NAMES = ("x", "y", "z")
@@ -55,7 +56,7 @@ class Grid:
         if not 1 <= len(cells) <= 3:
             raise InputError(f"Grid: cells has {len(cells)} entries; one to three axes are accepted.")
         if not all(_is_real(count) and count >= 1 and int(count) == count for count in cells):
-            raise InputError(f"Grid: cells is {cells}; whole numbers of at least 1 are accepted.")
+            raise InputError(f"Grid: cells is {shown(cells)}; whole numbers of at least 1 are accepted.")
         size = tuple(float(count) for count in cells) if size is None else _as_tuple("size", size)
         origin = (0.0,) * len(cells) if origin is None else _as_tuple("origin", origin)
         for name, values in (("size", size), ("origin", origin)):
@@ -199,9 +200,10 @@ class Grid:
 
     def coarsened(self, factor: int) -> "Grid":
         """The grid of the same domain with `factor` times fewer cells along every axis; each `factor`-th edge stays."""
-        if not isinstance(factor, int) or factor < 1 or any(count % factor for count in self.cells):
+        given, factor = factor, as_whole(factor) or 0
+        if not factor or any(count % factor for count in self.cells):
             raise InputError(
-                f"coarsened: factor is {factor}; a whole number that divides cells {self.cells} is accepted."
+                f"coarsened: factor is {shown(given)}; a whole number that divides cells {self.cells} is accepted."
             )
         coarse = Grid([count // factor for count in self.cells], self.size, self.origin)
         for axis, edges in enumerate(self.stretched):
@@ -210,8 +212,14 @@ class Grid:
         return coarse
 
     def _check_axis(self, name: str, axis: int) -> None:
-        if not isinstance(axis, (int, np.integer)) or not 0 <= axis < self.dimensions:
-            raise InputError(f"Grid.{name}: axis is {axis!r}; 0 to {self.dimensions - 1} are accepted.")
+        if as_whole(axis, 0) not in range(self.dimensions):
+            raise InputError(f"Grid.{name}: axis is {shown(axis)}; 0 to {self.dimensions - 1} are accepted.")
+
+
+def check_grid(owner: str, grid: Any) -> None:
+    """Raise `InputError` unless it is a grid."""
+    if not isinstance(grid, Grid):
+        raise InputError(f"{owner}: grid is {shown(grid)}; a Grid is accepted.")
 
 
 @functools.lru_cache(maxsize=256)
@@ -251,9 +259,13 @@ def _as_edges(name: str, edges: Any) -> tuple[np.ndarray, float]:
         raise InputError(f"Grid: the edges of axis {name} are being traced; edges known beforehand are accepted.")
     try:
         given = np.asarray(edges)
+        if given.dtype.kind not in "fiu":
+            raise TypeError
         line = given.astype(np.float64)
     except (TypeError, ValueError):
-        raise InputError(f"Grid: the edges of axis {name} are {edges!r}; increasing numbers are accepted.") from None
+        raise InputError(
+            f"Grid: the edges of axis {name} are {shown(edges)}; increasing numbers are accepted."
+        ) from None
     if line.ndim != 1 or len(line) < 2:
         raise InputError(
             f"Grid: the edges of axis {name} have shape {line.shape}; n + 1 numbers for n >= 1 cells are accepted."
@@ -276,5 +288,5 @@ def _is_real(value: Any) -> bool:
 def _as_tuple(name: str, values: Sequence) -> tuple:
     try:
         return tuple(value.item() if hasattr(value, "item") else value for value in values)
-    except TypeError:
-        raise InputError(f"Grid: {name} is {values!r}; one number for each axis is accepted.") from None
+    except (TypeError, ValueError):
+        raise InputError(f"Grid: {name} is {shown(values)}; one number for each axis is accepted.") from None

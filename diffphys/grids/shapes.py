@@ -17,8 +17,8 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids.fractions import inside_fractions
-from diffphys.grids.grid import Grid
-from diffphys.grids.numbers import as_number, check_number, concrete, number
+from diffphys.grids.grid import Grid, check_grid
+from diffphys.grids.numbers import as_number, as_whole, check_number, concrete, number, shown
 
 
 class Shape(eqx.Module):
@@ -41,6 +41,7 @@ class Shape(eqx.Module):
         the cell's center over one mean width at the surface. Differentiable in the shape's numbers, and cheap; see
         `volume_fractions` for the true fraction.
         """
+        check_grid("coverage", grid)
         if all(grid.uniform):
             spacing = float(np.mean(grid.spacing))
         else:
@@ -59,6 +60,7 @@ class Shape(eqx.Module):
         Returns:
             Array of shape `grid.cells`, between 0 and 1.
         """
+        check_grid("volume_fractions", grid)
         return self._fractions(grid, None, False)
 
     def apertures(self, grid: Grid, axis: int, periodic: bool = False) -> Array:
@@ -76,8 +78,9 @@ class Shape(eqx.Module):
         Returns:
             Array with an entry for each face, between 0 and 1.
         """
-        if axis not in range(grid.dimensions):
-            raise InputError(f"apertures: axis is {axis!r}; 0 to {grid.dimensions - 1} are accepted.")
+        check_grid("apertures", grid)
+        if as_whole(axis, 0) not in range(grid.dimensions):
+            raise InputError(f"apertures: axis is {shown(axis)}; 0 to {grid.dimensions - 1} are accepted.")
         return 1 - self._fractions(grid, axis, periodic)
 
     def _fractions(self, grid: Grid, normal: int | None, periodic: bool) -> Array:
@@ -175,6 +178,9 @@ class Union(Shape):
     first: Shape
     second: Shape
 
+    def __check_init__(self):
+        _check_shapes("Union", first=self.first, second=self.second)
+
     def distance(self, points: Sequence[Array]) -> Array:
         return jnp.minimum(self.first.distance(points), self.second.distance(points))
 
@@ -185,6 +191,9 @@ class Intersection(Shape):
     first: Shape
     second: Shape
 
+    def __check_init__(self):
+        _check_shapes("Intersection", first=self.first, second=self.second)
+
     def distance(self, points: Sequence[Array]) -> Array:
         return jnp.maximum(self.first.distance(points), self.second.distance(points))
 
@@ -193,6 +202,9 @@ class Complement(Shape):
     """Points outside of a shape."""
 
     shape: Shape
+
+    def __check_init__(self):
+        _check_shapes("Complement", shape=self.shape)
 
     def distance(self, points: Sequence[Array]) -> Array:
         return -self.shape.distance(points)
@@ -208,6 +220,7 @@ class Translated(Shape):
     by: Array = eqx.field(converter=number("Translated: by"))
 
     def __check_init__(self):
+        _check_shapes("Translated", shape=self.shape)
         check_number("Translated", "by", self.by, scalar=False)
 
     def distance(self, points: Sequence[Array]) -> Array:
@@ -223,6 +236,7 @@ class Rotated(Shape):
     about: Array = eqx.field(converter=number("Rotated: about"))
 
     def __check_init__(self):
+        _check_shapes("Rotated", shape=self.shape)
         check_number("Rotated", "rotation", self.rotation, scalar=False)
         check_number("Rotated", "about", self.about, scalar=False)
         axes = np.shape(self.about)
@@ -256,6 +270,10 @@ def rotation_matrix(rotation: Any) -> Array:
     $I + \frac{\sin\theta}{\theta} K + \frac{1 - \cos\theta}{\theta^2} K^2$ (Rodrigues 1840), smooth at zero.
     """
     rotation = as_number(rotation, "rotation_matrix: rotation")
+    if rotation.shape not in ((), (3,), (2, 2), (3, 3)):
+        raise InputError(
+            f"rotation_matrix: rotation has shape {rotation.shape}; an angle, a vector of 3 or a matrix is accepted."
+        )
     if rotation.ndim == 2:
         return rotation
     if rotation.ndim == 0:
@@ -283,7 +301,15 @@ def _norm(parts: Sequence[Array]) -> Array:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
 
 
+def _check_shapes(owner: str, **shapes: Any) -> None:
+    for name, shape in shapes.items():
+        if not isinstance(shape, Shape):
+            raise InputError(f"{owner}: {name} is {shown(shape)}; a shape is accepted.")
+
+
 def _check_axes(owner: str, name: str, numbers: Array, points: Sequence[Array]) -> None:
+    if not isinstance(points, Sequence) or not all(isinstance(line, (Array, np.ndarray, float)) for line in points):
+        raise InputError(f"{owner}: points is {shown(points)}; an array of coordinates for each axis is accepted.")
     if numbers.ndim != 1 or numbers.shape[0] != len(points):
         raise InputError(
             f"{owner}: {name} has shape {numbers.shape}; one number for each of {len(points)} axes is accepted."

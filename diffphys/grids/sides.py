@@ -28,8 +28,8 @@ from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids.conditions import Periodic
-from diffphys.grids.grid import Grid
-from diffphys.grids.numbers import as_number, check_number
+from diffphys.grids.grid import Grid, check_grid
+from diffphys.grids.numbers import as_number, check_number, shown
 
 
 class TimeFunction(eqx.Module):
@@ -118,13 +118,14 @@ def parse_sides(grid: Grid, sides: Any) -> Sides:
         InputError: for an axis that is missing or unknown, a value that is no side, an axis periodic at one end only,
             or a profile whose shape is not that of the side.
     """
+    check_grid("parse_sides", grid)
     if isinstance(sides, Side):
         sides = {name: sides for name in grid.axis_names}
     if isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == grid.dimensions:
         sides = dict(zip(grid.axis_names, sides, strict=True))
     if not isinstance(sides, Mapping):
         raise InputError(
-            f"sides: {sides!r} was given; a side, or one for each of the axes {grid.axis_names} is accepted."
+            f"sides: {shown(sides)} was given; a side, or one for each of the axes {grid.axis_names} is accepted."
         )
     if missing := [name for name in grid.axis_names if name not in sides]:
         raise InputError(
@@ -140,8 +141,8 @@ def _parse_pair(grid: Grid, axis: int, given: Any) -> tuple[Side, Side]:
     pair = (given, given) if isinstance(given, Side) else given
     if not isinstance(pair, Sequence) or len(pair) != 2 or not all(isinstance(side, Side) for side in pair):
         raise InputError(
-            f"sides: axis {name} was given {given!r}; Periodic(), Wall(), Inflow(speed), Outflow(), Open() or a pair "
-            "(lower, upper) of them is accepted."
+            f"sides: axis {name} was given {shown(given)}; Periodic(), Wall(), Inflow(speed), Outflow(), Open() or a "
+            "pair (lower, upper) of them is accepted."
         )
     lower, upper = pair
     if isinstance(lower, Periodic) != isinstance(upper, Periodic):

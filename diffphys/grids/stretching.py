@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from diffphys.errors import InputError
+from diffphys.grids.numbers import as_number, check_number, shown, whole_number
 
 
 def tanh_edges(cells: int, lower: float, upper: float, strength: float = 2.0, toward: str = "both") -> np.ndarray:
@@ -29,8 +30,8 @@ def tanh_edges(cells: int, lower: float, upper: float, strength: float = 2.0, to
     """
     _check("tanh_edges", cells, lower, upper, strength)
     ranges = {"both": (-1.0, 1.0), "lower": (-1.0, 0.0), "upper": (0.0, 1.0)}
-    if toward not in ranges:
-        raise InputError(f"tanh_edges: toward is {toward!r}; 'both', 'lower' or 'upper' is accepted.")
+    if not isinstance(toward, str) or toward not in ranges:
+        raise InputError(f"tanh_edges: toward is {shown(toward)}; 'both', 'lower' or 'upper' is accepted.")
     curve = np.tanh(strength * np.linspace(*ranges[toward], cells + 1))
     return _scaled(curve, lower, upper)
 
@@ -53,6 +54,7 @@ def refined_edges(cells: int, lower: float, upper: float, around: float, strengt
         Array of `cells + 1` positions, for `Grid.from_edges`.
     """
     _check("refined_edges", cells, lower, upper, strength)
+    check_number("refined_edges", "around", as_number(around, "refined_edges: around"))
     if not lower <= around <= upper:
         raise InputError(f"refined_edges: around is {around}; a number from {lower:g} to {upper:g} is accepted.")
     half = strength / 2  # the longer part spans arcsinh-coordinates up to s / 2 when `around` is in the middle
@@ -68,9 +70,10 @@ def _scaled(curve: np.ndarray, lower: float, upper: float) -> np.ndarray:
 
 
 def _check(owner: str, cells: Any, lower: float, upper: float, strength: float) -> None:
-    if isinstance(cells, bool) or not isinstance(cells, (int, np.integer)) or cells < 1:
-        raise InputError(f"{owner}: cells is {cells!r}; a whole number of at least 1 is accepted.")
-    if not (np.isfinite(lower) and np.isfinite(upper) and lower < upper):
+    whole_number(f"{owner}: cells", cells)
+    for name, value in (("lower", lower), ("upper", upper), ("strength", strength)):
+        check_number(owner, name, as_number(value, f"{owner}: {name}"))
+    if not lower < upper:
         raise InputError(f"{owner}: lower and upper are {lower} and {upper}; two increasing numbers are accepted.")
-    if not (np.isfinite(strength) and 0 < strength <= 30):
+    if not 0 < strength <= 30:
         raise InputError(f"{owner}: strength is {strength}; a number greater than 0 and at most 30 is accepted.")

@@ -34,6 +34,7 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
 from diffphys.errors import InputError
+from diffphys.grids.numbers import shown, whole_number
 
 
 Engine = Literal["auto", "dense", "gram", "matrix-free"]
@@ -147,13 +148,12 @@ def jacobian_power(
 def check_options(kappa: float, truncation: float | None, engine: str, iterations: int) -> None:
     """Raise `InputError` unless all of these are accepted."""
     if not isinstance(kappa, (int, float)) or not -1.0 <= kappa <= 1.0:
-        raise InputError(f"kappa is {kappa!r}; a number from -1 (Gauss-Newton) to 1 (gradient) is accepted.")
+        raise InputError(f"kappa is {shown(kappa)}; a number from -1 (Gauss-Newton) to 1 (gradient) is accepted.")
     if truncation is not None and (not isinstance(truncation, (int, float)) or not 0.0 <= truncation < 1.0):
-        raise InputError(f"truncation is {truncation!r}; None or a number from 0 to below 1 is accepted.")
+        raise InputError(f"truncation is {shown(truncation)}; None or a number from 0 to below 1 is accepted.")
     if engine not in get_args(Engine):
-        raise InputError(f"engine is {engine!r}; one of {', '.join(get_args(Engine))} is accepted.")
-    if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
-        raise InputError(f"iterations is {iterations!r}; a whole number of at least 1 is accepted.")
+        raise InputError(f"engine is {shown(engine)}; one of {', '.join(get_args(Engine))} is accepted.")
+    whole_number("iterations", iterations)
 
 
 class _Problem:

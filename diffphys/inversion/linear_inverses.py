@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffphys.errors import InputError
+from diffphys.grids.numbers import as_floating, check_numbers, shown
 from diffphys.inversion.scale_invariant import check_same_shapes
 
 
@@ -54,11 +55,14 @@ class PoissonStencil(eqx.Module):
 
     def __check_init__(self):
         values = self.spacing if isinstance(self.spacing, tuple) else (self.spacing,)
+        for value in values:
+            check_numbers("PoissonStencil", spacing=value)
         if not all(value > 0 for value in values):
-            raise InputError(f"PoissonStencil: spacing is {self.spacing!r}; numbers above 0 are accepted.")
+            raise InputError(f"PoissonStencil: spacing is {shown(self.spacing)}; numbers above 0 are accepted.")
 
     def __call__(self, u: Array) -> Array:
         """Shape (*cells) -> (*cells)."""
+        u = _cells("PoissonStencil: u", u, complex=True)
         spacing = _each_axis("PoissonStencil: spacing", self.spacing, u.ndim)
         padded = jnp.pad(u, 1, mode="wrap" if self.periodic else "constant")
         inner = tuple(slice(1, -1) for _ in range(u.ndim))
@@ -91,6 +95,7 @@ class PoissonSolve(eqx.Module):
 
     def __call__(self, source: Array) -> Array:
         """Shape (*cells) -> (*cells)."""
+        source = _cells("PoissonSolve: source", source)
         spacing = _each_axis("PoissonSolve: spacing", self.spacing, source.ndim)
         eigenvalues = jnp.zeros(source.shape, source.dtype)
         modes = source
@@ -133,9 +138,10 @@ class SpectralHeat(eqx.Module):
     spacing: float = eqx.field(static=True, default=1.0)
 
     def __check_init__(self):
+        check_numbers("SpectralHeat", diffusion_time=self.diffusion_time, spacing=self.spacing)
         if not (self.diffusion_time > 0 and self.spacing > 0):
             raise InputError(
-                f"SpectralHeat: diffusion_time is {self.diffusion_time!r} and spacing {self.spacing!r}; "
+                f"SpectralHeat: diffusion_time is {self.diffusion_time!r} and spacing {shown(self.spacing)}; "
                 "numbers above 0 are accepted."
             )
 
@@ -147,6 +153,7 @@ class SpectralHeat(eqx.Module):
 
     def __call__(self, x: Array) -> Array:
         """Shape (*cells) -> (*cells)."""
+        x = _cells("SpectralHeat: x", x)
         decay = jnp.exp(-self.exponents(x.shape, x.dtype))
         return jnp.fft.irfftn(jnp.fft.rfftn(x) * decay, s=x.shape)
 
@@ -183,10 +190,13 @@ class NoiseAwareHeatInverse(eqx.Module):
 
     def __check_init__(self):
         if not self.noise > 0:
-            raise InputError(f"NoiseAwareHeatInverse: noise is {self.noise!r}; a number above 0 is accepted.")
+            raise InputError(f"NoiseAwareHeatInverse: noise is {shown(self.noise)}; a number above 0 is accepted.")
 
     def __call__(self, target: Array, x: Array, y: Array) -> Array:
         """Shapes (*cells)."""
+        target, x, y = (
+            _cells(f"NoiseAwareHeatInverse: {name}", array) for name, array in (("target", target), ("x", x), ("y", y))
+        )
         residual = target - y
         exponents = self.heat.exponents(residual.shape, residual.dtype)
         modes = jnp.fft.rfftn(residual)
@@ -207,6 +217,14 @@ def _square_ratio(value: Array, scale: Array) -> Array:
     """(value / scale)^2, large but never 0/0 or inf/inf where the scale underflows."""
     tiny = float(jnp.finfo(value.dtype).tiny) ** 0.5
     return jnp.minimum(value / jnp.maximum(scale, tiny), 1e18) ** 2
+
+
+def _cells(name: str, values: Any, *, complex: bool = False) -> Array:
+    """`values` as an array of floating numbers with an axis at least and an entry at least."""
+    array = as_floating(values, name, complex=complex)
+    if array.size == 0 or array.ndim == 0:
+        raise InputError(f"{name} has shape {array.shape}; an array with an entry for each cell is accepted.")
+    return array
 
 
 def _each_axis(name: str, value: float | tuple[float, ...], axes: int) -> tuple[float, ...]:

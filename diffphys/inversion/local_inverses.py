@@ -20,6 +20,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from diffphys.errors import InputError
+from diffphys.grids.numbers import plain, shown, whole_number
 from diffphys.inversion.jacobian_power import as_real, default_truncation
 
 
@@ -74,13 +75,13 @@ class Newton(_Descent):
     """
 
     simulator: Callable[[Any], Any]
-    steps: int = eqx.field(static=True, default=1)
+    steps: int = eqx.field(static=True, converter=plain, default=1)
     damping: float = 0.0
 
     def __check_init__(self):
-        _check_steps("Newton", self.steps)
+        whole_number("Newton: steps", self.steps)
         if isinstance(self.damping, (int, float)) and not self.damping >= 0.0:
-            raise InputError(f"Newton: damping is {self.damping!r}; a number of at least 0 is accepted.")
+            raise InputError(f"Newton: damping is {shown(self.damping)}; a number of at least 0 is accepted.")
 
     def step(self, residual: Callable[[Array], Array], x: Array) -> Array:
         """The change of x in one step."""
@@ -107,14 +108,15 @@ class SaddleFreeNewton(_Descent):
     """
 
     simulator: Callable[[Any], Any]
-    steps: int = eqx.field(static=True, default=1)
+    steps: int = eqx.field(static=True, converter=plain, default=1)
     largest_loss_change: float = 0.2
 
     def __check_init__(self):
-        _check_steps("SaddleFreeNewton", self.steps)
+        whole_number("SaddleFreeNewton: steps", self.steps)
         if isinstance(self.largest_loss_change, (int, float)) and not self.largest_loss_change > 0.0:
             raise InputError(
-                f"SaddleFreeNewton: largest_loss_change is {self.largest_loss_change!r}; a number above 0 is accepted."
+                f"SaddleFreeNewton: largest_loss_change is {shown(self.largest_loss_change)}; a number above 0 is "
+                "accepted."
             )
 
     def step(self, residual: Callable[[Array], Array], x: Array) -> Array:
@@ -147,14 +149,14 @@ class GaussNewton(_Descent):
     """
 
     simulator: Callable[[Any], Any]
-    steps: int = eqx.field(static=True, default=1)
+    steps: int = eqx.field(static=True, converter=plain, default=1)
     truncation: float | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
-        _check_steps("GaussNewton", self.steps)
+        whole_number("GaussNewton: steps", self.steps)
         if self.truncation is not None and not 0.0 <= self.truncation < 1.0:
             raise InputError(
-                f"GaussNewton: truncation is {self.truncation!r}; None or a number from 0 to below 1 is accepted."
+                f"GaussNewton: truncation is {shown(self.truncation)}; None or a number from 0 to below 1 is accepted."
             )
 
     def step(self, residual: Callable[[Array], Array], x: Array) -> Array:
@@ -185,20 +187,20 @@ class BFGS(eqx.Module):
     """
 
     simulator: Callable[[Any], Any]
-    steps: int = eqx.field(static=True, default=256)
+    steps: int = eqx.field(static=True, converter=plain, default=256)
     relative_tolerance: float = eqx.field(static=True, default=1e-6)
     absolute_tolerance: float = eqx.field(static=True, default=1e-6)
-    memory: int | None = eqx.field(static=True, default=None)
+    memory: int | None = eqx.field(static=True, converter=plain, default=None)
 
     def __check_init__(self):
-        _check_steps("BFGS", self.steps)
+        whole_number("BFGS: steps", self.steps)
         if not (self.relative_tolerance > 0.0 and self.absolute_tolerance > 0.0):
             raise InputError(
                 f"BFGS: relative_tolerance is {self.relative_tolerance!r} and absolute_tolerance "
-                f"{self.absolute_tolerance!r}; numbers above 0 are accepted."
+                f"{shown(self.absolute_tolerance)}; numbers above 0 are accepted."
             )
         if self.memory is not None:
-            _check_steps("BFGS", self.memory, "memory")
+            whole_number("BFGS: memory", self.memory)
 
     def solve(self, target: Any, x: Any, y: Any = None) -> LocalSolution:
         """Start at x; the known y is not needed."""
@@ -261,8 +263,3 @@ def _eigenvectors(matrix: Array) -> tuple[Array, Array]:
     inner = jnp.where(outer != 0, (a * c - b * b) / jnp.where(outer != 0, outer, 1.0), 0.0)
     larger, smaller = jnp.where(middle >= 0, outer, inner), jnp.where(middle >= 0, inner, outer)
     return jnp.stack([larger, smaller]), jnp.array([[cosine, -sine], [sine, cosine]])
-
-
-def _check_steps(owner: str, steps: object, name: str = "steps") -> None:
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise InputError(f"{owner}: {name} is {steps!r}; a whole number of at least 1 is accepted.")

@@ -11,6 +11,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from diffphys.errors import InputError
+from diffphys.grids.numbers import shown
 
 
 def newton(learning_rate: float = 1.0, *, damping: float = 0.0) -> optax.GradientTransformationExtraArgs:
@@ -29,7 +30,7 @@ def newton(learning_rate: float = 1.0, *, damping: float = 0.0) -> optax.Gradien
         InputError: damping is negative, or `update` is called without parameters or loss.
     """
     if not damping >= 0.0:
-        raise InputError(f"newton: damping is {damping!r}; a number of at least 0 is accepted.")
+        raise InputError(f"newton: damping is {shown(damping)}; a number of at least 0 is accepted.")
 
     def init(parameters: Any) -> optax.EmptyState:
         del parameters

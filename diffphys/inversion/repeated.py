@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 
-from diffphys.errors import InputError
+from diffphys.grids.numbers import plain, whole_number
 
 
 def unchanged(x: Any) -> Any:
@@ -34,12 +34,11 @@ class RepeatedInverse(eqx.Module):
 
     simulator: Callable[[Any], Any]
     inverse: Callable[[Any, Any, Any], Any]
-    steps: int = eqx.field(static=True)
+    steps: int = eqx.field(static=True, converter=plain)
     project: Callable[[Any], Any] = unchanged
 
     def __check_init__(self):
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
-            raise InputError(f"RepeatedInverse: steps is {self.steps!r}; a whole number of at least 1 is accepted.")
+        whole_number("RepeatedInverse: steps", self.steps)
 
     def __call__(self, target: Any, x: Any, y: Any) -> Any:
         """The last x; y = P(x) spares the first simulation."""

@@ -26,6 +26,7 @@ import optax
 from jax import Array
 
 from diffphys.errors import InputError
+from diffphys.grids.numbers import shown
 
 
 Simulator = Callable[[Any], Any]
@@ -60,7 +61,7 @@ def scale_invariant_target(
             return the shapes of x.
     """
     if not 0.0 < eta <= 1.0:
-        raise InputError(f"eta is {eta!r}; a number above 0 and at most 1 is accepted.")
+        raise InputError(f"eta is {shown(eta)}; a number above 0 and at most 1 is accepted.")
     x = jax.lax.stop_gradient(x)
     y = simulator(x)
     check_same_shapes("target", target, "the simulator's output", y)

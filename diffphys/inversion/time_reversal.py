@@ -5,7 +5,7 @@ from typing import Any
 
 import equinox as eqx
 
-from diffphys.errors import InputError
+from diffphys.grids.numbers import plain, whole_number
 from diffphys.rollout import rollout
 
 
@@ -28,12 +28,11 @@ class TimeReversal(eqx.Module):
     """
 
     step: Callable[[Any], Any]
-    steps: int = eqx.field(static=True)
+    steps: int = eqx.field(static=True, converter=plain)
     reverse: Callable[[Any], Any]
 
     def __check_init__(self):
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
-            raise InputError(f"TimeReversal: steps is {self.steps!r}; a whole number of at least 1 is accepted.")
+        whole_number("TimeReversal: steps", self.steps)
 
     def __call__(self, target: Any, x: Any = None, y: Any = None) -> Any:
         """The state from which the simulator reaches the target; x and y are not needed."""

@@ -45,10 +45,12 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
 from diffphys.errors import InputError
+from diffphys.grids.numbers import as_floating, as_whole, shown
 from diffphys.linear import linear_map
 
 
@@ -104,15 +106,19 @@ class Convolution(eqx.Module):
         scale: float = 1.0,
         key: Array,
     ):
+        given, axes = axes, as_whole(axes) or 0
         if axes not in (1, 2, 3):
-            raise InputError(f"axes is the number of space axes, 1, 2 or 3, but was {axes!r}.")
-        for name, number in (("input_channels", input_channels), ("output_channels", output_channels)):
-            check_count(name, number, minimum=1)
+            raise InputError(f"axes is the number of space axes, 1, 2 or 3, but was {shown(given)}.")
+        check_key(key)
+        channels = (
+            check_count("input_channels", input_channels, minimum=1),
+            check_count("output_channels", output_channels, minimum=1),
+        )
         self.padding = _checked_paddings(padding, axes)
         window = _checked_window(kernel_size, axes)
-        shape = (*window, input_channels, output_channels)
+        shape = (*window, *channels)
         self.kernel = scale * jax.nn.initializers.glorot_uniform()(key, shape)
-        self.bias = jnp.zeros(output_channels) if bias else None
+        self.bias = jnp.zeros(channels[1]) if bias else None
 
     def __call__(self, image: Float[Array, "channels_in ..."]) -> Float[Array, "channels_out ..."]:
         """The convolved image; shape (channels in, *cells) -> (channels out, *cells)."""
@@ -141,6 +147,7 @@ def convolve(
         InputError: where shapes do not fit each other, a window is even or longer than the image allows, or a padding
             is unknown or periodic at one end only.
     """
+    image, kernel = (as_floating(array, name) for array, name in ((image, "image"), (kernel, "kernel")))
     sides = _checked_paddings(padding, axes=kernel.ndim - 2)
     _check_shapes(image, kernel, sides)
     dtype = jnp.result_type(image, kernel)
@@ -355,14 +362,26 @@ def each_channel(numbers: Array, image: Array) -> Array:
     return numbers.reshape(-1, *[1] * (image.ndim - 1))
 
 
-def check_count(name: str, number: object, minimum: int) -> None:
-    """Raises InputError unless the number is an integer of at least the minimum."""
-    if isinstance(number, bool) or not isinstance(number, int) or number < minimum:
-        raise InputError(f"{name} must be an integer of at least {minimum}, but was {number!r}.")
+def check_count(name: str, number: object, minimum: int) -> int:
+    """The number as an integer of Python; raises InputError unless it is one of at least the minimum."""
+    whole = as_whole(number, minimum)
+    if whole is None:
+        raise InputError(f"{name} must be an integer of at least {minimum}, but was {shown(number)}.")
+    return whole
+
+
+def check_key(key: object) -> None:
+    """Raises InputError unless it is a key for random numbers."""
+    try:
+        jax.random.split(key)  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError):
+        raise InputError(f"key is {shown(key)}; a jax.random.key is accepted.") from None
 
 
 def check_image(image: Array, channels: int, axes: int) -> None:
     """Raises InputError unless the image has shape (channels, *cells)."""
+    if not isinstance(image, (Array, np.ndarray)):
+        raise InputError(f"The network takes an image, but was given {shown(image)}; an array is accepted.")
     cells = ", ".join("xyz"[:axes])
     wanted = f"an image of shape (channels = {channels}, {cells})"
     if image.ndim == axes + 2 and image.shape[1] == channels:
@@ -388,10 +407,11 @@ def _check_shapes(image: Array, kernel: Array, sides: Sides) -> None:
 
 
 def _checked_window(kernel_size: int | Sequence[int], axes: int) -> tuple[int, ...]:
-    window = (kernel_size,) * axes if isinstance(kernel_size, int) else tuple(kernel_size)
-    if len(window) != axes or not all(isinstance(length, int) and length > 0 and length % 2 == 1 for length in window):
+    given = kernel_size if isinstance(kernel_size, Sequence) else (kernel_size,) * axes
+    window = tuple(as_whole(length) or 0 for length in given)
+    if len(window) != axes or not all(length % 2 == 1 for length in window):
         raise InputError(
-            f"kernel_size must be one odd number, or one for each of the {axes} axes, but was {kernel_size!r}."
+            f"kernel_size must be one odd number, or one for each of the {axes} axes, but was {shown(kernel_size)}."
         )
     return window
 
@@ -400,12 +420,13 @@ def _checked_paddings(padding: Padding, axes: int) -> Sides:
     """A pair (lower, upper) for each axis."""
     if axes not in (1, 2, 3):
         raise InputError(f"A kernel has shape (*window, channels in, channels out) with 1 to 3 axes, not {axes}.")
-    each_axis = (padding,) * axes if isinstance(padding, str) else tuple(padding)
-    pairs = [(name, name) if isinstance(name, str) else tuple(name) for name in each_axis]
-    if len(pairs) != axes or not all(len(pair) == 2 and set(pair) <= set(PADDINGS) for pair in pairs):
+    each_axis = padding if isinstance(padding, Sequence) and not isinstance(padding, str) else (padding,) * axes
+    pairs = [tuple(name) if isinstance(name, (tuple, list)) else (name, name) for name in each_axis]
+    named = all(isinstance(name, str) and name in PADDINGS for pair in pairs for name in pair)
+    if len(pairs) != axes or not named or any(len(pair) != 2 for pair in pairs):
         raise InputError(
             f"padding must be one of {', '.join(PADDINGS)}, or for each of the {axes} axes one of them or a pair "
-            f"(lower, upper), but was {padding!r}."
+            f"(lower, upper), but was {shown(padding)}."
         )
     sides = tuple((lower, upper) for lower, upper in pairs)
     for axis, (lower, upper) in enumerate(sides):

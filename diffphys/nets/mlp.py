@@ -7,6 +7,8 @@ import jax
 from jax import Array
 
 from diffphys.errors import InputError
+from diffphys.grids.numbers import as_whole, shown
+from diffphys.nets.convolution import check_key
 
 
 class MLP(eqx.Module):
@@ -28,8 +30,13 @@ class MLP(eqx.Module):
     activation: Callable[[Array], Array] = eqx.field(static=True)
 
     def __init__(self, sizes: Sequence[int], activation: Callable[[Array], Array], *, key: Array):
-        if len(sizes) < 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in sizes):
-            raise InputError(f"MLP: sizes is {sizes!r}; two or more whole numbers of at least 1 are accepted.")
+        given = sizes
+        sizes = [as_whole(size) or 0 for size in sizes] if isinstance(sizes, Sequence) else []
+        if len(sizes) < 2 or not all(sizes):
+            raise InputError(f"MLP: sizes is {shown(given)}; two or more whole numbers of at least 1 are accepted.")
+        if not callable(activation):
+            raise InputError(f"MLP: activation is {shown(activation)}; a function of arrays is accepted.")
+        check_key(key)
         keys = jax.random.split(key, len(sizes) - 1)
         pairs = zip(sizes[:-1], sizes[1:], keys, strict=True)
         self.layers = tuple(eqx.nn.Linear(inputs, outputs, key=key) for inputs, outputs, key in pairs)

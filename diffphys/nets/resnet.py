@@ -12,7 +12,7 @@ from jax import Array
 from jaxtyping import Float
 
 from diffphys.errors import InputError
-from diffphys.nets.convolution import Convolution, Padding, check_count, check_image
+from diffphys.nets.convolution import Convolution, Padding, check_count, check_image, check_key
 
 
 class ResidualBlock(eqx.Module):
@@ -89,8 +89,11 @@ class ResNet(eqx.Module):
         axes: int = 2,
         key: Array,
     ):
-        check_count("features", features, minimum=1)
-        check_count("blocks", blocks, minimum=0 if first else 1)
+        input_channels = check_count("input_channels", input_channels, minimum=1)
+        output_channels = check_count("output_channels", output_channels, minimum=1)
+        check_key(key)
+        features = check_count("features", features, minimum=1)
+        blocks = check_count("blocks", blocks, minimum=0 if first else 1)
         if skip not in ("identity", "convolution"):
             raise InputError(f"skip must be 'identity' or 'convolution', but was {skip!r}.")
         if activation is not None and not callable(activation):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.nets.convolution import Convolution, Padding, check_count, check_image, each_channel
+from diffphys.nets.convolution import Convolution, Padding, check_count, check_image, check_key, each_channel
 
 
 class BatchNormalization(eqx.Module):
@@ -86,8 +86,11 @@ class UNet(eqx.Module):
         axes: int = 2,
         key: Array,
     ):
-        check_count("features", features, minimum=1)
-        check_count("levels", levels, minimum=1)
+        input_channels = check_count("input_channels", input_channels, minimum=1)
+        output_channels = check_count("output_channels", output_channels, minimum=1)
+        check_key(key)
+        features = check_count("features", features, minimum=1)
+        levels = check_count("levels", levels, minimum=1)
         if normalization not in (None, "batch"):
             raise InputError(f"normalization must be None or 'batch', but was {normalization!r}.")
         keys = iter(jax.random.split(key, 4 * levels))

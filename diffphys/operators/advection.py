@@ -15,6 +15,8 @@ from jax.typing import ArrayLike
 from diffphys.errors import InputError
 from diffphys.grids import Field
 from diffphys.grids.conditions import pad_axis
+from diffphys.grids.field import check_field, check_velocity
+from diffphys.grids.numbers import as_whole, check_numbers, shown
 from diffphys.linear import linear_map
 from diffphys.operators.differences import slice_axis, with_zeros
 from diffphys.operators.interpolation import index_of, interpolate, look_up
@@ -45,11 +47,8 @@ def semi_lagrangian(
     Returns:
         The carried field, with the conditions of `field`.
     """
-    if len(velocity) != field.grid.dimensions:
-        raise InputError(
-            f"semi_lagrangian: velocity has {len(velocity)} components; {field.grid.dimensions} are accepted."
-        )
-    check_largest_courant("semi_lagrangian", largest_courant, field.grid.dimensions)
+    check_carried("semi_lagrangian", field, velocity, dt)
+    largest_courant = as_largest_courant("semi_lagrangian", largest_courant, field.grid.dimensions)
     displacement = [_upstream_displacement(field, component, axis, dt) for axis, component in enumerate(velocity)]
     limits = [_limits(field, axis) for axis in range(field.grid.dimensions)]
     if largest_courant is not None:
@@ -64,15 +63,27 @@ def semi_lagrangian(
     return field.with_values(look_up(field, indices))
 
 
-def check_largest_courant(owner: str, bound: Any, dimensions: int) -> None:
-    """Raise `InputError` unless the bound is a whole number of cells, a tuple of one for each axis, or None."""
-    bounds = bound if isinstance(bound, tuple) else (bound,) * dimensions
-    whole = all(isinstance(one, int) and not isinstance(one, bool) and one >= 1 for one in bounds)
-    if bound is not None and not (whole and len(bounds) == dimensions):
+def check_carried(owner: str, field: Field, velocity: Sequence[Field], dt: ArrayLike) -> None:
+    """Raise `InputError` unless there is a field, a velocity on its grid and one number for the step."""
+    check_field(owner, "field", field)
+    check_velocity(owner, "velocity", velocity, field.grid)
+    check_numbers(owner, dt=dt)
+
+
+def as_largest_courant(owner: str, bound: Any, dimensions: int) -> int | tuple[int, ...] | None:
+    """The bound in integers of Python; `InputError` unless it is a whole number of cells, a tuple of one for each axis,
+    or None.
+    """
+    if bound is None:
+        return None
+    bounds = [as_whole(one) for one in (bound if isinstance(bound, tuple) else (bound,) * dimensions)]
+    whole = [one for one in bounds if one is not None]
+    if not len(whole) == len(bounds) == dimensions:
         raise InputError(
-            f"{owner}: largest_courant is {bound!r}; a whole number of cells of at least 1, a tuple of {dimensions} of "
-            "them, one for each axis, or None is accepted."
+            f"{owner}: largest_courant is {shown(bound)}; a whole number of cells of at least 1, a tuple of "
+            f"{dimensions} of them, one for each axis, or None is accepted."
         )
+    return tuple(whole) if isinstance(bound, tuple) else whole[0]
 
 
 def _upstream_displacement(field: Field, component: Field, axis: int, dt: ArrayLike) -> Array:

@@ -11,9 +11,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.errors import InputError
 from diffphys.grids import Field
-from diffphys.operators.advection import semi_lagrangian
+from diffphys.operators.advection import check_carried, semi_lagrangian
 from diffphys.operators.interpolation import index_of, interpolate, sample
 
 
@@ -38,7 +37,7 @@ def cubic_semi_lagrangian(field: Field, velocity: Sequence[Field], dt: ArrayLike
     Raises:
         InputError: for a velocity that does not fit, ghost values that nothing defines, or an axis of too few points.
     """
-    _check("cubic_semi_lagrangian", field, velocity)
+    check_carried("cubic_semi_lagrangian", field, velocity, dt)
     dt = jnp.asarray(dt, field.values.dtype)
     here = [jnp.broadcast_to(line, field.shape).astype(field.values.dtype) for line in field.coordinates()]
     speeds = [interpolate(component, field.offset).values for component in velocity]
@@ -83,7 +82,7 @@ def maccormack(
     Raises:
         InputError: for a velocity that does not fit or ghost values that nothing defines.
     """
-    _check("maccormack", field, velocity)
+    check_carried("maccormack", field, velocity, dt)
     forth = semi_lagrangian(field, velocity, dt, largest_courant)
     back = semi_lagrangian(forth, velocity, -jnp.asarray(dt), largest_courant)
     values = forth.values + (field.values - back.values) / 2
@@ -94,11 +93,6 @@ def maccormack(
         lows, _ = _cells_around(field, [line - dt * speed for line, speed in zip(lines, speeds, strict=True)])
         values = jnp.clip(values, *_extremes(field.padded([(2, 2)] * field.grid.dimensions), lows))
     return field.with_values(values)
-
-
-def _check(owner: str, field: Field, velocity: Sequence[Field]) -> None:
-    if len(velocity) != field.grid.dimensions:
-        raise InputError(f"{owner}: velocity has {len(velocity)} components; {field.grid.dimensions} are accepted.")
 
 
 def _cells_around(field: Field, positions: Sequence[Array]) -> tuple[list[Array], list[Array]]:

@@ -4,6 +4,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffphys.grids import Condition, Field, Grid
+from diffphys.grids.field import check_field
+from diffphys.grids.numbers import whole_number
 
 
 def coarsen(field: Field, factor: int) -> Field:
@@ -17,6 +19,8 @@ def coarsen(field: Field, factor: int) -> Field:
     Raises:
         InputError: if `factor` does not divide the number of cells.
     """
+    check_field("coarsen", "field", field)
+    factor = whole_number("coarsen: factor", factor)
     grid = field.grid.coarsened(factor)
     values = _coarsened(field.values, field.grid, field.offset, factor)
     conditions = tuple((_of(field, low, factor), _of(field, high, factor)) for low, high in field.conditions)

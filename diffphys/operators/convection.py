@@ -24,6 +24,7 @@ from jax import Array
 from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Grid, Neumann, Periodic, face_offset
 from diffphys.grids.conditions import pad_axis
+from diffphys.grids.field import check_field, check_velocity
 from diffphys.linear import linear_map
 from diffphys.operators.differences import shifted_sum, slice_axis, wrapped
 from diffphys.operators.fourth_order import check_order, spans
@@ -55,8 +56,7 @@ def convection(
     check_order("convection", order)
     carrier = velocity if carrier is None else carrier
     for name, components in (("velocity", velocity), ("carrier", carrier)):
-        if not components or len(components) != components[0].grid.dimensions:
-            raise InputError(f"convection: {name} has {len(components)} components; one for each axis is accepted.")
+        check_velocity("convection", name, components, None if components is velocity else velocity[0].grid)
         for axis, component in enumerate(components):
             if component.offset != face_offset(component.grid, axis):
                 raise InputError(
@@ -78,6 +78,7 @@ def convection(
 
 def control_volume(field: Field, order: int = 2) -> np.ndarray | float:
     """The volume of the control volume around each point of a field: a number on a uniform grid."""
+    check_field("control_volume", "field", field)
     volume = 1.0
     for axis in range(field.grid.dimensions):
         volume = volume * _line(

@@ -13,6 +13,7 @@ import numpy as np
 
 from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Grid, Periodic, center_offset, face_offset
+from diffphys.grids.field import as_offset, check_field, check_velocity
 from diffphys.linear import along_axis
 from diffphys.operators.interpolation import at_new_place
 
@@ -41,11 +42,9 @@ def convert(field: Field, offset: Sequence[float]) -> Field:
     Raises:
         InputError: for an offset of another length.
     """
+    check_field("convert", "field", field)
     grid = field.grid
-    if len(offset) != grid.dimensions:
-        raise InputError(
-            f"convert: offset is {tuple(offset)}; one entry for each of {grid.dimensions} axes is accepted."
-        )
+    offset = as_offset("convert", offset, grid)
     for axis, place in enumerate(offset):
         if place == field.offset[axis]:
             continue
@@ -73,6 +72,7 @@ def faces_to_centers(velocity: Sequence[Field]) -> tuple[Field, ...]:
     Raises:
         InputError: if component a does not live on the faces normal to axis a.
     """
+    check_velocity("faces_to_centers", "velocity", velocity, real=False)
     for axis, component in enumerate(velocity):
         if component.offset != face_offset(component.grid, axis):
             raise InputError(
@@ -88,6 +88,7 @@ def centers_to_faces(velocity: Sequence[Field]) -> tuple[Field, ...]:
     Raises:
         InputError: if a component does not live at the centers, or there is not one for each axis.
     """
+    check_velocity("centers_to_faces", "velocity", velocity, real=False)
     for axis, component in enumerate(velocity):
         if component.offset != center_offset(component.grid) or len(velocity) != component.grid.dimensions:
             raise InputError(

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, face_offset
+from diffphys.grids.field import check_field
+from diffphys.grids.numbers import shown
 from diffphys.operators.differences import difference
 
 
@@ -39,7 +41,11 @@ def curl(field: Field | Sequence[Field]) -> Field | tuple[Field, ...]:
                 f"curl: one field at offset {field.offset} is given; in 2D the corners, (0.0, 0.0), are accepted."
             )
         return difference(field, 1), -difference(field, 0)
-    dimensions = field[0].grid.dimensions if field else 0
+    if not isinstance(field, Sequence) or not field:
+        raise InputError(f"curl: field is {shown(field)}; a field, or a sequence of one for each axis, is accepted.")
+    for axis, component in enumerate(field):
+        check_field("curl", f"field[{axis}]", component, field[0].grid if axis else None)
+    dimensions = field[0].grid.dimensions
     if dimensions not in (2, 3) or len(field) != dimensions:
         raise InputError(f"curl: {len(field)} components in {dimensions}D are given; 2 in 2D or 3 in 3D are accepted.")
     grid = field[0].grid

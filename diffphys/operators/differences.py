@@ -31,6 +31,8 @@ from diffphys.grids import (
     center_offset,
     face_offset,
 )
+from diffphys.grids.field import check_field, check_velocity
+from diffphys.grids.numbers import as_whole, shown
 from diffphys.linear import linear_map
 
 
@@ -44,8 +46,9 @@ def difference(field: Field, axis: int) -> Field:
     Raises:
         InputError: if a ghost value is needed that no condition defines.
     """
-    if not 0 <= axis < field.grid.dimensions:
-        raise InputError(f"difference: axis is {axis}; 0 to {field.grid.dimensions - 1} are accepted.")
+    check_field("difference", "field", field)
+    if as_whole(axis, 0) not in range(field.grid.dimensions):
+        raise InputError(f"difference: axis is {shown(axis)}; 0 to {field.grid.dimensions - 1} are accepted.")
     values = weighted_pair(field, axis, (-1.0, 1.0))
     offset = tuple(0.5 - place if a == axis else place for a, place in enumerate(field.offset))
     conditions = tuple(
@@ -62,6 +65,7 @@ def gradient(field: Field) -> tuple[Field, ...]:
     Raises:
         InputError: if the field does not live at the centers.
     """
+    check_field("gradient", "field", field)
     if field.offset != center_offset(field.grid):
         raise InputError(f"gradient: the field lives at offset {field.offset}; cell centers are accepted.")
     return tuple(difference(field, axis) for axis in range(field.grid.dimensions))
@@ -76,8 +80,7 @@ def divergence(velocity: Sequence[Field]) -> Field:
     Raises:
         InputError: if component a does not live on the faces normal to axis a.
     """
-    if not velocity or len(velocity) != velocity[0].grid.dimensions:
-        raise InputError(f"divergence: velocity has {len(velocity)} components; one for each axis is accepted.")
+    check_velocity("divergence", "velocity", velocity, real=False)
     for axis, component in enumerate(velocity):
         expected = face_offset(component.grid, axis)
         if component.offset != expected:
@@ -99,6 +102,7 @@ def laplacian(field: Field) -> Field:
     Raises:
         InputError: if a ghost value is needed that no condition defines.
     """
+    check_field("laplacian", "field", field)
     if all(field.grid.uniform) and all(field.periodic):
         closed: dict[tuple[int, ...], float] = {}
         for axis in range(field.grid.dimensions):

@@ -12,8 +12,10 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Grid
+from diffphys.grids.field import check_field
+from diffphys.grids.grid import check_grid
+from diffphys.grids.numbers import as_floating, check_numbers
 from diffphys.linear import along_axis
 from diffphys.operators.differences import laplacian, second_difference, slice_axis
 from diffphys.operators.eigenbasis import bases_of, free_range
@@ -29,6 +31,8 @@ def explicit_diffusion(field: Field, diffusivity: ArrayLike, dt: ArrayLike) -> F
         diffusivity: Length squared per time.
         dt: Duration of the step.
     """
+    check_field("explicit_diffusion", "field", field)
+    check_numbers("explicit_diffusion", diffusivity=diffusivity, dt=dt)
     return field.with_values(field.values + jnp.asarray(dt * diffusivity, field.values.dtype) * laplacian(field).values)
 
 
@@ -39,6 +43,8 @@ def stable_diffusion_step(grid: Grid, diffusivity: ArrayLike) -> Array:
     a stretched axis that eigenvalue is bounded by Gershgorin's circles: twice the largest sum of the factors of the two
     neighbors, at centers and faces.
     """
+    check_grid("stable_diffusion_step", grid)
+    as_floating(diffusivity, "stable_diffusion_step: diffusivity")
     return 1.0 / (2.0 * jnp.asarray(diffusivity) * sum(_fastest_rate(grid, axis) for axis in range(grid.dimensions)))
 
 
@@ -117,9 +123,8 @@ def exact_diffusion(field: Field, diffusivity: ArrayLike, dt: ArrayLike, *, spec
 
 def _diffused(owner: str, field: Field, diffusivity: ArrayLike, dt: ArrayLike, factor: Callable) -> Field:
     """`f + z g (A f + b)` with `z = dt diffusivity` and a function g of z and of the operator's eigenvalues."""
-    for name, number in (("diffusivity", diffusivity), ("dt", dt)):
-        if np.ndim(number) != 0:
-            raise InputError(f"{owner}: {name} has shape {np.shape(number)}; one number is accepted.")
+    check_field(owner, "field", field)
+    check_numbers(owner, diffusivity=diffusivity, dt=dt)
     bases = bases_of(field)
     field = _with_fixed_values(field)
     z = jnp.asarray(dt * diffusivity, field.values.dtype)

@@ -16,6 +16,8 @@ from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Ghost, Periodic, Unknown, center_offset, face_offset
+from diffphys.grids.field import check_field, check_velocity
+from diffphys.grids.numbers import check_numbers, shown
 from diffphys.operators.differences import distances, slice_axis
 
 
@@ -89,6 +91,7 @@ def advect(field: Field, velocity: Sequence[Field], dt: ArrayLike, scheme: str) 
         InputError: as `advection_rate`.
     """
     _check("advect", field, velocity, scheme)
+    check_numbers("advect", dt=dt)
     dt = jnp.asarray(dt, field.values.dtype)
 
     def rate(values: Array) -> Array:
@@ -205,15 +208,15 @@ def _second_difference(flux: Array, axis: int, periodic: bool) -> Array:
 
 
 def _check(owner: str, field: Field, velocity: Sequence[Field], scheme: str) -> None:
-    if scheme not in SCHEMES:
-        raise InputError(f"{owner}: scheme is {scheme!r}; one of {', '.join(SCHEMES)} is accepted.")
+    if not isinstance(scheme, str) or scheme not in SCHEMES:
+        raise InputError(f"{owner}: scheme is {shown(scheme)}; one of {', '.join(SCHEMES)} is accepted.")
+    check_field(owner, "field", field)
     grid = field.grid
     if field.offset != center_offset(grid):
         raise InputError(f"{owner}: the field lives at offset {field.offset}; cell centers are accepted.")
-    if len(velocity) != grid.dimensions:
-        raise InputError(f"{owner}: velocity has {len(velocity)} components; {grid.dimensions} are accepted.")
+    check_velocity(owner, "velocity", velocity, grid)
     for axis, component in enumerate(velocity):
-        if component.offset != face_offset(grid, axis) or component.grid != grid:
+        if component.offset != face_offset(grid, axis):
             raise InputError(
                 f"{owner}: velocity[{axis}] does not live on the faces of the field's grid, as is accepted."
             )

@@ -21,13 +21,14 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid, Periodic, Unknown
+from diffphys.grids.numbers import as_whole, shown
 from diffphys.operators.differences import slice_axis
 
 
 def check_order(owner: str, order: int) -> None:
     """Raise `InputError` unless the spatial order is 2 or 4."""
-    if order not in (2, 4) or isinstance(order, bool):
-        raise InputError(f"{owner}: order is {order!r}; 2 or 4 is accepted.")
+    if as_whole(order) not in (2, 4):
+        raise InputError(f"{owner}: order is {shown(order)}; 2 or 4 is accepted.")
 
 
 def fourth_order_difference(field: Field, axis: int) -> Field:

@@ -8,6 +8,8 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Periodic, Unknown
+from diffphys.grids.field import as_offset, check_field
+from diffphys.grids.numbers import as_floating, shown
 from diffphys.operators.differences import weighted_pair
 
 
@@ -21,10 +23,8 @@ def interpolate(field: Field, offset: Sequence[float]) -> Field:
     Raises:
         InputError: if a ghost value is needed that no condition defines.
     """
-    if len(offset) != field.grid.dimensions:
-        raise InputError(
-            f"interpolate: offset is {tuple(offset)}; one entry for each of {field.grid.dimensions} axes is accepted."
-        )
+    check_field("interpolate", "field", field)
+    offset = as_offset("interpolate", offset, field.grid)
     # From centers to faces first: that is where ghost values, and so the field's own conditions, are needed.
     for axis in sorted(range(field.grid.dimensions), key=lambda axis: -field.offset[axis]):
         place = offset[axis]
@@ -50,14 +50,17 @@ def sample(field: Field, points: Sequence[Array]) -> Array:
     Returns:
         Array of that shape.
     """
+    check_field("sample", "field", field)
     grid = field.grid
+    if not isinstance(points, Sequence):
+        raise InputError(f"sample: points is {shown(points)}; an array of coordinates for each axis is accepted.")
     if len(points) != grid.dimensions:
         raise InputError(
             f"sample: points has {len(points)} arrays; one for each of {grid.dimensions} axes is accepted."
         )
     indices = []
     for axis, point in enumerate(points):
-        indices.append(index_of(field, axis, jnp.asarray(point), wrap=True))
+        indices.append(index_of(field, axis, as_floating(point, f"sample: points[{axis}]"), wrap=True))
     return look_up(field, indices)
 
 

@@ -6,12 +6,13 @@ import equinox as eqx
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.errors import InputError
 from diffphys.grids import Conditions, Field, Grid, face_offset
 from diffphys.grids.conditions import check_condition_numbers, check_conditions
-from diffphys.grids.numbers import as_array_of_shape, check_number, number
+from diffphys.grids.field import check_velocity
+from diffphys.grids.grid import check_grid
+from diffphys.grids.numbers import as_array_of_shape, as_components, check_number, number, plain
 from diffphys.operators import explicit_diffusion, semi_lagrangian
-from diffphys.operators.advection import check_largest_courant
+from diffphys.operators.advection import as_largest_courant
 from diffphys.physics.heat import check_diffusion_step
 
 
@@ -36,14 +37,15 @@ class Burgers(eqx.Module):
     viscosity: Array = eqx.field(converter=number("Burgers: viscosity"))
     dt: Array = eqx.field(converter=number("Burgers: dt"))
     conditions: Conditions
-    largest_courant: int | tuple[int, ...] | None = eqx.field(static=True, default=None)
+    largest_courant: int | tuple[int, ...] | None = eqx.field(static=True, converter=plain, default=None)
 
     def __check_init__(self):
+        check_grid("Burgers", self.grid)
         check_conditions(self.conditions, self.grid.dimensions)
         check_condition_numbers("Burgers", self.conditions)
         check_number("Burgers", "viscosity", self.viscosity, minimum=0.0)
         check_number("Burgers", "dt", self.dt, above=0.0)
-        check_largest_courant("Burgers", self.largest_courant, self.grid.dimensions)
+        as_largest_courant("Burgers", self.largest_courant, self.grid.dimensions)
         check_diffusion_step("Burgers", self.grid, self.viscosity, self.dt)
 
     def initial_state(self, velocity: Sequence[ArrayLike]) -> tuple[Field, ...]:
@@ -52,11 +54,11 @@ class Burgers(eqx.Module):
         Raises:
             InputError: for arrays of another shape or with values that are not finite.
         """
-        if len(velocity) != self.grid.dimensions:
-            raise InputError(f"Burgers: velocity has {len(velocity)} components; {self.grid.dimensions} are accepted.")
-        return tuple(self._component(axis, values) for axis, values in enumerate(velocity))
+        parts = as_components("Burgers", "velocity", velocity, self.grid.dimensions)
+        return tuple(self._component(axis, values) for axis, values in enumerate(parts))
 
     def __call__(self, velocity: tuple[Field, ...]) -> tuple[Field, ...]:
+        check_velocity("Burgers", "velocity", velocity, self.grid, on_faces=True)
         velocity = tuple(component.with_conditions(self.conditions) for component in velocity)
         diffused = tuple(explicit_diffusion(component, self.viscosity, self.dt) for component in velocity)
         return tuple(semi_lagrangian(component, diffused, self.dt, self.largest_courant) for component in diffused)

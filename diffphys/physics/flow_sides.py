@@ -1,6 +1,6 @@
 """What the sides of a domain mean for the variables of an incompressible flow; shared by its integrators."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -27,7 +27,8 @@ from diffphys.grids import (
     center_offset,
     face_offset,
 )
-from diffphys.grids.numbers import as_array_of_shape, concrete
+from diffphys.grids.field import check_field, check_velocity
+from diffphys.grids.numbers import as_array_of_shape, as_components, concrete, shown
 from diffphys.grids.sides import part_of
 from diffphys.operators import convert
 from diffphys.poisson import PressureProblem
@@ -91,6 +92,40 @@ def stream(sides: Sides) -> list[Array]:
     return speeds
 
 
+def check_state(owner: str, grid: Grid, state: Any, scalars: Mapping[str, Any]) -> None:
+    """Raise `InputError` unless it is a state of a flow on this grid that carries these scalars. Costs nothing in a
+    compiled program: it looks at nothing but the places of the fields.
+    """
+    if not all(hasattr(state, name) for name in ("velocity", "pressure", "scalars", "time")):
+        raise InputError(f"{owner}: state is {shown(state)}; a FlowState, as initial_state gives, is accepted.")
+    check_velocity_of(owner, grid, state)
+    for name, field in (("pressure", state.pressure), *((f"scalar {name!r}", s) for name, s in state.scalars.items())):
+        check_field(owner, f"the state's {name}", field, grid, center_offset(grid))
+    for verb, names, others in (("no", scalars, state.scalars), ("a", state.scalars, scalars)):
+        if missing := [name for name in names if name not in others]:
+            raise InputError(
+                f"{owner}: the state has {verb} scalar {missing[0]!r}; a state with {sorted(scalars)}, as "
+                "initial_state gives, is accepted."
+            )
+
+
+def check_velocity_of(owner: str, grid: Grid, state: Any) -> None:
+    """Raise `InputError` unless what is given has a velocity on the faces of this grid."""
+    if not hasattr(state, "velocity"):
+        raise InputError(f"{owner}: state is {shown(state)}; a FlowState, as initial_state gives, is accepted.")
+    check_velocity(owner, "the state's velocity", state.velocity, grid, on_faces=True)
+
+
+def check_given_scalars(scalars: Any, known: Mapping[str, Any]) -> None:
+    """Raise `InputError` unless the scalars of an initial state are a mapping with names that the flow carries."""
+    if scalars is not None and not isinstance(scalars, Mapping):
+        raise InputError(
+            f"initial_state: scalars is {shown(scalars)}; a mapping from names to numbers or arrays is accepted."
+        )
+    if unknown := [name for name in scalars or {} if name not in known]:
+        raise InputError(f"initial_state: scalar {unknown[0]!r} was given; this flow carries {sorted(known)}.")
+
+
 def velocity_on_faces(owner: str, grid: Grid, sides: Sides, velocity: Sequence[Any]) -> list[Any]:
     """Fields at the centers are brought to the faces (`operators.convert`); numbers and arrays are left as they are.
 
@@ -98,9 +133,10 @@ def velocity_on_faces(owner: str, grid: Grid, sides: Sides, velocity: Sequence[A
         InputError: for a field of another grid or at another place.
     """
     parts = []
-    for axis, part in enumerate(velocity):
+    for axis, part in enumerate(as_components(owner, "velocity", velocity, grid.dimensions)):
         if isinstance(part, Field):
-            if part.grid != grid or part.offset not in (center_offset(grid), face_offset(grid, axis)):
+            check_field(owner, f"velocity[{axis}]", part, grid)
+            if part.offset not in (center_offset(grid), face_offset(grid, axis)):
                 raise InputError(
                     f"{owner}: velocity[{axis}] is a field at offset {part.offset} of {part.grid}; one at the centers "
                     f"or at the faces of {grid} is accepted."
@@ -122,12 +158,15 @@ def forces_on_faces(owner: str, force: Sequence[ArrayLike], velocity: Sequence[F
     Raises:
         InputError: for another number of axes or arrays of another shape.
     """
-    if len(force) != len(velocity):
-        raise InputError(f"{owner}: force has {len(force)} components; {len(velocity)} are accepted.")
-    return [
-        as_array_of_shape(owner, f"force[{axis}]", part, component.shape)
-        for axis, (component, part) in enumerate(zip(velocity, force, strict=True))
-    ]
+    parts = []
+    for axis, (component, part) in enumerate(
+        zip(velocity, as_components(owner, "force", force, len(velocity)), strict=True)
+    ):
+        if isinstance(part, Field):
+            check_field(owner, f"force[{axis}]", part, component.grid, component.offset)
+            part = part.values
+        parts.append(as_array_of_shape(owner, f"force[{axis}]", part, component.shape))
+    return parts
 
 
 def check_net_flux(owner: str, grid: Grid, sides: Sides, problem: PressureProblem) -> None:

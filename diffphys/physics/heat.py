@@ -6,8 +6,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
-from diffphys.grids import Conditions, Field, Grid
+from diffphys.grids import Conditions, Field, Grid, center_offset
 from diffphys.grids.conditions import check_condition_numbers, check_conditions
+from diffphys.grids.field import check_field
+from diffphys.grids.grid import check_grid
 from diffphys.grids.numbers import as_array_of_shape, check_number, concrete, number
 from diffphys.operators import explicit_diffusion, stable_diffusion_step
 
@@ -33,6 +35,7 @@ class Heat(eqx.Module):
     conditions: Conditions
 
     def __check_init__(self):
+        check_grid("Heat", self.grid)
         check_conditions(self.conditions, self.grid.dimensions)
         check_condition_numbers("Heat", self.conditions)
         check_number("Heat", "diffusivity", self.diffusivity, minimum=0.0)
@@ -49,6 +52,7 @@ class Heat(eqx.Module):
         return Field(values, self.grid, conditions=self.conditions)
 
     def __call__(self, temperature: Field) -> Field:
+        check_field("Heat", "temperature", temperature, self.grid, center_offset(self.grid))
         return explicit_diffusion(temperature.with_conditions(self.conditions), self.diffusivity, self.dt)
 
 

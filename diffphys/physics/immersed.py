@@ -33,7 +33,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid, Shape
-from diffphys.grids.numbers import check_number, concrete, number
+from diffphys.grids.numbers import check_number, concrete, number, shown
 from diffphys.grids.shapes import is_traced
 from diffphys.operators.differences import slice_axis
 from diffphys.operators.fourth_order import spans
@@ -65,7 +65,7 @@ class Immersed(eqx.Module):
 
     def __check_init__(self):
         if not isinstance(self.shape, Shape):
-            raise InputError(f"Immersed: shape is {self.shape!r}; a shape is accepted.")
+            raise InputError(f"Immersed: shape is {shown(self.shape)}; a shape is accepted.")
         for name in ("velocity", "rotation_rate", "pivot"):
             check_number("Immersed", name, getattr(self, name), scalar=False)
 

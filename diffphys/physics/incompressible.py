@@ -39,11 +39,13 @@ from diffphys.grids import (
     face_offset,
     parse_sides,
 )
-from diffphys.grids.numbers import as_array_of_shape, as_number, check_number, concrete, number
+from diffphys.grids.field import check_velocity
+from diffphys.grids.grid import check_grid
+from diffphys.grids.numbers import as_array_of_shape, as_number, check_number, concrete, number, shown
 from diffphys.grids.shapes import is_traced
 from diffphys.grids.sides import depends_on_time, sides_at
 from diffphys.operators import difference, divergence, explicit_diffusion, semi_lagrangian
-from diffphys.operators.advection import check_largest_courant
+from diffphys.operators.advection import as_largest_courant
 from diffphys.physics import flow_sides
 from diffphys.physics.heat import check_diffusion_step
 from diffphys.poisson import PressureProblem, Solution, direct
@@ -66,6 +68,12 @@ class FlowState(eqx.Module):
     time: Array
 
 
+def _held_components(parts: Any) -> tuple[Array | None, ...]:
+    if not isinstance(parts, (Sequence, np.ndarray, Array)) or isinstance(parts, str):
+        raise InputError(f"Held: velocity is {shown(parts)}; a number or None for each axis is accepted.")
+    return tuple(None if part is None else as_number(part, "Held: velocity") for part in parts)
+
+
 class Held(eqx.Module):
     """A region in which velocity components are overwritten in every step, after diffusion and before advection.
 
@@ -77,9 +85,7 @@ class Held(eqx.Module):
     """
 
     where: Shape
-    velocity: tuple[Array | None, ...] = eqx.field(
-        converter=lambda parts: tuple(None if part is None else as_number(part, "Held: velocity") for part in parts)
-    )
+    velocity: tuple[Array | None, ...] = eqx.field(converter=_held_components)
 
 
 class PassiveScalar(eqx.Module):
@@ -101,17 +107,20 @@ class FixedSolid:
     """A shape whose numbers are known before the program runs; static and hashable by the cells that it fills."""
 
     def __init__(self, shape: Shape, grid: Grid):
-        self.shape = shape
-        self.cells = np.asarray(shape.contains(grid.centers()))
+        self.shape, self.grid = shape, grid
+        with jax.ensure_compile_time_eval():  # the numbers are known, also where the flow is made inside of jit
+            self.cells = np.asarray(shape.contains(grid.centers()))
         self._key = (grid, self.cells.tobytes())
 
     @staticmethod
     def of(owner: str, grid: Grid, solid: "Shape | FixedSolid | None") -> "FixedSolid | None":
-        """The obstacle that a user gives, checked."""
+        """The obstacle that a user gives, checked; one that was made for another grid is made anew for this one."""
+        if isinstance(solid, FixedSolid):
+            solid = solid if solid.grid == grid else solid.shape
         if solid is None or isinstance(solid, FixedSolid):
             return solid
         if not isinstance(solid, Shape):
-            raise InputError(f"{owner}: solid is {solid!r}; a shape or None is accepted.")
+            raise InputError(f"{owner}: solid is {shown(solid)}; a shape or None is accepted.")
         if is_traced(solid):
             raise InputError(
                 f"{owner}: solid has numbers that are being traced; an obstacle whose cells are known when the flow is "
@@ -125,6 +134,12 @@ class FixedSolid:
                 f"{owner}: solid contains every cell's center; an obstacle that leaves fluid cells is accepted."
             )
         return fixed
+
+    def cells_on(self, owner: str, grid: Grid) -> np.ndarray:
+        """Its cells; `InputError` where they were found on another grid than the flow's."""
+        if self.grid != grid:
+            raise InputError(f"{owner}: solid was made for another grid, {self.grid}; one of {grid} is accepted.")
+        return self.cells
 
     def faces(self, problem: PressureProblem, axis: int) -> np.ndarray:
         """Faces of which at least one cell is solid; on a side of the domain, of which the one cell is."""
@@ -187,36 +202,31 @@ class IncompressibleFlow(eqx.Module):
         largest_courant: int | tuple[int, ...] | None = None,
         pressure_solver: Any = direct,
     ):
-        if not isinstance(grid, Grid):
-            raise InputError(f"IncompressibleFlow: grid is {grid!r}; a Grid is accepted.")
+        check_grid("IncompressibleFlow", grid)
         self.grid = grid
         self.viscosity = as_number(viscosity, "IncompressibleFlow: viscosity")
         self.dt = as_number(dt, "IncompressibleFlow: dt")
         self.sides = parse_sides(grid, sides)
         self.solid = FixedSolid.of("IncompressibleFlow", grid, solid)
+        if not isinstance(held, Sequence):
+            raise InputError(f"IncompressibleFlow: held is {shown(held)}; a sequence of Held is accepted.")
         self.held = tuple(held)
-        self.scalars = dict(scalars or {})
-        self.largest_courant = largest_courant
+        self.largest_courant = as_largest_courant("IncompressibleFlow", largest_courant, grid.dimensions)
         self.pressure_solver = pressure_solver
         check_number("IncompressibleFlow", "viscosity", self.viscosity, minimum=0.0)
         check_number("IncompressibleFlow", "dt", self.dt, above=0.0)
         check_diffusion_step("IncompressibleFlow", grid, self.viscosity, self.dt)
         _check_outside_pressure(self.sides)
         flow_sides.check_net_flux("IncompressibleFlow", grid, self.sides, self.pressure_problem())
-        check_largest_courant("IncompressibleFlow", largest_courant, grid.dimensions)
-        centers = grid.centers()
+        self.scalars = checked_scalars("IncompressibleFlow", grid, scalars)
         for name, scalar in self.scalars.items():
-            if not isinstance(scalar, PassiveScalar):
-                raise InputError(f"IncompressibleFlow: scalars[{name!r}] is {scalar!r}; a PassiveScalar is accepted.")
-            owner = f"PassiveScalar {name!r}"
-            check_number(owner, "diffusivity", scalar.diffusivity, minimum=0.0)
-            check_number(owner, "rate", scalar.rate)
-            check_diffusion_step(owner, grid, scalar.diffusivity, self.dt)
-            _check_region(owner, "source", scalar.source, centers)
+            check_diffusion_step(f"PassiveScalar {name!r}", grid, scalar.diffusivity, self.dt)
         for region in self.held:
             if not isinstance(region, Held):
-                raise InputError(f"IncompressibleFlow: held has {region!r}; values of type Held are accepted.")
-            _check_region("Held", "where", region.where, centers)
+                raise InputError(f"IncompressibleFlow: held has {shown(region)}; values of type Held are accepted.")
+            if region.where is None:
+                raise InputError("Held: where is None; a shape is accepted.")
+            _check_region("Held", "where", region.where, grid.centers())
             for axis, value in enumerate(region.velocity):
                 if value is not None:
                     check_number("Held", f"velocity[{axis}]", value)
@@ -233,6 +243,7 @@ class IncompressibleFlow(eqx.Module):
             state: The state.
             force: Acceleration, for each axis a number or an array with an entry for each face; or None.
         """
+        flow_sides.check_state("IncompressibleFlow", self.grid, state, self.scalars)
         return self._now(state.time + self.dt)._step(state, force)
 
     def _step(self, state: FlowState, force: Sequence[ArrayLike] | None) -> FlowState:
@@ -241,11 +252,6 @@ class IncompressibleFlow(eqx.Module):
         )
         diffused = tuple(explicit_diffusion(component, self.viscosity, self.dt) for component in velocity)
         carrier = self._hold(diffused)
-        if missing := [name for name in self.scalars if name not in state.scalars]:
-            raise InputError(
-                f"IncompressibleFlow: the state has no scalar {missing[0]!r}; a state with {sorted(self.scalars)}, as "
-                "initial_state gives, is accepted."
-            )
         scalars = {name: self._carry(name, state.scalars[name], carrier) for name in self.scalars}
         advected = tuple(semi_lagrangian(component, carrier, self.dt, self.largest_courant) for component in carrier)
         forced = advected if force is None else self._add(advected, force)
@@ -274,14 +280,7 @@ class IncompressibleFlow(eqx.Module):
     ) -> FlowState:
         velocity = flow_sides.stream(self.sides) if velocity is None else velocity
         velocity = flow_sides.velocity_on_faces("initial_state", self.grid, self.sides, velocity)
-        if len(velocity) != self.grid.dimensions:
-            raise InputError(
-                f"initial_state: velocity has {len(velocity)} components; {self.grid.dimensions} are accepted."
-            )
-        if unknown := [name for name in scalars or {} if name not in self.scalars]:
-            raise InputError(
-                f"initial_state: scalar {unknown[0]!r} was given; this flow carries {sorted(self.scalars)}."
-            )
+        flow_sides.check_given_scalars(scalars, self.scalars)
         components = tuple(self._component(axis, values) for axis, values in enumerate(velocity))
         projected = _projected(self, components)
         carried = {name: self._scalar(name, (scalars or {}).get(name, 0.0)) for name in self.scalars}
@@ -298,6 +297,7 @@ class IncompressibleFlow(eqx.Module):
         Returns:
             The velocity, and the solution with `phi`, which is the pressure times dt.
         """
+        check_velocity("IncompressibleFlow.project", "velocity", velocity, self.grid, on_faces=True)
         imposed = tuple(self._impose(axis, component) for axis, component in enumerate(velocity))
         solution = self.pressure_solver(self.pressure_problem()).solve(divergence(imposed).values)
         potential = Field(solution.pressure, self.grid, conditions=self.pressure_conditions())
@@ -311,14 +311,14 @@ class IncompressibleFlow(eqx.Module):
 
     def courant_number(self, state: FlowState) -> Array:
         """The largest `dt |v_a| / h_a` over all faces and axes, on a stretched axis with the narrower cell beside."""
+        flow_sides.check_velocity_of("courant_number", self.grid, state)
         ratios = [largest_ratio(component, axis, self.dt) for axis, component in enumerate(state.velocity)]
         return jnp.max(jnp.stack(ratios))
 
     def pressure_problem(self) -> PressureProblem:
         """The pressure problem that belongs to these sides and this obstacle."""
-        return PressureProblem.from_conditions(
-            self.grid, self.pressure_conditions(), None if self.solid is None else self.solid.cells
-        )
+        cells = None if self.solid is None else self.solid.cells_on("IncompressibleFlow", self.grid)
+        return PressureProblem.from_conditions(self.grid, self.pressure_conditions(), cells)
 
     def velocity_conditions(self, component: int) -> Conditions:
         """What the sides mean for one velocity component."""
@@ -407,11 +407,25 @@ def largest_ratio(component: Field, axis: int, dt: Array) -> Array:
     return jnp.max(jnp.abs(component.values) / narrower) * dt
 
 
+def checked_scalars(owner: str, grid: Grid, scalars: Any) -> dict[str, PassiveScalar]:
+    """The passive scalars that a user gives a flow, checked."""
+    if scalars is not None and not isinstance(scalars, Mapping):
+        raise InputError(f"{owner}: scalars is {shown(scalars)}; a mapping from names to PassiveScalar is accepted.")
+    for name, scalar in (scalars or {}).items():
+        if not isinstance(scalar, PassiveScalar):
+            raise InputError(f"{owner}: scalars[{name!r}] is {shown(scalar)}; a PassiveScalar is accepted.")
+        named = f"PassiveScalar {name!r}"
+        check_number(named, "diffusivity", scalar.diffusivity, minimum=0.0)
+        check_number(named, "rate", scalar.rate)
+        _check_region(named, "source", scalar.source, grid.centers())
+    return dict(scalars or {})
+
+
 def _check_region(owner: str, name: str, region: Shape | None, points: Sequence[Array]) -> None:
     if region is None:
         return
     if not isinstance(region, Shape):
-        raise InputError(f"{owner}: {name} is {region!r}; a shape is accepted.")
+        raise InputError(f"{owner}: {name} is {shown(region)}; a shape is accepted.")
     try:
         jax.eval_shape(region.contains, points)
     except InputError as error:

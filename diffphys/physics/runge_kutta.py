@@ -40,7 +40,9 @@ from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Grid, Periodic, Shape, Sides, Wall, face_offset, parse_sides
-from diffphys.grids.numbers import as_array_of_shape, as_number, check_number, concrete
+from diffphys.grids.field import check_velocity
+from diffphys.grids.grid import check_grid
+from diffphys.grids.numbers import as_array_of_shape, as_number, as_whole, check_number, concrete, shown
 from diffphys.grids.sides import TimeFunction, depends_on_time, sides_at
 from diffphys.operators import convection, difference, divergence, interpolate, laplacian, stable_diffusion_step
 from diffphys.operators.convection import control_volume, without_fixed_ends
@@ -51,7 +53,10 @@ from diffphys.operators.fourth_order import (
     fourth_order_laplacian,
 )
 from diffphys.physics.flow_sides import (
+    check_given_scalars,
     check_net_flux,
+    check_state,
+    check_velocity_of,
     forces_on_faces,
     homogeneous_pressure_conditions,
     imposed,
@@ -71,7 +76,7 @@ from diffphys.physics.immersed_flow import (
     scalar_mass,
     viscous_rates,
 )
-from diffphys.physics.incompressible import FixedSolid, FlowState, PassiveScalar, largest_ratio
+from diffphys.physics.incompressible import FixedSolid, FlowState, PassiveScalar, checked_scalars, largest_ratio
 from diffphys.physics.tableaus import ADDITIVE, EXPLICIT, square
 from diffphys.poisson import FictitiousDomain, PressureProblem, direct
 from diffphys.poisson.constrained import solve_constrained
@@ -174,25 +179,29 @@ class RungeKuttaFlow(eqx.Module):
         pressure_solver: Any = None,
         diffusion: str = "explicit",
     ):
-        if not isinstance(grid, Grid):
-            raise InputError(f"RungeKuttaFlow: grid is {grid!r}; a Grid is accepted.")
+        check_grid("RungeKuttaFlow", grid)
         self.grid = grid
         self.viscosity = as_number(viscosity, "RungeKuttaFlow: viscosity")
         self.dt = as_number(dt, "RungeKuttaFlow: dt")
         self.sides = parse_sides(grid, sides)
         self.solid = _obstacle(grid, self.sides, solid)
-        self.scalars = dict(scalars or {})
-        self.stages, self.order, self.diffusion = stages, order, diffusion
-        self.pressure_solver = pressure_solver or (FictitiousDomain if self._immersed else direct)
+        self.scalars = checked_scalars("RungeKuttaFlow", grid, scalars)
+        self.stages, self.order, self.diffusion = as_whole(stages), as_whole(order), diffusion
+        self.pressure_solver = pressure_solver
         check_number("RungeKuttaFlow", "viscosity", self.viscosity, minimum=0.0)
         check_number("RungeKuttaFlow", "dt", self.dt, above=0.0)
         check_order("RungeKuttaFlow", order)
-        if stages not in EXPLICIT or isinstance(stages, bool):
-            raise InputError(f"RungeKuttaFlow: stages is {stages!r}; 2, 3 or 4 is accepted.")
-        if diffusion not in ("explicit", "implicit"):
-            raise InputError(f"RungeKuttaFlow: diffusion is {diffusion!r}; 'explicit' or 'implicit' is accepted.")
+        if self.stages not in EXPLICIT:
+            raise InputError(f"RungeKuttaFlow: stages is {shown(stages)}; 2, 3 or 4 is accepted.")
+        if not isinstance(diffusion, str) or diffusion not in ("explicit", "implicit"):
+            raise InputError(f"RungeKuttaFlow: diffusion is {shown(diffusion)}; 'explicit' or 'implicit' is accepted.")
         if order == 4 and self.solid is not None:
             raise InputError("RungeKuttaFlow: order is 4 and there is a solid; order 2 is accepted with an obstacle.")
+        if order == 4 and min(grid.cells) < 3:
+            raise InputError(
+                f"RungeKuttaFlow: order is 4 on a grid of {grid.cells} cells; at least 3 along each axis, or order 2, "
+                "are accepted."
+            )
         largest = max((self.viscosity, *(scalar.diffusivity for scalar in self.scalars.values())), key=_known_size)
         if diffusion == "explicit":
             self._check_step(largest)
@@ -207,11 +216,8 @@ class RungeKuttaFlow(eqx.Module):
         """
         if not isinstance(given, FlowInput):
             given = FlowInput(force=given)
-        if missing := [name for name in self.scalars if name not in state.scalars]:
-            raise InputError(
-                f"RungeKuttaFlow: the state has no scalar {missing[0]!r}; a state with {sorted(self.scalars)}, as "
-                "initial_state gives, is accepted."
-            )
+        check_state("RungeKuttaFlow", self.grid, state, self.scalars)
+        self._check_given(given)
         velocity = tuple(component.values for component in state.velocity)
         scalars = {name: state.scalars[name].values for name in self.scalars}
         advance = self._advance_explicitly if self.diffusion == "explicit" else self._advance_implicitly
@@ -323,16 +329,10 @@ class RungeKuttaFlow(eqx.Module):
             InputError: for arrays of the wrong shape or with values that are not finite, and for unknown scalars.
         """
         time = as_number(time, "initial_state: time")
+        check_number("initial_state", "time", time)
         sides = self._sides(FlowInput(), time)
         velocity = velocity_on_faces("initial_state", self.grid, sides, stream(sides) if velocity is None else velocity)
-        if len(velocity) != self.grid.dimensions:
-            raise InputError(
-                f"initial_state: velocity has {len(velocity)} components; {self.grid.dimensions} are accepted."
-            )
-        if unknown := [name for name in scalars or {} if name not in self.scalars]:
-            raise InputError(
-                f"initial_state: scalar {unknown[0]!r} was given; this flow carries {sorted(self.scalars)}."
-            )
+        check_given_scalars(scalars, self.scalars)
         values = tuple(
             as_array_of_shape("initial_state", f"velocity[{axis}]", part, self._shape(axis))
             for axis, part in enumerate(velocity)
@@ -358,6 +358,8 @@ class RungeKuttaFlow(eqx.Module):
         """The nearest velocity without divergence that has the sides' normal values, and the potential of the
         correction: `v - grad phi`.
         """
+        check_velocity("RungeKuttaFlow.project", "velocity", velocity, self.grid, on_faces=True)
+        time = as_number(time, "RungeKuttaFlow.project: time")
         sides = self._sides(FlowInput(), time)
         projected, potential = self._projected(tuple(part.values for part in velocity), FlowInput(), time)
         return tuple(self._component(sides, axis, values) for axis, values in enumerate(projected)), potential
@@ -366,12 +368,14 @@ class RungeKuttaFlow(eqx.Module):
         """The divergence that the projection makes zero, of the order of the scheme; around an immersed body that of
         what crosses the faces, fluid and body together.
         """
+        check_state("RungeKuttaFlow.divergence", self.grid, state, self.scalars)
         if (body := self.body(state.time)) is not None:
             return divergence(crossing(state.velocity, geometries(body, state.velocity)))
         return (divergence if self.order == 2 else fourth_order_divergence)(state.velocity)
 
     def courant_number(self, state: FlowState) -> Array:
         """The largest `dt |v_a| / h_a` over all faces and axes, on a stretched axis with the narrower cell beside."""
+        check_velocity_of("courant_number", self.grid, state)
         return jnp.max(jnp.stack([largest_ratio(part, axis, self.dt) for axis, part in enumerate(state.velocity)]))
 
     def forces(self, state: FlowState, given: FlowInput | Sequence[ArrayLike] | None = None) -> Forces:
@@ -391,7 +395,9 @@ class RungeKuttaFlow(eqx.Module):
         """
         if self.solid is None:
             raise InputError("RungeKuttaFlow.forces: the flow has no solid; a flow with an obstacle is accepted.")
+        check_state("RungeKuttaFlow.forces", self.grid, state, self.scalars)
         given = given if isinstance(given, FlowInput) else FlowInput(force=given)
+        self._check_given(given)
         sides = self._sides(given, state.time)
         fields = tuple(self._component(sides, axis, part.values) for axis, part in enumerate(state.velocity))
         pushed = self._pushed(given, fields, {name: one.values for name, one in state.scalars.items()}, sides)
@@ -419,6 +425,7 @@ class RungeKuttaFlow(eqx.Module):
         """Half the sum of the squared velocity over the control volumes around the faces, the energy that convection
         conserves. A face on a side of the domain counts for the half of its volume that lies within.
         """
+        check_velocity_of("kinetic_energy", self.grid, state)
         total = jnp.zeros(())
         for axis, component in enumerate(state.velocity):
             total = total + jnp.sum(self._face_volumes(axis, component) * component.values**2) / 2
@@ -429,7 +436,7 @@ class RungeKuttaFlow(eqx.Module):
         return PressureProblem.from_conditions(
             self.grid,
             homogeneous_pressure_conditions(self.sides, Dirichlet),
-            self.solid.cells if isinstance(self.solid, FixedSolid) else None,
+            self.solid.cells_on("RungeKuttaFlow", self.grid) if isinstance(self.solid, FixedSolid) else None,
         )
 
     def body(self, time: ArrayLike, given: FlowInput | None = None) -> Immersed | None:
@@ -443,6 +450,28 @@ class RungeKuttaFlow(eqx.Module):
     @property
     def _immersed(self) -> bool:
         return self.solid is not None and not isinstance(self.solid, FixedSolid)
+
+    @property
+    def _solver(self) -> Any:
+        """The solver asked for, else the one that suits the obstacle, also where another took its place."""
+        return self.pressure_solver or (FictitiousDomain if self._immersed else direct)
+
+    def _check_given(self, given: FlowInput) -> None:
+        """Raise `InputError` where an input does not fit the flow, whose solvers are those of its own sides."""
+        if given.sides is not None:
+            parse_sides(self.grid, given.sides)
+            if not isinstance(given.sides, tuple) or _kinds(given.sides) != _kinds(self.sides):
+                raise InputError(
+                    f"FlowInput: sides are of the kinds {_kinds(given.sides)}; {_kinds(self.sides)}, as those of the "
+                    "flow (grids.parse_sides makes them), are accepted."
+                )
+        if given.solid is not None:
+            if not isinstance(given.solid, Immersed):
+                raise InputError(f"FlowInput: solid is {shown(given.solid)}; an Immersed body is accepted.")
+            if not self._immersed:
+                raise InputError(
+                    "FlowInput: solid is given to a flow without an immersed body; None is accepted there."
+                )
 
     def _sides(self, given: FlowInput, time: ArrayLike) -> Sides:
         sides = self.sides if given.sides is None else given.sides
@@ -638,7 +667,7 @@ class RungeKuttaFlow(eqx.Module):
 
         def project(parts: Sequence[Field]) -> Sequence[Array]:
             on_free = [part.with_values(without_fixed_ends(part, a, part.values)) for a, part in enumerate(parts)]
-            return projection(on_free, cuts, self._diffused(), conditions, self.pressure_solver)[0]
+            return projection(on_free, cuts, self._diffused(), conditions, self._solver)[0]
 
         return Stokes(
             project,
@@ -688,7 +717,7 @@ class RungeKuttaFlow(eqx.Module):
         if (body := self.body(time, given)) is not None:
             conditions = homogeneous_pressure_conditions(self.sides, Dirichlet)
             cuts = geometries(body, fields)
-            return projection(fields, cuts, self._diffused(), conditions, self.pressure_solver)
+            return projection(fields, cuts, self._diffused(), conditions, self._solver)
         if self.solid is not None:
             fields = tuple(
                 part.with_values(part.values * self._fluid_faces(axis, part.values.dtype))
@@ -707,9 +736,9 @@ class RungeKuttaFlow(eqx.Module):
 
     def _potential(self, velocity: Sequence[Field]) -> Array:
         source = (divergence if self.order == 2 else fourth_order_divergence)(velocity).values
-        stretched = self.solid is None and self.pressure_solver is direct and not all(self.grid.uniform)
+        stretched = self.solid is None and self._solver is direct and not all(self.grid.uniform)
         if self.order == 2 and not stretched:
-            return self.pressure_solver(self.pressure_problem()).solve(source).pressure
+            return self._solver(self.pressure_problem()).solve(source).pressure
         conditions = homogeneous_pressure_conditions(self.sides, Dirichlet)
         return solve_separable(
             lines_of(self.grid, (0.5,) * self.grid.dimensions, conditions, self.order), source, 0.0, 1.0
@@ -753,6 +782,15 @@ class RungeKuttaFlow(eqx.Module):
             )
 
 
+def _kinds(sides: Any) -> list[tuple[str, ...]]:
+    """What the sides of each axis are, without their numbers."""
+    if not isinstance(sides, tuple):
+        return [(type(sides).__name__,)]
+    return [
+        tuple(type(side).__name__ + " (slip)" * bool(getattr(side, "slip", False)) for side in pair) for pair in sides
+    ]
+
+
 def _obstacle(grid: Grid, sides: Sides, solid: Any) -> Any:
     """The obstacle that a user gives, checked."""
     periodic = [isinstance(pair[0], Periodic) for pair in sides]
@@ -762,7 +800,9 @@ def _obstacle(grid: Grid, sides: Sides, solid: Any) -> Any:
     if callable(solid):
         now = solid(jnp.zeros(()))
         if not isinstance(now, Immersed):
-            raise InputError(f"RungeKuttaFlow: solid(time) is {now!r}; a function that returns Immersed is accepted.")
+            raise InputError(
+                f"RungeKuttaFlow: solid(time) is {shown(now)}; a function that returns Immersed is accepted."
+            )
         now.check("RungeKuttaFlow", grid, periodic)
         return solid if isinstance(solid, eqx.Module) else TimeFunction(solid)
     return FixedSolid.of("RungeKuttaFlow", grid, solid)

@@ -17,9 +17,9 @@ from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Field
-from diffphys.grids.numbers import as_number, check_number
+from diffphys.grids.numbers import as_number, check_number, shown
 from diffphys.operators import interpolate
-from diffphys.physics.flow_sides import forces_on_faces
+from diffphys.physics.flow_sides import check_state, forces_on_faces
 from diffphys.physics.incompressible import FlowState, IncompressibleFlow
 from diffphys.physics.runge_kutta import FlowInput, RungeKuttaFlow
 
@@ -51,10 +51,11 @@ class Smoke(eqx.Module):
         scalar: str = "smoke",
     ):
         if not isinstance(flow, (IncompressibleFlow, RungeKuttaFlow)):
-            raise InputError(f"Smoke: flow is {flow!r}; an IncompressibleFlow or a RungeKuttaFlow is accepted.")
-        if scalar not in flow.scalars:
+            raise InputError(f"Smoke: flow is {shown(flow)}; an IncompressibleFlow or a RungeKuttaFlow is accepted.")
+        if not isinstance(scalar, str) or scalar not in flow.scalars:
             raise InputError(
-                f"Smoke: scalar is {scalar!r}; this flow carries {sorted(flow.scalars)}, and one of them is accepted."
+                f"Smoke: scalar is {shown(scalar)}; this flow carries {sorted(flow.scalars)}, and one of them is "
+                "accepted."
             )
         self.flow, self.scalar = flow, scalar
         self.buoyancy = as_number(buoyancy, "Smoke: buoyancy")
@@ -72,8 +73,7 @@ class Smoke(eqx.Module):
             state: The state.
             force: Acceleration besides the buoyancy, for each axis a number or an array with an entry for each face.
         """
-        if self.scalar not in state.scalars:
-            raise InputError(f"Smoke: the state has no scalar {self.scalar!r}; a state of initial_state is accepted.")
+        check_state("Smoke", self.flow.grid, state, self.flow.scalars)
 
         def push(scalars: Mapping[str, Field], velocity: Sequence[Field]) -> list[Array]:
             rise = self.lift(scalars[self.scalar], velocity)

@@ -9,7 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
-from diffphys.grids.numbers import as_number, check_number
+from diffphys.grids.numbers import as_number, check_number, shown, whole_number
 
 
 class SubSteps(eqx.Module):
@@ -34,10 +34,8 @@ class SubSteps(eqx.Module):
 
     def __init__(self, flow: Any, courant: ArrayLike = 0.8, largest: int = 16):
         if not (callable(flow) and hasattr(flow, "dt") and hasattr(flow, "courant_number")):
-            raise InputError(f"SubSteps: flow is {flow!r}; a step with dt and courant_number(state) is accepted.")
-        if isinstance(largest, bool) or not isinstance(largest, int) or largest < 1:
-            raise InputError(f"SubSteps: largest is {largest!r}; a whole number of at least 1 is accepted.")
-        self.flow, self.largest = flow, largest
+            raise InputError(f"SubSteps: flow is {shown(flow)}; a step with dt and courant_number(state) is accepted.")
+        self.flow, self.largest = flow, whole_number("SubSteps: largest", largest)
         self.courant = as_number(courant, "SubSteps: courant")
         check_number("SubSteps", "courant", self.courant, above=0.0)
 

@@ -22,6 +22,7 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
+from diffphys.grids.numbers import shown
 from diffphys.linear import along_axis
 from diffphys.poisson.diagonalization import (
     FastDiagonalization,
@@ -29,7 +30,7 @@ from diffphys.poisson.diagonalization import (
     eigenbasis,
     reciprocal_eigenvalues,
 )
-from diffphys.poisson.problem import PressureProblem, Solution, check_right_side, without_null_space
+from diffphys.poisson.problem import PressureProblem, Solution, right_side, without_null_space
 
 
 class Surface(NamedTuple):
@@ -66,6 +67,8 @@ class ObstacleCorrected:
     largest_surface: int = 6000  # a correction of 6000 x 6000 float64 takes 288 MB and about a minute to prepare
 
     def __post_init__(self):
+        if not isinstance(self.problem, PressureProblem):
+            raise InputError(f"ObstacleCorrected: problem is {shown(self.problem)}; a PressureProblem is accepted.")
         if self.problem.solid is None:
             raise InputError(
                 "ObstacleCorrected: the problem has no solid cells; FastDiagonalization is the solver for these."
@@ -81,7 +84,7 @@ class ObstacleCorrected:
         """Solve `A pressure = rhs` for an array at the cell centers."""
         separable = FastDiagonalization(self.problem.without_obstacle())
         surface = prepared_surface(self.problem)
-        check_right_side(self.problem, rhs)
+        rhs = right_side(self.problem, rhs)
         rhs, imbalance = without_null_space(self.problem, rhs)
         coefficients = separable.scaled(separable.transform(rhs))
 

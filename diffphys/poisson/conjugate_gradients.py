@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffphys.errors import InputError
+from diffphys.grids.numbers import check_numbers, plain, shown, whole_number
 from diffphys.poisson.network import Network, Problem, VariableProblem, apply, network, null_space_remover, outflow
-from diffphys.poisson.problem import PressureProblem, Solution, check_right_side
+from diffphys.poisson.problem import PressureProblem, Solution, right_side
 
 
 class ConjugateGradients(eqx.Module):
@@ -32,7 +33,7 @@ class ConjugateGradients(eqx.Module):
 
     problem: Problem
     tolerance: float | None = eqx.field(static=True, default=None)
-    largest_iterations: int | None = eqx.field(static=True, default=None)
+    largest_iterations: int | None = eqx.field(static=True, converter=plain, default=None)
     throw: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
@@ -64,7 +65,7 @@ def iterative_solution(
             the tolerance to the pressure, the number of iterations and whether it converged.
     """
     problem = solver.problem
-    check_right_side(problem, rhs)
+    rhs = right_side(problem, rhs)
     remove = null_space_remover(problem, rhs.dtype)
     rhs, imbalance = remove(rhs)
     tolerance = solver.tolerance or (1e-5 if rhs.dtype == jnp.float32 else 1e-10)
@@ -137,8 +138,12 @@ def check_iteration_settings(solver: Any) -> None:
     """Raise `InputError` for a tolerance or a number of iterations that no iteration can work with."""
     name = type(solver).__name__
     if not isinstance(solver.problem, (PressureProblem, VariableProblem)):
-        raise InputError(f"{name}: problem is {solver.problem!r}; a PressureProblem or VariableProblem is accepted.")
-    if solver.tolerance is not None and not 0 < solver.tolerance < 1:
-        raise InputError(f"{name}: tolerance is {solver.tolerance}; a number between 0 and 1 is accepted.")
-    if solver.largest_iterations is not None and solver.largest_iterations < 1:
-        raise InputError(f"{name}: largest_iterations is {solver.largest_iterations}; at least 1 is accepted.")
+        raise InputError(
+            f"{name}: problem is {shown(solver.problem)}; a PressureProblem or VariableProblem is accepted."
+        )
+    if solver.tolerance is not None:
+        check_numbers(name, tolerance=solver.tolerance)
+        if not 0 < solver.tolerance < 1:
+            raise InputError(f"{name}: tolerance is {solver.tolerance}; a number between 0 and 1 is accepted.")
+    if solver.largest_iterations is not None:
+        whole_number(f"{name}: largest_iterations", solver.largest_iterations)

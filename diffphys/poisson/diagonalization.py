@@ -25,8 +25,9 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Grid
+from diffphys.grids.numbers import shown
 from diffphys.linear import along_axis, linear_map
-from diffphys.poisson.problem import Kind, PressureProblem, Solution, apply, check_right_side, without_null_space
+from diffphys.poisson.problem import Kind, PressureProblem, Solution, apply, right_side, without_null_space
 from diffphys.poisson.transforms import angles, fast_analysis, fast_synthesis, is_fast, is_fast_together, wave
 
 
@@ -61,12 +62,12 @@ class FastDiagonalization:
             )
         if self.transforms not in (None, "matrix", "fast"):
             raise InputError(
-                f"FastDiagonalization: transforms is {self.transforms!r}; 'matrix', 'fast' or None is accepted."
+                f"FastDiagonalization: transforms is {shown(self.transforms)}; 'matrix', 'fast' or None is accepted."
             )
 
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers."""
-        check_right_side(self.problem, rhs)
+        rhs = right_side(self.problem, rhs)
         # What lies in the null space is left out by `scaled`: taking it away before would be one more pass.
         if self._is_one_transform(rhs.dtype):
             inverse = _FourierInverse(self.problem)

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
 
+from diffphys.grids.numbers import plain
 from diffphys.poisson.conjugate_gradients import check_iteration_settings, iterative_solution, preconditioned
 from diffphys.poisson.diagonalization import FastDiagonalization
 from diffphys.poisson.network import Network, VariableProblem, outflow
@@ -27,7 +28,7 @@ class FictitiousDomain(eqx.Module):
 
     problem: PressureProblem | VariableProblem
     tolerance: float | None = eqx.field(static=True, default=None)
-    largest_iterations: int = eqx.field(static=True, default=200)
+    largest_iterations: int = eqx.field(static=True, converter=plain, default=200)
     throw: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):

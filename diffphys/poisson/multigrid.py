@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from diffphys.errors import InputError
+from diffphys.grids.numbers import plain, whole_number
 from diffphys.poisson.conjugate_gradients import check_iteration_settings, iterative_solution, preconditioned
 from diffphys.poisson.network import Network, Problem, network
 from diffphys.poisson.problem import PressureProblem, Solution
@@ -73,17 +73,14 @@ class MultigridConjugateGradients(eqx.Module):
 
     problem: Problem
     tolerance: float | None = eqx.field(static=True, default=None)
-    largest_iterations: int = eqx.field(static=True, default=100)
-    smoothing: int | None = eqx.field(static=True, default=None)
+    largest_iterations: int = eqx.field(static=True, converter=plain, default=100)
+    smoothing: int | None = eqx.field(static=True, converter=plain, default=None)
     throw: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
         check_iteration_settings(self)
-        if self.smoothing is not None and (not isinstance(self.smoothing, int) or self.smoothing < 1):
-            raise InputError(
-                f"MultigridConjugateGradients: smoothing is {self.smoothing!r}; a whole number of at least 1 is "
-                "accepted."
-            )
+        if self.smoothing is not None:
+            whole_number("MultigridConjugateGradients: smoothing", self.smoothing)
 
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""

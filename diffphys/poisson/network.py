@@ -22,9 +22,11 @@ from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Conditions, Grid
-from diffphys.grids.numbers import concrete
+from diffphys.grids.conditions import check_conditions
+from diffphys.grids.grid import check_grid
+from diffphys.grids.numbers import as_components, as_floating, concrete, shown
 from diffphys.poisson import problem as problem_module
-from diffphys.poisson.problem import Kind, PressureProblem, kinds_of, relative_volumes
+from diffphys.poisson.problem import Kind, PressureProblem, kinds_of, relative_volumes, right_side
 
 
 class VariableProblem(eqx.Module):
@@ -64,30 +66,27 @@ class VariableProblem(eqx.Module):
             InputError: for coefficients of another number or shape, or, where they are known, negative ones or none
                 that is positive.
         """
+        check_grid("VariableProblem", grid)
+        check_conditions(conditions, grid.dimensions)
         kinds = kinds_of(conditions)
-        if len(coefficients) != grid.dimensions:
-            raise InputError(
-                f"VariableProblem: coefficients has {len(coefficients)} entries; one for each of {grid.dimensions} "
-                "axes is accepted."
-            )
+        coefficients = as_components("VariableProblem", "coefficients", coefficients, grid.dimensions)
         arrays, largest = [], 0.0
         for axis, given in enumerate(coefficients):
             shape = faces_shape(grid, kinds, axis)
+            given = as_floating(given, f"VariableProblem: coefficients[{axis}]")
             if np.shape(given) not in ((), shape):
                 raise InputError(
                     f"VariableProblem: coefficients[{axis}] has shape {np.shape(given)}; a number or an array of shape "
                     f"{shape}, an entry for each face, is accepted."
                 )
-            array = jnp.asarray(given)
-            array = array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(float)
-            known = concrete(array)
+            known = concrete(given)
             if known is not None and not (np.isfinite(known).all() and (known >= 0).all()):
                 raise InputError(
                     f"VariableProblem: coefficients[{axis}] has values that are negative or not finite; finite ones of "
                     "at least 0 are accepted."
                 )
             largest = max(largest, 1.0 if known is None else float(np.max(known)))
-            arrays.append(jnp.broadcast_to(array, shape))
+            arrays.append(jnp.broadcast_to(given, shape))
         if largest == 0.0:
             raise InputError("VariableProblem: all coefficients are 0; at least one open face is accepted.")
         return VariableProblem(grid, kinds, tuple(arrays))
@@ -151,6 +150,9 @@ def apply(problem: Problem, pressure: Array) -> Array:
         problem: The problem.
         pressure: Array at the cell centers.
     """
+    if not isinstance(problem, (PressureProblem, VariableProblem)):
+        raise InputError(f"apply: problem is {shown(problem)}; a PressureProblem or VariableProblem is accepted.")
+    pressure = right_side(problem, pressure, "apply: pressure")
     if isinstance(problem, PressureProblem):
         return problem_module.apply(problem, pressure)
     net = network(problem, pressure.dtype)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -11,6 +12,9 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Conditions, Dirichlet, Ghost, Grid, Neumann, Periodic
+from diffphys.grids.conditions import check_conditions
+from diffphys.grids.grid import check_grid
+from diffphys.grids.numbers import as_floating
 
 
 Kind = str
@@ -41,6 +45,12 @@ class PressureProblem:
     order: int = 2
 
     def __post_init__(self):
+        check_grid("PressureProblem", self.grid)
+        if self.solid is not None and len(self.solid) != math.prod(self.grid.cells):
+            raise InputError(
+                f"PressureProblem: solid has {len(self.solid)} entries; one for each of the cells {self.grid.cells} is "
+                "accepted."
+            )
         if self.order not in (2, 4):
             raise InputError(f"PressureProblem: order is {self.order}; 2 or 4 is accepted.")
         if self.order == 4 and not (self.solid is None and all(self.grid.uniform)):
@@ -51,6 +61,8 @@ class PressureProblem:
         grid: Grid, conditions: Conditions, solid: np.ndarray | None = None, order: int = 2
     ) -> "PressureProblem":
         """The problem for a centered field with these conditions (their numbers do not matter here)."""
+        check_grid("PressureProblem", grid)
+        check_conditions(conditions, grid.dimensions)
         kinds = kinds_of(conditions)
         if solid is not None and solid.shape != grid.cells:
             raise InputError(
@@ -246,14 +258,15 @@ def null_space(problem: PressureProblem) -> np.ndarray:
     return np.array(vectors).reshape(-1, *problem.grid.cells)
 
 
-def check_right_side(problem: Any, rhs: Array) -> None:
-    """Raise `InputError` unless there is one entry for each cell."""
-    if jnp.shape(rhs) != problem.grid.cells:
+def right_side(problem: Any, rhs: Any, name: str = "solve: rhs") -> Array:
+    """`rhs` as floating numbers; `InputError` unless there is one real number for each cell."""
+    rhs = as_floating(rhs, name)
+    if rhs.shape != problem.grid.cells:
         hint = "; a leading axis is a batch: was jax.vmap forgotten?" if rhs.shape[1:] == problem.grid.cells else ""
         raise InputError(
-            f"solve: rhs has shape {jnp.shape(rhs)}; one entry for each of the cells {problem.grid.cells} is "
-            f"accepted{hint}."
+            f"{name} has shape {rhs.shape}; one entry for each of the cells {problem.grid.cells} is accepted{hint}."
         )
+    return rhs
 
 
 def without_null_space(problem: PressureProblem, values: Array) -> tuple[Array, Array]:

@@ -54,6 +54,8 @@ def solve_separable(lines: tuple[Line, ...], rhs: Array, shift: ArrayLike, scale
     """
     shift, scale = jnp.asarray(shift, rhs.dtype), jnp.asarray(scale, rhs.dtype)
     bases = [eigenbasis_of(line) for line in lines]
+    if any(values.size == 0 for values, _, _ in bases):  # one cell between two sides: all of its faces are fixed
+        return jnp.zeros_like(rhs)
     coefficients = rhs
     for axis, (_, forward, _) in enumerate(bases):
         coefficients = along_axis(forward, coefficients, axis)

@@ -11,7 +11,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Field
-from diffphys.grids.numbers import as_number, check_number
+from diffphys.grids.numbers import as_number, check_number, shown
 
 
 class Normalization(eqx.Module):
@@ -48,6 +48,11 @@ def default_fields(state: Any) -> Sequence[Field]:
     return tuple(field for field in fields if isinstance(field, Field))
 
 
+def no_conditioning(_: Any) -> Sequence[Array]:
+    """What a network is told of the solver unless something else is asked for: nothing."""
+    return ()
+
+
 class Corrected(eqx.Module):
     """A solver whose every step is corrected by a network: `s -> P(s) + C(P(s))` (Um et al. 2020), the solver first.
 
@@ -68,7 +73,7 @@ class Corrected(eqx.Module):
     network: Callable[[Array], Array]
     normalization: Normalization | None = None
     fields: Callable[[Any], Sequence[Field]] = eqx.field(static=True, default=default_fields)
-    conditioning: Callable[[Any], Sequence[Array]] = eqx.field(static=True, default=lambda solver: ())
+    conditioning: Callable[[Any], Sequence[Array]] = eqx.field(static=True, default=no_conditioning)
 
     def __call__(self, state: Any, *inputs: Any) -> Any:
         predicted = self.solver(state, *inputs)
@@ -128,6 +133,8 @@ def with_parameters(step: Any, parameters: Mapping[str, Array]) -> Any:
     Raises:
         InputError: if the step has no number of that name.
     """
+    if not isinstance(parameters, Mapping):
+        raise InputError(f"with_parameters: parameters is {shown(parameters)}; a mapping from names is accepted.")
     if not parameters:
         return step
     if isinstance(step, Corrected):

@@ -12,6 +12,7 @@ import optax
 from jax import Array
 
 from diffphys.errors import InputError
+from diffphys.grids.numbers import as_floating, shown, whole_number
 from diffphys.learning.corrected import Corrected, with_parameters
 from diffphys.learning.losses import half_sum_of_squares
 from diffphys.learning.trajectories import Trajectories
@@ -25,7 +26,9 @@ class Stage:
     Args:
         unroll: Over how many steps the loss looks.
         updates: How many updates are made.
-        optimizer: Any Optax optimizer; it starts anew with the stage.
+        optimizer: Any Optax optimizer; it starts anew with the stage. Those that ask for the loss (`optax.lbfgs`,
+            `optax.polyak_sgd`, `optax.contrib.reduce_on_plateau`) are given that of the update's windows: `value`,
+            `grad` and `value_fn`.
     """
 
     unroll: int
@@ -35,8 +38,9 @@ class Stage:
     def __post_init__(self):
         for name in ("unroll", "updates"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"Stage: {name} is {value!r}; a whole number of at least 1 is accepted.")
+            object.__setattr__(self, name, whole_number(f"Stage: {name}", value))
+        if not isinstance(self.optimizer, optax.GradientTransformation):
+            raise InputError(f"Stage: optimizer is {shown(self.optimizer)}; an optimizer of Optax is accepted.")
 
 
 class Progress(eqx.Module):
@@ -151,10 +155,10 @@ def train(
     stages = [Stage(unroll, updates, optimizer)] if curriculum is None else list(curriculum)
     if not stages:
         raise InputError("train: curriculum is empty; at least one stage is accepted.")
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise InputError(f"train: batch is {batch!r}; a whole number of at least 1 is accepted.")
+    batch = whole_number("train: batch", batch)
+    validate_every = whole_number("train: validate_every", validate_every)
     if not 0.0 <= averaging < 1.0:
-        raise InputError(f"train: averaging is {averaging!r}; a number of at least 0 and below 1 is accepted.")
+        raise InputError(f"train: averaging is {shown(averaging)}; a number of at least 0 and below 1 is accepted.")
     longest = max(stage.unroll for stage in stages)
     if longest >= data.length:
         raise InputError(
@@ -169,7 +173,7 @@ def train(
 
     for index in range(int(progress.stage), len(stages)):
         stage = stages[index]
-        guarded = optax.apply_if_finite(stage.optimizer, max_consecutive_errors=2**31 - 1)
+        guarded = _guarded(stage)
         if int(progress.stage) != index:
             progress = _next_stage(progress, index, guarded)
         for update in range(int(progress.update), stage.updates):
@@ -187,10 +191,17 @@ def train(
 def initial_progress(step: Any, stages: Sequence[Stage], trainable: Callable[[Any], Any] = trained_network) -> Progress:
     """The progress of a training that has not begun: the shapes and types of a checkpoint."""
     arrays = eqx.filter(trainable(step), eqx.is_inexact_array)
-    guarded = optax.apply_if_finite(stages[0].optimizer, max_consecutive_errors=2**31 - 1)
+    guarded = _guarded(stages[0])
     total = sum(stage.updates for stage in stages)
     zero = jnp.zeros((), jnp.int32)
     return Progress(arrays, arrays, guarded.init(arrays), zero, zero, jnp.full(total, jnp.nan), zero)
+
+
+def _guarded(stage: Stage) -> optax.GradientTransformationExtraArgs:
+    """The stage's optimizer, which leaves out what is not finite."""
+    return optax.apply_if_finite(  # pyright: ignore[reportReturnType]
+        optax.with_extra_args_support(stage.optimizer), max_consecutive_errors=2**31 - 1
+    )
 
 
 class _Problem(eqx.Module):
@@ -225,7 +236,7 @@ def _update(
     step: Any,
     problem: _Problem,
     unroll: int,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
     number: Array,
 ) -> tuple[Progress, Array]:
     frames, parameters = _draw(problem, unroll, number)
@@ -239,7 +250,9 @@ def _update(
         )
 
     value, gradient = jax.value_and_grad(objective)(progress.trainable)
-    changes, optimizer_state = optimizer.update(gradient, progress.optimizer_state, progress.trainable)
+    # A search along a line and rates that follow the loss ask for it; other optimizers leave these three unread.
+    asked = {"value": value, "grad": gradient, "value_fn": objective}
+    changes, optimizer_state = optimizer.update(gradient, progress.optimizer_state, progress.trainable, **asked)
     finite = optimizer_state.last_finite  # pyright: ignore[reportAttributeAccessIssue]
     trainable = optax.apply_updates(progress.trainable, changes)
     following = Progress(
@@ -269,7 +282,7 @@ def _draw(problem: _Problem, unroll: int, number: Array) -> tuple[Any, dict[str,
 
         return jax.vmap(cut)(cases, firsts)
 
-    frames = jax.tree.map(lambda leaf: window(jnp.asarray(leaf)), data.frames)
+    frames = jax.tree.map(lambda leaf: as_floating(window(jnp.asarray(leaf)), complex=True), data.frames)
     return frames, {name: jnp.asarray(values)[cases] for name, values in data.parameters.items()}
 
 

@@ -18,7 +18,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Grid, face_offset
-from diffphys.grids.numbers import concrete
+from diffphys.grids.numbers import concrete, shown
 from diffphys.runs import replacing
 
 
@@ -54,6 +54,11 @@ class Trajectories(eqx.Module):
                     f"ones are accepted."
                 )
             _check_finite("frames", leaf)
+        if not isinstance(self.parameters, Mapping):
+            raise InputError(
+                f"Trajectories: parameters is {shown(self.parameters)}; a mapping from names to one value for each "
+                "case is accepted."
+            )
         for name, values in self.parameters.items():
             if np.shape(values)[:1] != leading[:1]:
                 raise InputError(

@@ -171,3 +171,29 @@ def test_what_is_returned_is_the_moving_average_of_what_was_trained():
         average = 0.75 * average + 0.25 * kernel
     assert jnp.allclose(trained.network.kernel, average, rtol=1e-6)
     assert not jnp.allclose(average, kept[-1], rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.lbfgs(),
+        optax.polyak_sgd(),
+        optax.chain(optax.adam(3e-3), optax.contrib.reduce_on_plateau(patience=2)),
+        optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(8)),
+    ],
+    ids=["lbfgs", "polyak_sgd", "reduce_on_plateau", "backtracking"],
+)
+def test_an_optimizer_that_asks_for_the_loss_is_given_it(optimizer):
+    # One case of two frames is one window: every update sees the same loss.
+    curriculum, data = [dp.Stage(1, 8, optimizer)], trajectories((0.05,), frames=2)
+    seen = {}
+
+    def keep(progress, number, loss):
+        seen[number] = progress
+
+    trained, log = train(start_model(), data, curriculum=curriculum, loss=error, after_update=keep)
+    # The least of them: steps of Polyak's length near the minimizer, but not each of them goes down.
+    assert log.losses.min() < 0.8 * log.losses[0] and log.skipped == 0
+    again, repeated = train(start_model(), data, curriculum=curriculum, loss=error, resume=seen[3])
+    np.testing.assert_array_equal(again.network.kernel, trained.network.kernel)
+    np.testing.assert_array_equal(repeated.losses, log.losses)

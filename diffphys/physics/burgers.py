@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from diffphys.errors import InputError
 from diffphys.grids import Conditions, Field, Grid, face_offset
 from diffphys.grids.conditions import check_condition_numbers, check_conditions
-from diffphys.grids.numbers import as_array_of_shape, check_number, number
+from diffphys.grids.numbers import as_array_of_shape, check_number, in_precision_of, number, of_types
 from diffphys.operators import explicit_diffusion, semi_lagrangian
 from diffphys.operators.advection import check_largest_courant
 from diffphys.physics.heat import check_diffusion_step
@@ -57,9 +57,13 @@ class Burgers(eqx.Module):
         return tuple(self._component(axis, values) for axis, values in enumerate(velocity))
 
     def __call__(self, velocity: tuple[Field, ...]) -> tuple[Field, ...]:
-        velocity = tuple(component.with_conditions(self.conditions) for component in velocity)
-        diffused = tuple(explicit_diffusion(component, self.viscosity, self.dt) for component in velocity)
-        return tuple(semi_lagrangian(component, diffused, self.dt, self.largest_courant) for component in diffused)
+        step = in_precision_of("Burgers", self, velocity[0].values)
+        diffused = tuple(
+            explicit_diffusion(component.with_conditions(step.conditions), step.viscosity, step.dt)
+            for component in velocity
+        )
+        advected = tuple(semi_lagrangian(part, diffused, step.dt, self.largest_courant) for part in diffused)
+        return of_types(advected, velocity)
 
     def _component(self, axis: int, values: ArrayLike) -> Field:
         offset = face_offset(self.grid, axis)

@@ -125,7 +125,7 @@ def forces_on_faces(owner: str, force: Sequence[ArrayLike], velocity: Sequence[F
     if len(force) != len(velocity):
         raise InputError(f"{owner}: force has {len(force)} components; {len(velocity)} are accepted.")
     return [
-        as_array_of_shape(owner, f"force[{axis}]", part, component.shape)
+        as_array_of_shape(owner, f"force[{axis}]", part, component.shape).astype(component.values.dtype)
         for axis, (component, part) in enumerate(zip(velocity, force, strict=True))
     ]
 

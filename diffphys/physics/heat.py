@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from diffphys.errors import InputError
 from diffphys.grids import Conditions, Field, Grid
 from diffphys.grids.conditions import check_condition_numbers, check_conditions
-from diffphys.grids.numbers import as_array_of_shape, check_number, concrete, number
+from diffphys.grids.numbers import as_array_of_shape, check_number, concrete, in_precision_of, number, of_types
 from diffphys.operators import explicit_diffusion, stable_diffusion_step
 
 
@@ -49,7 +49,9 @@ class Heat(eqx.Module):
         return Field(values, self.grid, conditions=self.conditions)
 
     def __call__(self, temperature: Field) -> Field:
-        return explicit_diffusion(temperature.with_conditions(self.conditions), self.diffusivity, self.dt)
+        step = in_precision_of("Heat", self, temperature.values)
+        diffused = explicit_diffusion(temperature.with_conditions(step.conditions), step.diffusivity, step.dt)
+        return of_types(diffused, temperature)
 
 
 def check_diffusion_step(owner: str, grid: Grid, diffusivity: Array, dt: Array) -> None:

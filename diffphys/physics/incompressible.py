@@ -39,7 +39,15 @@ from diffphys.grids import (
     face_offset,
     parse_sides,
 )
-from diffphys.grids.numbers import as_array_of_shape, as_number, check_number, concrete, number
+from diffphys.grids.numbers import (
+    as_array_of_shape,
+    as_number,
+    check_number,
+    concrete,
+    in_precision_of,
+    number,
+    of_types,
+)
 from diffphys.grids.shapes import is_traced
 from diffphys.grids.sides import depends_on_time, sides_at
 from diffphys.operators import difference, divergence, explicit_diffusion, semi_lagrangian
@@ -233,7 +241,8 @@ class IncompressibleFlow(eqx.Module):
             state: The state.
             force: Acceleration, for each axis a number or an array with an entry for each face; or None.
         """
-        return self._now(state.time + self.dt)._step(state, force)
+        flow = in_precision_of("IncompressibleFlow", self, state.velocity[0].values)
+        return of_types(flow._now(state.time + flow.dt)._step(state, force), state)
 
     def _step(self, state: FlowState, force: Sequence[ArrayLike] | None) -> FlowState:
         velocity = tuple(
@@ -368,7 +377,9 @@ class IncompressibleFlow(eqx.Module):
         scalar = semi_lagrangian(scalar, carrier, self.dt, self.largest_courant)
         if settings.source is None:
             return scalar
-        return scalar.with_values(scalar.values + self.dt * settings.rate * settings.source.coverage(self.grid))
+        return scalar.with_values(
+            scalar.values + self.dt * settings.rate * settings.source.coverage(self.grid).astype(self.dt.dtype)
+        )
 
     def _add(self, velocity: tuple[Field, ...], force: Sequence[ArrayLike]) -> tuple[Field, ...]:
         parts = flow_sides.forces_on_faces("IncompressibleFlow", force, velocity)

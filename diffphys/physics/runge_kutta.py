@@ -40,7 +40,7 @@ from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Grid, Periodic, Shape, Sides, Wall, face_offset, parse_sides
-from diffphys.grids.numbers import as_array_of_shape, as_number, check_number, concrete
+from diffphys.grids.numbers import as_array_of_shape, as_number, check_number, concrete, in_precision_of, of_types
 from diffphys.grids.sides import TimeFunction, depends_on_time, sides_at
 from diffphys.operators import convection, difference, divergence, interpolate, laplacian, stable_diffusion_step
 from diffphys.operators.convection import control_volume, without_fixed_ends
@@ -212,6 +212,10 @@ class RungeKuttaFlow(eqx.Module):
                 f"RungeKuttaFlow: the state has no scalar {missing[0]!r}; a state with {sorted(self.scalars)}, as "
                 "initial_state gives, is accepted."
             )
+        flow, given = in_precision_of("RungeKuttaFlow", (self, given), state.velocity[0].values)
+        return of_types(flow._step(state, given), state)
+
+    def _step(self, state: FlowState, given: FlowInput) -> FlowState:
         velocity = tuple(component.values for component in state.velocity)
         scalars = {name: state.scalars[name].values for name in self.scalars}
         advance = self._advance_explicitly if self.diffusion == "explicit" else self._advance_implicitly
@@ -278,7 +282,7 @@ class RungeKuttaFlow(eqx.Module):
             ), None
 
         def first_of_all(first: Any) -> Any:
-            return jax.tree.map(lambda one: jnp.zeros((count, *one.shape), one.dtype).at[0].set(one), first)
+            return jax.tree.map(lambda one: jnp.zeros_like(one, shape=(count, *one.shape)).at[0].set(one), first)
 
         rate, diffused = rates_of(state, start)
         explicit, implicit = square(method.explicit), square(method.implicit)
@@ -438,7 +442,9 @@ class RungeKuttaFlow(eqx.Module):
             return None
         if given is not None and given.solid is not None:
             return given.solid
-        return self.solid if isinstance(self.solid, Immersed) else self.solid(jnp.asarray(time))
+        if isinstance(self.solid, Immersed):
+            return self.solid
+        return in_precision_of("RungeKuttaFlow", self.solid(jnp.asarray(time)), self.dt)
 
     @property
     def _immersed(self) -> bool:
@@ -520,7 +526,11 @@ class RungeKuttaFlow(eqx.Module):
         rate = -divergence(fluxes).values
         if body is not None:  # small volumes follow a little later, as those of the momentum do
             rate = rate / scalar_mass(body, self.grid)
-        return rate if settings.source is None else rate + settings.rate * settings.source.coverage(self.grid)
+        return (
+            rate
+            if settings.source is None
+            else rate + settings.rate * settings.source.coverage(self.grid).astype(rate.dtype)
+        )
 
     def _scalar_slope(self, scalar: Field, axis: int) -> Array:
         """The slope on the faces of an axis. Nothing diffuses into an obstacle."""

@@ -10,7 +10,7 @@ import pytest
 
 import diffphys as dp
 from diffphys.errors import InputError
-from tests.systems import CHANNEL, GRID, SYSTEMS, state_of
+from tests.systems import GRID, SYSTEMS, channel, state_of
 
 
 QUICK = ("heat", "burgers", "split, obstacle")
@@ -76,7 +76,7 @@ def test_inputs_of_another_type_do_not_change_the_state():
 @pytest.mark.slow
 def test_a_proof_in_double_precision_after_a_single_step_around_an_obstacle():
     """The example of `check_gradient`'s docstring."""
-    flow = dp.IncompressibleFlow(GRID, 0.05, 0.2, CHANNEL, solid=dp.Sphere((4.2, 2.6), 1.3))
+    flow = dp.IncompressibleFlow(GRID, 0.05, 0.2, channel(), solid=dp.Sphere((4.2, 2.6), 1.3))
     state = state_of(flow)
     dp.rollout(flow, state, 2)
     found = dp.check_gradient(

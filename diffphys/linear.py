@@ -13,15 +13,17 @@ modes, but in forward mode runs the slow sums.)
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.typing import ArrayLike
+
+from diffphys.devices import of_type, varying_alike
 
 
 Function = Callable[[Sequence[Array], Sequence[Array]], Sequence[Array]]
@@ -51,7 +53,7 @@ def linear_map(
             batch would not stay in the cache. Default: all of them.
     """
     # What a transformation holds constant may be an array of NumPy.
-    arrays = [jnp.asarray(array) for array in (*constants, *operands)]
+    arrays = varying_alike([jnp.asarray(array) for array in (*constants, *operands)])
     return tuple(
         _linear_map.bind(*arrays, forward=forward, transpose=transpose, constants=len(constants), at_once=at_once)
     )
@@ -98,15 +100,26 @@ def _evaluate(*arrays, forward, transpose, constants, at_once):
 
 
 @_linear_map.def_abstract_eval
-def _shapes(*arrays, forward, transpose, constants, at_once):
-    given = tuple(jax.ShapeDtypeStruct(one.shape, one.dtype) for one in arrays)
-    return list(_results(forward, given[:constants], given[constants:]))
+def _types(*arrays, forward, transpose, constants, at_once):
+    # All that tracing depends on beside the arguments.
+    context = (jnp.result_type(float), jax.sharding.get_abstract_mesh())
+    return list(_results(forward, arrays[:constants], arrays[constants:], context))
 
 
 @functools.lru_cache(maxsize=4096)  # one map is met again and again: linearized, batched, transposed
-def _results(forward, constants, operands):
-    results = jax.eval_shape(forward, list(constants), list(operands))
-    return tuple(ShapedArray(result.shape, result.dtype) for result in results)
+def _results(forward, constants, operands, context):
+    """The types of the results: beside shape and number their sharding and the devices over which they vary."""
+    given = [
+        jax.ShapeDtypeStruct(
+            one.shape,
+            one.dtype,
+            sharding=None if one.sharding.mesh.empty else one.sharding,
+            manual_axis_type=one.manual_axis_type,
+        )
+        for one in (*constants, *operands)
+    ]
+    known = len(constants)
+    return tuple(jax.make_jaxpr(lambda *all: tuple(forward(all[:known], all[known:])))(*given).out_avals)
 
 
 def _jvp(primals, tangents, *, forward, transpose, constants, at_once):
@@ -128,7 +141,8 @@ def _transpose(cotangents, *arrays, forward, transpose, constants, at_once):
     results = linear_map(transpose, forward, kept, cotangents, at_once=at_once)
     # An operand that is known is a zero that the rule above has put in the place of a missing tangent.
     pulled = [
-        result if ad.is_undefined_primal(operand) else None for result, operand in zip(results, operands, strict=True)
+        of_type(result, operand.aval.to_ct_aval()) if ad.is_undefined_primal(operand) else None
+        for result, operand in zip(results, operands, strict=True)
     ]
     return [None] * constants + pulled
 
@@ -137,13 +151,37 @@ def _transpose(cotangents, *arrays, forward, transpose, constants, at_once):
 class _Batched:
     """A function of one member as one of a whole batch: of operands with the batch in front, of constants with it at
     `axes`, or without it (None).
+
+    Where `jax.vmap` was told that the batch lies on an axis of devices (`spmd_axis_name`), that is passed on.
     """
 
     function: Function
     axes: tuple[int | None, ...]
     at_once: int | None
+    devices: Any
 
     def __call__(self, constants: Sequence[Array], operands: Sequence[Array]) -> Sequence[Array]:
+        sharding = jax.typeof(operands[0]).sharding
+        if sharding.mesh.empty or sharding.spec[0] is None:
+            return self._in_parts(constants, operands)
+        # Members that are explicitly spread over devices: each device computes its own. (Within one program for all of
+        # them JAX would ask for the sharding of every array that is reshaped.)
+        members, whole = jax.sharding.PartitionSpec(sharding.spec[0]), jax.sharding.PartitionSpec()
+        places = [
+            whole if axis is None else jax.sharding.PartitionSpec(*[None] * axis, sharding.spec[0])
+            for axis in self.axes
+        ]
+        names = sharding.spec[0]
+        on_each = jax.shard_map(
+            self._in_parts,
+            mesh=sharding.mesh,
+            in_specs=(places, members),
+            out_specs=members,
+            axis_names=set(names) if isinstance(names, tuple) else {names},
+        )
+        return jax.jit(on_each, inline=True)(list(constants), list(operands))
+
+    def _in_parts(self, constants: Sequence[Array], operands: Sequence[Array]) -> Sequence[Array]:
         size = operands[0].shape[0]
         part = size if self.at_once is None else max(n for n in range(1, self.at_once + 1) if size % n == 0)
         if part == size:
@@ -161,27 +199,34 @@ class _Batched:
         return [array.reshape(size, *array.shape[2:]) for array in jax.lax.map(of_part, parts)]
 
     def _together(self, constants: Sequence[Array], axes: Sequence[int | None], operands: Sequence[Array]):
-        mapped = jax.vmap(lambda kept, given: tuple(self.function(kept, given)), (list(axes), [0] * len(operands)))
+        mapped = jax.vmap(
+            lambda kept, given: tuple(self.function(kept, given)),
+            (list(axes), [0] * len(operands)),
+            spmd_axis_name=self.devices,
+        )
         return mapped(list(constants), list(operands))
 
 
-def _batch(arrays, axes, *, forward, transpose, constants, at_once):
-    size = next(array.shape[axis] for array, axis in zip(arrays, axes, strict=True) if axis is not None)
+def _batch(axis, arrays, axes, *, forward, transpose, constants, at_once):
+    if all(place is None for place in axes):
+        results = linear_map(forward, transpose, arrays[:constants], arrays[constants:], at_once=at_once)
+        return results, [None] * len(results)
 
-    def leading(array, axis):
-        if axis is None:
-            return jnp.broadcast_to(array, (size, *array.shape))
-        return jnp.moveaxis(array, axis, 0)
+    def leading(array: Array, place: int | None) -> Array:
+        if place is None and axis.explicit_mesh_axis is not None:  # an array that is on no mesh, too
+            spread = next(jax.typeof(other).sharding for other, at in zip(arrays, axes, strict=True) if at is not None)
+            spec = jax.sharding.PartitionSpec(axis.explicit_mesh_axis, *jax.typeof(array).sharding.spec)
+            return jnp.broadcast_to(array, (axis.size, *array.shape), out_sharding=spread.update(spec=spec))
+        return batching.bdim_at_front(array, place, axis.size)
 
     # Operands all have the batch in front, so that the transpose returns cotangents of that form.
-    operands = [leading(array, axis) for array, axis in zip(arrays[constants:], axes[constants:], strict=True)]
-    mapped = tuple(None if axis is None else axis for axis in axes[:constants])
-    batched = functools.partial(_Batched, axes=mapped, at_once=at_once)
+    operands = [leading(array, place) for array, place in zip(arrays[constants:], axes[constants:], strict=True)]
+    batched = functools.partial(_Batched, axes=tuple(axes[:constants]), at_once=at_once, devices=axis.spmd_name)
     results = linear_map(batched(forward), batched(transpose), arrays[:constants], operands)
     return results, [0] * len(results)
 
 
 ad.primitive_jvps[_linear_map] = _jvp
 ad.primitive_transposes[_linear_map] = _transpose
-batching.primitive_batchers[_linear_map] = _batch
+batching.fancy_primitive_batchers[_linear_map] = _batch
 mlir.register_lowering(_linear_map, mlir.lower_fun(_evaluate, multiple_results=True))

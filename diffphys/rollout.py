@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from diffphys.devices import beside, choose, keeping
 from diffphys.errors import InputError
 from diffphys.grids import Field
 from diffphys.grids.numbers import as_whole, shown, whole_number
@@ -173,26 +174,37 @@ def _rollout(
     stop: Callable | None,
     outcome: bool,
 ):
-    _check_step(step, state, inputs)
+    known = _check_step(step, state, inputs)
+    first = jax.tree.map(lambda leaf: leaf[0], inputs)
 
-    def advance(carry, given):
+    def made(current, given):
+        following = step(current) if inputs is None else step(current, given)
+        return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), following, current)
+
+    made, state = keeping(made, state, first, following=known)
+
+    def turn(carry, given):
         index, current, watched = carry
         current = _cut(current, index, adjoint)
-
-        def made():
-            following = step(current) if inputs is None else step(current, given)
-            return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), following, current)
-
-        following = made() if stop is None else jax.lax.cond(watched[0], lambda: current, made)
+        if stop is None:
+            following = made(current, given)
+        else:
+            following = choose(watched[0], lambda now: now, lambda now: made(now, given), current)
         if watched is not None:
             watched = _watched(watched, step, stop, outcome, index, current, following)
-        return (index + 1, following, watched), None
+        return index + 1, following, watched
 
     watched = None  # without a condition or a report the loop carries nothing for them
     if stop is not None or outcome:
         stopped = jnp.zeros((), bool) if stop is None else _condition(stop, state)
         watched = (stopped, Outcome(jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32), jnp.full((), jnp.nan)))
+        watched = jax.tree.map(lambda number: beside(number, state), watched)
     carry, segments = (jnp.zeros((), jnp.int32), state, watched), _segments(steps, adjoint)
+    turn, carry = keeping(turn, carry, first, following=known)
+
+    def advance(carry, given):
+        return turn(carry, given), None
+
     if save_every is None:
         (_, final, watched), _ = _loop(advance, carry, inputs, steps, segments)
         return final, None, watched and watched[1]
@@ -224,7 +236,7 @@ def _condition(stop: Callable, state: Any) -> Array:
 def _watched(watched: Any, step: Any, stop: Callable | None, outcome: bool, index: Array, current: Any, following: Any):
     """Whether to stop now, and what is known so far."""
     stopped, found = watched
-    counted = found.steps + jnp.where(stopped, 0, 1)
+    counted = found.steps + 1 - stopped.astype(jnp.int32)
     if outcome:
         numbers = [leaf for leaf in jax.tree.leaves(following) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
         finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in numbers])) if numbers else True
@@ -293,8 +305,8 @@ def _loop(body: Callable, carry: Any, inputs: Any, length: int, segments: tuple[
     return carry, saved
 
 
-def _check_step(step: Callable, state: Any, inputs: Any) -> None:
-    """One clear sentence where the step's result cannot be its next argument."""
+def _check_step(step: Callable, state: Any, inputs: Any) -> Any:
+    """One clear sentence where the step's result cannot be its next argument; the types of that result."""
     if inputs is not None and not _accepts_input(step):
         raise InputError("rollout: inputs are given but step accepts a state only; step(state, input) is accepted.")
     first = None if inputs is None else jax.tree.map(lambda leaf: leaf[0], inputs)
@@ -316,6 +328,7 @@ def _check_step(step: Callable, state: Any, inputs: Any) -> None:
                 f"rollout: step turns an array of type {old.dtype} into {new.dtype}; a step that keeps the types of "
                 "its state is accepted."
             )
+    return following
 
 
 def _changed(state: Any, following: Any) -> str:

@@ -14,7 +14,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # loops written directly instead of through MLIR, they compile in a quarter of the time (a derivative of the gradient of
 # a wake step: 5 instead of 21 s) and compute the same to round-off. `.ci/run` runs the main job with the defaults.
 QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-os.environ["XLA_FLAGS"] = f"{QUICK_COMPILATION} {os.environ.get('XLA_FLAGS', '')}".strip()
+# A second device is free where nobody uses it; `test_transformations.py` does.
+TWO_DEVICES = "--xla_force_host_platform_device_count=2"
+os.environ["XLA_FLAGS"] = f"{QUICK_COMPILATION} {TWO_DEVICES} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402

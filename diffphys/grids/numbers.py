@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -142,6 +143,34 @@ def as_components(owner: str, name: str, parts: Any, count: int) -> list[Any]:
     if len(parts) != count:
         raise InputError(f"{owner}: {name} has {len(parts)} components; {count} are accepted.")
     return list(parts)
+
+
+def in_precision_of(owner: str, step: Any, values: Array) -> Any:
+    """The step with all its numbers in the floating type of a state's values, so that the state keeps its type.
+
+    Raises:
+        InputError: for a state of less than single precision: pressure and differences would be round-off.
+    """
+    dtype = values.dtype
+    if jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32:
+        raise InputError(f"{owner}: the state is of type {dtype}; float32 or float64 is accepted.")
+    if not jnp.issubdtype(dtype, jnp.floating):
+        return step
+    return jax.tree.map(
+        lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) and leaf.dtype != dtype else leaf, step
+    )
+
+
+def of_types(result: Any, state: Any) -> Any:
+    """The result of a step, each array of the type that it has in the state."""
+    if jax.tree.structure(result) != jax.tree.structure(state):
+        return result  # a state of another flow, which loses or gains parts
+    return jax.tree.map(lambda new, old: new.astype(old.dtype) if _differs(new, old) else new, result, state)
+
+
+def _differs(new: Any, old: Any) -> bool:
+    both = eqx.is_inexact_array(new) and eqx.is_inexact_array(old)
+    return both and new.dtype != old.dtype
 
 
 def concrete(value: Any) -> np.ndarray | None:

@@ -80,7 +80,7 @@ class Corrected(eqx.Module):
         fields = tuple(self.fields(predicted))
         correction = self.correction(fields)
         corrected = {
-            id(field): field.with_values(field.values + _at_place(part, field))
+            id(field): field.with_values(field.values + _at_place(part, field).astype(field.values.dtype))
             for field, part in zip(fields, correction, strict=True)
         }
         leaves, structure = jax.tree.flatten(predicted, is_leaf=lambda node: isinstance(node, Field))
@@ -100,7 +100,10 @@ class Corrected(eqx.Module):
             raise InputError("Corrected: fields selects no field of the state; at least one is accepted.")
         cells = fields[0].grid.cells
         field_scales, parameter_scales = self._scales(len(fields))
-        channels = [_at_cells(field) / scale for field, scale in zip(fields, field_scales, strict=True)]
+        channels = [
+            _at_cells(field) / scale.astype(field.values.dtype)
+            for field, scale in zip(fields, field_scales, strict=True)
+        ]
         numbers = self.conditioning(self.solver)
         channels += [
             jnp.broadcast_to(number / scale, cells).astype(channels[0].dtype)

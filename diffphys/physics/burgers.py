@@ -10,7 +10,15 @@ from diffphys.grids import Conditions, Field, Grid, face_offset
 from diffphys.grids.conditions import check_condition_numbers, check_conditions
 from diffphys.grids.field import check_velocity
 from diffphys.grids.grid import check_grid
-from diffphys.grids.numbers import as_array_of_shape, as_components, check_number, number, plain
+from diffphys.grids.numbers import (
+    as_array_of_shape,
+    as_components,
+    check_number,
+    in_precision_of,
+    number,
+    of_types,
+    plain,
+)
 from diffphys.operators import explicit_diffusion, semi_lagrangian
 from diffphys.operators.advection import as_largest_courant
 from diffphys.physics.heat import check_diffusion_step
@@ -59,9 +67,13 @@ class Burgers(eqx.Module):
 
     def __call__(self, velocity: tuple[Field, ...]) -> tuple[Field, ...]:
         check_velocity("Burgers", "velocity", velocity, self.grid, on_faces=True)
-        velocity = tuple(component.with_conditions(self.conditions) for component in velocity)
-        diffused = tuple(explicit_diffusion(component, self.viscosity, self.dt) for component in velocity)
-        return tuple(semi_lagrangian(component, diffused, self.dt, self.largest_courant) for component in diffused)
+        step = in_precision_of("Burgers", self, velocity[0].values)
+        diffused = tuple(
+            explicit_diffusion(component.with_conditions(step.conditions), step.viscosity, step.dt)
+            for component in velocity
+        )
+        advected = tuple(semi_lagrangian(part, diffused, step.dt, self.largest_courant) for part in diffused)
+        return of_types(advected, velocity)
 
     def _component(self, axis: int, values: ArrayLike) -> Field:
         offset = face_offset(self.grid, axis)

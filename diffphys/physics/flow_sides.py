@@ -165,7 +165,8 @@ def forces_on_faces(owner: str, force: Sequence[ArrayLike], velocity: Sequence[F
         if isinstance(part, Field):
             check_field(owner, f"force[{axis}]", part, component.grid, component.offset)
             part = part.values
-        parts.append(as_array_of_shape(owner, f"force[{axis}]", part, component.shape))
+        part = as_array_of_shape(owner, f"force[{axis}]", part, component.shape)
+        parts.append(part.astype(component.values.dtype))
     return parts
 
 

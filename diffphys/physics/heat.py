@@ -10,7 +10,7 @@ from diffphys.grids import Conditions, Field, Grid, center_offset
 from diffphys.grids.conditions import check_condition_numbers, check_conditions
 from diffphys.grids.field import check_field
 from diffphys.grids.grid import check_grid
-from diffphys.grids.numbers import as_array_of_shape, check_number, concrete, number
+from diffphys.grids.numbers import as_array_of_shape, check_number, concrete, in_precision_of, number, of_types
 from diffphys.operators import explicit_diffusion, stable_diffusion_step
 
 
@@ -53,7 +53,9 @@ class Heat(eqx.Module):
 
     def __call__(self, temperature: Field) -> Field:
         check_field("Heat", "temperature", temperature, self.grid, center_offset(self.grid))
-        return explicit_diffusion(temperature.with_conditions(self.conditions), self.diffusivity, self.dt)
+        step = in_precision_of("Heat", self, temperature.values)
+        diffused = explicit_diffusion(temperature.with_conditions(step.conditions), step.diffusivity, step.dt)
+        return of_types(diffused, temperature)
 
 
 def check_diffusion_step(owner: str, grid: Grid, diffusivity: Array, dt: Array) -> None:

@@ -41,7 +41,16 @@ from diffphys.grids import (
 )
 from diffphys.grids.field import check_velocity
 from diffphys.grids.grid import check_grid
-from diffphys.grids.numbers import as_array_of_shape, as_number, check_number, concrete, number, shown
+from diffphys.grids.numbers import (
+    as_array_of_shape,
+    as_number,
+    check_number,
+    concrete,
+    in_precision_of,
+    number,
+    of_types,
+    shown,
+)
 from diffphys.grids.shapes import is_traced
 from diffphys.grids.sides import depends_on_time, sides_at
 from diffphys.operators import difference, divergence, explicit_diffusion, semi_lagrangian
@@ -244,7 +253,8 @@ class IncompressibleFlow(eqx.Module):
             force: Acceleration, for each axis a number or an array with an entry for each face; or None.
         """
         flow_sides.check_state("IncompressibleFlow", self.grid, state, self.scalars)
-        return self._now(state.time + self.dt)._step(state, force)
+        flow = in_precision_of("IncompressibleFlow", self, state.velocity[0].values)
+        return of_types(flow._now(state.time + flow.dt)._step(state, force), state)
 
     def _step(self, state: FlowState, force: Sequence[ArrayLike] | None) -> FlowState:
         velocity = tuple(
@@ -368,7 +378,9 @@ class IncompressibleFlow(eqx.Module):
         scalar = semi_lagrangian(scalar, carrier, self.dt, self.largest_courant)
         if settings.source is None:
             return scalar
-        return scalar.with_values(scalar.values + self.dt * settings.rate * settings.source.coverage(self.grid))
+        return scalar.with_values(
+            scalar.values + self.dt * settings.rate * settings.source.coverage(self.grid).astype(self.dt.dtype)
+        )
 
     def _add(self, velocity: tuple[Field, ...], force: Sequence[ArrayLike]) -> tuple[Field, ...]:
         parts = flow_sides.forces_on_faces("IncompressibleFlow", force, velocity)

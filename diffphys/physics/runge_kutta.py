@@ -42,7 +42,16 @@ from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Grid, Periodic, Shape, Sides, Wall, face_offset, parse_sides
 from diffphys.grids.field import check_velocity
 from diffphys.grids.grid import check_grid
-from diffphys.grids.numbers import as_array_of_shape, as_number, as_whole, check_number, concrete, shown
+from diffphys.grids.numbers import (
+    as_array_of_shape,
+    as_number,
+    as_whole,
+    check_number,
+    concrete,
+    in_precision_of,
+    of_types,
+    shown,
+)
 from diffphys.grids.sides import TimeFunction, depends_on_time, sides_at
 from diffphys.operators import convection, difference, divergence, interpolate, laplacian, stable_diffusion_step
 from diffphys.operators.convection import control_volume, without_fixed_ends
@@ -218,6 +227,10 @@ class RungeKuttaFlow(eqx.Module):
             given = FlowInput(force=given)
         check_state("RungeKuttaFlow", self.grid, state, self.scalars)
         self._check_given(given)
+        flow, given = in_precision_of("RungeKuttaFlow", (self, given), state.velocity[0].values)
+        return of_types(flow._step(state, given), state)
+
+    def _step(self, state: FlowState, given: FlowInput) -> FlowState:
         velocity = tuple(component.values for component in state.velocity)
         scalars = {name: state.scalars[name].values for name in self.scalars}
         advance = self._advance_explicitly if self.diffusion == "explicit" else self._advance_implicitly
@@ -284,7 +297,7 @@ class RungeKuttaFlow(eqx.Module):
             ), None
 
         def first_of_all(first: Any) -> Any:
-            return jax.tree.map(lambda one: jnp.zeros((count, *one.shape), one.dtype).at[0].set(one), first)
+            return jax.tree.map(lambda one: jnp.zeros_like(one, shape=(count, *one.shape)).at[0].set(one), first)
 
         rate, diffused = rates_of(state, start)
         explicit, implicit = square(method.explicit), square(method.implicit)
@@ -445,7 +458,9 @@ class RungeKuttaFlow(eqx.Module):
             return None
         if given is not None and given.solid is not None:
             return given.solid
-        return self.solid if isinstance(self.solid, Immersed) else self.solid(jnp.asarray(time))
+        if isinstance(self.solid, Immersed):
+            return self.solid
+        return in_precision_of("RungeKuttaFlow", self.solid(jnp.asarray(time)), self.dt)
 
     @property
     def _immersed(self) -> bool:
@@ -549,7 +564,11 @@ class RungeKuttaFlow(eqx.Module):
         rate = -divergence(fluxes).values
         if body is not None:  # small volumes follow a little later, as those of the momentum do
             rate = rate / scalar_mass(body, self.grid)
-        return rate if settings.source is None else rate + settings.rate * settings.source.coverage(self.grid)
+        return (
+            rate
+            if settings.source is None
+            else rate + settings.rate * settings.source.coverage(self.grid).astype(rate.dtype)
+        )
 
     def _scalar_slope(self, scalar: Field, axis: int) -> Array:
         """The slope on the faces of an axis. Nothing diffuses into an obstacle."""

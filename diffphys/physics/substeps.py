@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from diffphys.devices import choose, keeping
 from diffphys.errors import InputError
 from diffphys.grids.numbers import as_number, check_number, shown, whole_number
 
@@ -50,9 +51,10 @@ class SubSteps(eqx.Module):
         count = self.count(state)
         flow = eqx.tree_at(lambda flow: flow.dt, self.flow, self.flow.dt / count.astype(self.flow.dt.dtype))
 
+        step, state = keeping(flow, state, *given)
+
         def advance(state: Any, index: Array) -> tuple[Any, None]:
-            following = jax.lax.cond(index < count, lambda: flow(state, *given), lambda: state)
-            return following, None
+            return choose(index < count, lambda now: step(now, *given), lambda now: now, state), None
 
         return jax.lax.scan(advance, state, jnp.arange(self.largest))[0]
 

@@ -38,7 +38,8 @@ class Surface(NamedTuple):
 
     Attributes:
         start, stop: Corners of the box of cells that holds both neighbors of every closed face (for each axis).
-        below, above: Flat index, within the box, of the cells below and above each closed face.
+        below, above: Flat index, within the box, of the cells below and above each closed face; of 32 bits, which JAX
+            reads alike in single and in double precision.
         factors: For each closed face the square root of area times distance, over the distance; areas times distances
             in units of the mean volume of a cell.
         correction: Pseudo-inverse of `1 - G_C A_0^+ D_C`, scaled to symmetry.
@@ -116,8 +117,8 @@ def prepared_surface(problem: PressureProblem) -> Surface:
     cells = np.concatenate([below, above])
     start, stop = tuple(cells.min(axis=0)), tuple(cells.max(axis=0) + 1)
     box = tuple(int(last - first) for first, last in zip(start, stop, strict=True))
-    flat_below = np.asarray(np.ravel_multi_index(tuple((below - start).T), box))
-    flat_above = np.asarray(np.ravel_multi_index(tuple((above - start).T), box))
+    flat_below = np.asarray(np.ravel_multi_index(tuple((below - start).T), box), np.int32)
+    flat_above = np.asarray(np.ravel_multi_index(tuple((above - start).T), box), np.int32)
 
     # Q = G_C A_0^+ D_C. With e the product eigenvectors and f the faces' factors, g = f (e(above) - e(below)) are the
     # rows of the scaled G_C in these coordinates and -g those of D_C^T, so Q = -(g / lambda) g^T. Rows are made axis by

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from diffphys.devices import keeping
 from diffphys.errors import InputError
 from diffphys.grids.numbers import check_numbers, plain, shown, whole_number
 from diffphys.poisson.network import Network, Problem, VariableProblem, apply, network, null_space_remover, outflow
@@ -125,6 +126,7 @@ def preconditioned(
 
     zero = jnp.zeros_like(given)
     start = (zero, given, zero, jnp.ones((), given.dtype), jnp.zeros((), jnp.int32))
+    improved, start = keeping(improved, start)
     solution, residual, _, _, steps = jax.lax.while_loop(unfinished, improved, start)
     return solution, steps, euclidean_norm(residual) <= tolerance
 

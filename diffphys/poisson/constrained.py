@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from diffphys.devices import keeping
 from diffphys.poisson.conjugate_gradients import euclidean_norm, preconditioned
 
 
@@ -138,7 +139,8 @@ def minimal_residuals(
         )
 
     zero = jnp.zeros_like(given)
-    none = jnp.zeros((kept, *given.shape), given.dtype)
+    none = jnp.zeros_like(given, shape=(kept, *given.shape))
     start = (zero, given, none, none, jnp.zeros((), jnp.int32))
+    improved, start = keeping(improved, start)
     solution, residual, _, _, steps = jax.lax.while_loop(unfinished, improved, start)
     return solution, steps, euclidean_norm(residual) <= tolerance

@@ -179,7 +179,8 @@ def null_space_remover(problem: Problem, dtype: Any) -> Callable[[Array], tuple[
     inverse = jnp.where(floating, 1 / jnp.maximum(jax.ops.segment_sum(volumes, labels, count), 1e-30), 0.0)
 
     def remove(values: Array) -> tuple[Array, Array]:
-        means = jax.ops.segment_sum(volumes * values.reshape(-1), labels, count) * inverse.astype(values.dtype)
+        weighted = volumes * values.reshape(-1)
+        means = jnp.zeros_like(weighted).at[labels].add(weighted) * inverse.astype(values.dtype)
         component = means[labels].reshape(values.shape)
         return values - component, jnp.max(jnp.abs(component))
 

@@ -1,0 +1,87 @@
+"""Every public step, on a grid as small as it allows: for what has to hold for all of them alike."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import diffphys as dp
+from diffphys import nets, poisson
+from diffphys.grids import Dirichlet, Neumann, Periodic
+from diffphys.physics import SubSteps
+
+
+GRID = dp.Grid((8, 6), (8.0, 6.0))
+
+
+def channel() -> dict:
+    """Sides of a channel, their numbers in the precision of who asks."""
+    return {"x": dp.Wall(), "y": (dp.Inflow(1.0, scalar=1.0), dp.Outflow())}
+
+
+def _body() -> dp.Sphere:
+    return dp.Sphere((4.2, 2.6), 1.3)
+
+
+def _dye() -> dict[str, dp.PassiveScalar]:
+    return {"dye": dp.PassiveScalar(0.02, source=dp.Sphere((4.0, 1.5), 1.0))}
+
+
+def _split(**settings: Any) -> dp.IncompressibleFlow:
+    return dp.IncompressibleFlow(GRID, 0.05, 0.2, settings.pop("sides", None) or channel(), **settings)
+
+
+def _stages(**settings: Any) -> dp.RungeKuttaFlow:
+    return dp.RungeKuttaFlow(GRID, 0.05, 0.1, settings.pop("sides", None) or channel(), stages=2, **settings)
+
+
+def _corrected(network: Any) -> dp.Corrected:
+    return dp.Corrected(_split(sides=dp.Periodic()), network)
+
+
+def _moving() -> dp.RungeKuttaFlow:
+    faster = dp.Inflow(lambda time: 1 + 0.1 * jnp.sin(time))
+    return _stages(
+        solid=lambda time: dp.Immersed(dp.Sphere((4.2 + 0.1 * time, 2.6), 1.3), velocity=(0.1, 0.0)),
+        sides={"x": dp.Wall(), "y": (faster, dp.Outflow())},
+    )
+
+
+SYSTEMS: dict[str, Callable[[], Any]] = {
+    "heat": lambda: dp.Heat(GRID, 0.3, 0.1, ((Dirichlet(0.2), Neumann(0.1)), (Periodic(), Periodic()))),
+    "burgers": lambda: dp.Burgers(GRID, 0.1, 0.1, ((Dirichlet(0.0), Neumann(0.0)), (Periodic(), Periodic()))),
+    "split, periodic": lambda: _split(sides=dp.Periodic()),
+    "split, obstacle": lambda: _split(solid=_body(), scalars=_dye()),
+    "split, multigrid": lambda: _split(solid=_body(), pressure_solver=poisson.MultigridConjugateGradients),
+    "stages": lambda: _stages(scalars=_dye()),
+    "stages, obstacle": lambda: _stages(solid=_body(), scalars=_dye()),
+    "stages, fourth order": lambda: _stages(order=4, sides=dp.Periodic()),
+    "stages, implicit": lambda: _stages(diffusion="implicit"),
+    "stages, immersed": lambda: _stages(solid=dp.Immersed(_body(), velocity=0.1), scalars=_dye()),
+    "stages, moving": _moving,
+    "smoke": lambda: dp.Smoke(_stages(scalars=_dye()), (0.0, 0.5), "dye"),
+    "smoke, split": lambda: dp.Smoke(_split(scalars=_dye()), (0.0, 0.5), "dye"),
+    "sub-steps": lambda: SubSteps(_stages(), courant=0.1, largest=2),
+    "ResNet": lambda: _corrected(nets.ResNet(2, 2, features=3, blocks=1, kernel_size=3, key=jax.random.key(0))),
+    "UNet": lambda: _corrected(nets.UNet(2, 2, features=2, levels=2, key=jax.random.key(0))),
+}
+"""The name of a step, and how it is made."""
+
+
+def state_of(step: Any, seed: int = 0) -> Any:
+    """A state with something different in every place."""
+    flow = getattr(step, "solver", step)
+    flow = getattr(flow, "flow", flow)
+    if isinstance(flow, dp.Heat):
+        state = flow.initial_state(1.0)
+    elif isinstance(flow, dp.Burgers):
+        state = flow.initial_state((0.5, 0.3))
+    else:
+        state = flow.initial_state()
+    generator = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda leaf: leaf + jnp.asarray(0.1 * generator.standard_normal(leaf.shape), leaf.dtype) if leaf.ndim else leaf,
+        state,
+    )

@@ -1,0 +1,250 @@
+"""Every transformation of JAX, tried on every public step and on the functions that bring their own derivatives.
+
+`tests/conftest.py` gives the tests two devices. A batch of two states, one on each, has the gradient of the batch on
+one device; and what a transformation says of a step is what the step says by itself.
+"""
+
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.export
+import jax.extend.core
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+import diffphys as dp
+from diffphys.linear import linear_map
+from diffphys.nets.convolution import convolve
+from tests.systems import SYSTEMS, state_of
+
+
+pytestmark = [
+    pytest.mark.usefixtures("float64"),
+    pytest.mark.skipif(jax.device_count() < 2, reason="XLA_FLAGS were set before, with one device"),
+]
+MEMBERS = PartitionSpec("members")
+# JAX 0.10.2 asks of `custom_linear_solve` that all it closes over varies alike, and cannot batch it on explicit axes.
+ITERATIVE = {"split, multigrid", "stages, implicit", "stages, immersed", "stages, moving"}
+
+
+def slow_but(quick, names=SYSTEMS):
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+def mesh(kind=AxisType.Auto):
+    return jax.make_mesh((2,), ("members",), axis_types=(kind,))
+
+
+def close(found, expected, rtol=1e-9):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    largest = max(float(np.max(np.abs(leaf), initial=0.0)) for leaf in jax.tree.leaves(expected))
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol * max(largest, 1.0))
+
+
+def problem(name):
+    """The numbers of a step, two states, and the loss of a batch of states after two steps of a rollout."""
+    step = SYSTEMS[name]()
+    numbers, rest = eqx.partition(step, eqx.is_inexact_array)
+    states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[state_of(step, seed) for seed in (0, 1)])
+
+    def one(numbers, state):
+        final, _ = dp.rollout(eqx.combine(numbers, rest), state, 2)
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(final))
+
+    return numbers, states, lambda numbers, states: jnp.sum(jax.vmap(partial(one, numbers))(states)), one
+
+
+def spread(states, kind):
+    return jax.device_put(states, NamedSharding(mesh(kind), MEMBERS))
+
+
+def of_each_device(loss, checked):
+    """The loss as a program in which each device computes that of its own states, and all add up."""
+    return jax.shard_map(
+        lambda numbers, states: jax.lax.psum(loss(numbers, states), "members"),
+        mesh=mesh(),
+        in_specs=(PartitionSpec(), MEMBERS),
+        out_specs=PartitionSpec(),
+        check_vma=checked,
+    )
+
+
+# On two devices -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", slow_but(("heat", "split, periodic")))
+def test_gradients_on_two_devices(name):
+    """Of all numbers of the step, which are the same on both, and of the states: `jax.shard_map` with its checks and
+    without; `jit(vmap(rollout))` of states that are spread over explicit or automatic axes.
+    """
+    numbers, states, loss, _ = problem(name)
+    gradient = jax.grad(loss, (0, 1))
+    expected = jax.jit(gradient)(numbers, states)
+    for checked in (True, False):
+        if not (checked and name in ITERATIVE):
+            close(jax.jit(jax.grad(of_each_device(loss, checked), (0, 1)))(numbers, states), expected)
+    for kind in (AxisType.Explicit, AxisType.Auto):
+        if kind == AxisType.Auto or name not in ITERATIVE:
+            close(jax.jit(gradient)(numbers, spread(states, kind)), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in SYSTEMS if name not in ITERATIVE])
+def test_rollouts_under_a_mesh_that_is_set(name):
+    """Values and gradients, with `jax.set_mesh` around everything; and a spread batch of flows of one state."""
+    numbers, states, loss, one = problem(name)
+    expected = jax.jit(jax.value_and_grad(loss))(numbers, states)
+    first = jax.tree.map(lambda leaf: leaf[0], states)
+    flows = jax.tree.map(lambda leaf: jnp.stack([leaf, 0.9 * leaf]), numbers)
+    of_flows = jax.jit(jax.vmap(one, (0, None)))
+    several = of_flows(flows, first)
+    for kind in (AxisType.Explicit, AxisType.Auto):
+        with jax.set_mesh(mesh(kind)):
+            close(jax.jit(jax.value_and_grad(loss))(numbers, spread(states, kind)), expected)
+            close(of_flows(spread(flows, kind), first), several)
+
+
+@pytest.mark.parametrize("outcome", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_rollout_that_stops_on_each_device_by_itself(outcome):
+    """With inputs, saved frames and an outcome."""
+    flow = SYSTEMS["heat"]()
+    states = jax.tree.map(
+        lambda *leaves: jnp.stack(leaves), state_of(flow, 0), state_of(flow, 1).with_values(3.0 + jnp.zeros((8, 6)))
+    )
+    pushes = jnp.linspace(0.1, 0.4, 4)
+
+    def step(state, push):
+        following = flow(state)
+        return following.with_values(following.values + push)
+
+    def run(states):
+        return jax.vmap(
+            lambda state: dp.rollout(
+                step, state, 4, inputs=pushes, save_every=2, stop=lambda now: jnp.max(now.values) > 2.0, outcome=outcome
+            )
+        )(states)
+
+    expected = run(states)
+    for checked in (True, False):
+        on_each = jax.shard_map(run, mesh=mesh(), in_specs=MEMBERS, out_specs=MEMBERS, check_vma=checked)
+        close(jax.jit(on_each)(states), expected)
+    for kind in (AxisType.Explicit, AxisType.Auto):
+        close(jax.jit(run)(spread(states, kind)), expected)
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_shared_weights_of_a_convolution(checked, key):
+    """The gradient over two devices is the sum of both shares, by one compiled program or operation by operation."""
+    kernel, images = jax.random.normal(key, (3, 3, 2, 2)), jax.random.normal(key, (4, 2, 6, 5))
+
+    def loss(kernel, images):
+        return jnp.sum(jnp.sin(jax.vmap(lambda image: convolve(image, kernel, "periodic"))(images)))
+
+    gradient = jax.grad(loss, (0, 1))
+    expected = gradient(kernel, images)
+    shared = of_each_device(loss, checked)
+    close(jax.grad(shared, (0, 1))(kernel, images), expected)
+    close(jax.jit(jax.grad(shared, (0, 1)))(kernel, images), expected)
+    close(jax.jit(gradient)(kernel, spread(images, AxisType.Explicit)), expected)
+
+    def curved(loss, kernel, images):  # a derivative of the gradient, in both orders
+        over = jax.jvp(lambda kernel: jax.grad(loss)(kernel, images), (kernel,), (kernel,))[1]
+        return over, jax.grad(lambda kernel: jax.jvp(lambda k: loss(k, images), (kernel,), (kernel,))[1])(kernel)
+
+    close(jax.jit(partial(curved, shared))(kernel, images), curved(loss, kernel, images))
+
+
+def test_a_linear_map_whose_arrays_vary_differently(key):
+    """Each of constant and operand the same on both devices or not: all first and second derivatives."""
+    weights, values = jax.random.normal(key, (2, 5)), jax.random.normal(jax.random.key(1), (2, 5))
+
+    def product(constants, operands):
+        return [jnp.sin(constants[0]) * operands[0]]
+
+    def loss(weight, value):
+        return jnp.sum(jnp.sin(linear_map(product, product, (weight,), (value,))[0]))
+
+    for varying in ((True, True), (True, False), (False, True)):
+        given = [array if varies else array[0] for array, varies in zip((weights, values), varying, strict=True)]
+
+        def plain(*given, varying=varying):
+            return jnp.sum(jax.vmap(loss, [0 if varies else None for varies in varying])(*given))
+
+        def local(*given, varying=varying):
+            own = [array[0] if varies else array for array, varies in zip(given, varying, strict=True)]
+            return jax.lax.psum(loss(*own), "members")
+
+        specs = tuple(MEMBERS if varies else PartitionSpec() for varies in varying)
+        shared = jax.shard_map(local, mesh=mesh(), in_specs=specs, out_specs=PartitionSpec())
+        for derivative in (lambda f: jax.grad(f, (0, 1)), lambda f: jax.hessian(f, (0, 1))):
+            close(jax.jit(derivative(shared))(*given), derivative(plain)(*given))
+
+
+# On one ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", slow_but(("heat",)))
+def test_transformations_of_one_program(name):
+    """Values, gradients and directional derivatives of one state, each by every way that JAX offers."""
+    numbers, states, _, one = problem(name)
+    state = jax.tree.map(lambda leaf: leaf[0], states)
+    value, gradient = jax.jit(jax.value_and_grad(one))(numbers, state)
+    direction = jax.tree.map(jnp.ones_like, numbers)
+    slope = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(gradient))
+    typed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (numbers, state))
+
+    assert jax.eval_shape(one, *typed).dtype == value.dtype
+    close(jax.jit(one).lower(*typed).compile()(numbers, state), value)
+    exported = jax.export.export(jax.jit(lambda *leaves: one(*jax.tree.unflatten(jax.tree.structure(typed), leaves))))(
+        *jax.tree.leaves(typed)
+    )
+    close(exported.call(*jax.tree.leaves((numbers, state))), value)
+    closed = jax.make_jaxpr(one)(numbers, state)
+    close(jax.jit(jax.extend.core.jaxpr_as_fun(closed))(*jax.tree.leaves((numbers, state)))[0], value)
+
+    close(jax.jit(lambda n, s: jax.linearize(partial(_with_state, one, s), n)[1](direction))(numbers, state), slope)
+    for policy in (
+        jax.checkpoint_policies.nothing_saveable,
+        jax.checkpoint_policies.everything_saveable,
+        jax.checkpoint_policies.dots_saveable,
+    ):
+        close(jax.jit(jax.grad(jax.checkpoint(one, policy=policy)))(numbers, state), gradient)
+
+    by_rule: Any = jax.custom_batching.custom_vmap(one)
+
+    @by_rule.def_vmap
+    def _(size, batched, numbers, states):
+        assert not any(jax.tree.leaves(batched[0])) and all(jax.tree.leaves(batched[1]))
+        return jax.lax.map(partial(one, numbers), states), True
+
+    first = jax.jit(jax.vmap(one, (None, 0)))(numbers, states)
+    close(jax.jit(jax.vmap(by_rule, (None, 0)))(numbers, states), first)
+    named = jax.vmap(lambda n, s: jax.lax.pmean(one(n, s), "batch"), (None, 0), axis_name="batch")
+    close(jax.jit(named)(numbers, states), jnp.full(2, first.mean()))
+    around = jax.vmap(one, (None, 0), spmd_axis_name="members")
+    with jax.set_mesh(mesh()):
+        close(jax.jit(around)(numbers, spread(states, AxisType.Auto)), first)
+
+
+def _with_state(function, state, numbers):
+    return function(numbers, state)
+
+
+@pytest.mark.parametrize("name", slow_but(("heat",)))
+def test_loops_around_a_step(name):
+    """`fori_loop`, `while_loop` and `scan` of the bare step are the rollout, and `closure_convert` keeps it."""
+    step = SYSTEMS[name]()
+    state = state_of(step)
+    expected = dp.rollout(step, state, 2)[0]
+    close(jax.jit(lambda s: jax.lax.fori_loop(0, 2, lambda _, now: step(now), s))(state), expected)
+    by_while = jax.jit(lambda s: jax.lax.while_loop(lambda c: c[0] < 2, lambda c: (c[0] + 1, step(c[1])), (0, s))[1])
+    close(by_while(state), expected)
+    given_away = jax.tree.map(jnp.copy, state)
+    close(jax.jit(lambda s: dp.rollout(step, s, 2)[0], donate_argnums=0)(given_away), expected)
+    converted, constants = jax.closure_convert(lambda state: step(state), state)
+    close(jax.jit(converted)(state, *constants), jax.jit(lambda state: step(state))(state))

@@ -73,7 +73,7 @@ class Outcome(NamedTuple):
         first_not_finite: The first step (counted from 0) that led to a state with a number that is not finite; -1 if
             all are finite.
         courant_number: The Courant number, `step.courant_number(state)`, of the state from which that step went out;
-            NaN if all states are finite or the step has no such method.
+            -1 if all states are finite or the step has no such method.
     """
 
     steps: Array
@@ -109,8 +109,9 @@ def rollout(
         save: From a state to what is saved of it. Default: all of it.
         adjoint: How gradients pass backwards in time.
         stop: From a state to whether to stop there, a boolean; tried on the first state and after every step. From then
-            on the state stays as it is, and so does what is saved; its gradient is that of the steps that were made.
-            Under `jax.vmap` each member of the batch stops by itself.
+            on the state stays as it is, and so does what is saved; its gradient is that of the steps that were made,
+            whatever a step from there would give. Under `jax.vmap` each member of the batch stops by itself; those that
+            have stopped cost as much as the others.
         outcome: Whether to return an `Outcome` as well.
 
     Returns:
@@ -164,15 +165,16 @@ def _rollout(
 ):
     _check_step(step, state, inputs)
 
+    def made(current, given):
+        following = step(current) if inputs is None else step(current, given)
+        return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), following, current)
+
     def advance(carry, given):
         index, current, watched = carry
-        current = _cut(current, index, adjoint)
-
-        def made():
-            following = step(current) if inputs is None else step(current, given)
-            return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), following, current)
-
-        following = made() if stop is None else jax.lax.cond(watched[0], lambda: current, made)
+        if stop is None:
+            following = made(_cut(current, index, adjoint), given)
+        else:
+            following = _made_unless(watched[0], made, current, given, lambda state: _cut(state, index, adjoint))
         if watched is not None:
             watched = _watched(watched, step, stop, outcome, index, current, following)
         return (index + 1, following, watched), None
@@ -180,7 +182,7 @@ def _rollout(
     watched = None  # without a condition or a report the loop carries nothing for them
     if stop is not None or outcome:
         stopped = jnp.zeros((), bool) if stop is None else _condition(stop, state)
-        watched = (stopped, Outcome(jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32), jnp.full((), jnp.nan)))
+        watched = (stopped, Outcome(jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32), jnp.full((), -1.0)))
     carry, segments = (jnp.zeros((), jnp.int32), state, watched), _segments(steps, adjoint)
     if save_every is None:
         (_, final, watched), _ = _loop(advance, carry, inputs, steps, segments)
@@ -195,6 +197,37 @@ def _rollout(
     whole_frames = tuple(segment // save_every for segment in segments if segment >= save_every)
     (_, final, watched), saved = _loop(advance_frame, carry, per_frame, frames, whole_frames)
     return final, saved, watched and watched[1]
+
+
+def _made_unless(stopped: Array, made: Callable, current: Any, given: Any, cut: Callable[[Any], Any]) -> Any:
+    """The state after a step, or where a rollout has stopped that state itself.
+
+    Under `jax.vmap` both are computed and one is chosen. The derivative of a step that is not made may be infinite, and
+    zero times infinity is NaN: so nothing that the step depends on, its own numbers neither, hears of it.
+    """
+
+    def following() -> Any:
+        function, numbers = jax.closure_convert(made, current, given)
+        heard = jax.tree.map(lambda leaf: _heard_unless(stopped, leaf), (cut(current), given, numbers))
+        return function(heard[0], heard[1], *heard[2])
+
+    return jax.lax.cond(stopped, lambda: current, following)
+
+
+def _heard_unless(stopped: Array, leaf: Array) -> Array:
+    """The number itself, whose derivative is zero where a rollout has stopped."""
+    return _selected(stopped, leaf) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) else leaf
+
+
+@jax.custom_jvp
+def _selected(stopped: Array, leaf: Array) -> Array:
+    return leaf
+
+
+@_selected.defjvp
+def _selected_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (stopped, leaf), (_, tangent) = primals, tangents
+    return leaf, jnp.where(stopped, jnp.zeros_like(tangent), tangent)
 
 
 def _condition(stop: Callable, state: Any) -> Array:
@@ -214,7 +247,7 @@ def _watched(watched: Any, step: Any, stop: Callable | None, outcome: bool, inde
     if outcome:
         numbers = [leaf for leaf in jax.tree.leaves(following) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
         finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in numbers])) if numbers else True
-        first = (found.first_not_finite < 0) & ~jnp.asarray(finite)
+        first = (found.first_not_finite < 0) & ~jnp.asarray(finite) & ~stopped
         courant = found.courant_number
         if hasattr(step, "courant_number"):
             number = jax.lax.stop_gradient(step.courant_number(current))
@@ -285,8 +318,10 @@ def _check_step(step: Callable, state: Any, inputs: Any) -> None:
         raise InputError(f"rollout: step is {step!r}; a function from a state to the next state is accepted.")
     if inputs is not None and not _accepts_input(step):
         raise InputError("rollout: inputs are given but step accepts a state only; step(state, input) is accepted.")
-    first = None if inputs is None else jax.tree.map(lambda leaf: leaf[0], inputs)
-    following = jax.eval_shape(lambda: step(state) if inputs is None else step(state, first))
+    first = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), inputs)
+    following = jax.eval_shape(
+        lambda given: step(state) if inputs is None else step(state, given), None if inputs is None else first
+    )
     before, after = jax.tree.structure(state), jax.tree.structure(following)
     if before != after:
         raise InputError(

@@ -48,7 +48,8 @@ class Progress(eqx.Module):
         optimizer_state: The optimizer's state in this stage.
         stage: Index of the stage.
         update: Updates made in this stage.
-        losses: For each update of all stages the loss before it; NaN where it has not been made.
+        losses: For each update of all stages the loss before it; zero where it has not been made, see `stage` and
+            `update`.
         skipped: How many updates were left out because a gradient was not finite.
     """
 
@@ -190,7 +191,7 @@ def initial_progress(step: Any, stages: Sequence[Stage], trainable: Callable[[An
     guarded = optax.apply_if_finite(stages[0].optimizer, max_consecutive_errors=2**31 - 1)
     total = sum(stage.updates for stage in stages)
     zero = jnp.zeros((), jnp.int32)
-    return Progress(arrays, arrays, guarded.init(arrays), zero, zero, jnp.full(total, jnp.nan), zero)
+    return Progress(arrays, arrays, guarded.init(arrays), zero, zero, jnp.zeros(total), zero)
 
 
 class _Problem(eqx.Module):

@@ -23,7 +23,7 @@ def ticked(time, remainder, durations, steps):
     """The clock after many steps, whose durations change in turn."""
 
     def tick(index, clock):
-        return later(*clock, durations[index % durations.shape[0]])
+        return later(clock[0], clock[1], durations[index % durations.shape[0]])
 
     return jax.lax.fori_loop(0, steps, tick, (time, remainder))
 

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from diffphys.devices import beside, choose, keeping
+from diffphys.devices import beside, choose, keeping, varying_alike
 from diffphys.errors import InputError
 from diffphys.grids import Field
 from diffphys.grids.numbers import as_whole, shown, whole_number
@@ -77,7 +77,7 @@ class Outcome(NamedTuple):
         first_not_finite: The first step (counted from 0) that led to a state with a number that is not finite; -1 if
             all are finite.
         courant_number: The Courant number, `step.courant_number(state)`, of the state from which that step went out;
-            NaN if all states are finite or the step has no such method.
+            -1 if all states are finite or the step has no such method.
     """
 
     steps: Array
@@ -113,8 +113,9 @@ def rollout(
         save: From a state to what is saved of it. Default: all of it.
         adjoint: How gradients pass backwards in time.
         stop: From a state to whether to stop there, a boolean; tried on the first state and after every step. From then
-            on the state stays as it is, and so does what is saved; its gradient is that of the steps that were made.
-            Under `jax.vmap` each member of the batch stops by itself.
+            on the state stays as it is, and so does what is saved; its gradient is that of the steps that were made,
+            whatever a step from there would give. Under `jax.vmap` each member of the batch stops by itself; those that
+            have stopped cost as much as the others.
         outcome: Whether to return an `Outcome` as well.
 
     Returns:
@@ -174,8 +175,9 @@ def _rollout(
     stop: Callable | None,
     outcome: bool,
 ):
-    known = _check_step(step, state, inputs)
-    first = jax.tree.map(lambda leaf: leaf[0], inputs)
+    # Without a step there is no first input, but its type is known.
+    first = jax.tree.map(lambda leaf: leaf[0] if steps else jnp.zeros_like(leaf, shape=leaf.shape[1:]), inputs)
+    known = _check_step(step, state, inputs, first)
 
     def made(current, given):
         following = step(current) if inputs is None else step(current, given)
@@ -185,11 +187,10 @@ def _rollout(
 
     def turn(carry, given):
         index, current, watched = carry
-        current = _cut(current, index, adjoint)
         if stop is None:
-            following = made(current, given)
+            following = made(_cut(current, index, adjoint), given)
         else:
-            following = choose(watched[0], lambda now: now, lambda now: made(now, given), current)
+            following = _made_unless(watched[0], made, current, given, lambda state: _cut(state, index, adjoint))
         if watched is not None:
             watched = _watched(watched, step, stop, outcome, index, current, following)
         return index + 1, following, watched
@@ -197,7 +198,7 @@ def _rollout(
     watched = None  # without a condition or a report the loop carries nothing for them
     if stop is not None or outcome:
         stopped = jnp.zeros((), bool) if stop is None else _condition(stop, state)
-        watched = (stopped, Outcome(jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32), jnp.full((), jnp.nan)))
+        watched = (stopped, Outcome(jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32), jnp.full((), -1.0)))
         watched = jax.tree.map(lambda number: beside(number, state), watched)
     carry, segments = (jnp.zeros((), jnp.int32), state, watched), _segments(steps, adjoint)
     turn, carry = keeping(turn, carry, first, following=known)
@@ -220,6 +221,39 @@ def _rollout(
     return final, saved, watched and watched[1]
 
 
+def _made_unless(stopped: Array, made: Callable, current: Any, given: Any, cut: Callable[[Any], Any]) -> Any:
+    """The state after a step, or where a rollout has stopped that state itself.
+
+    Under `jax.vmap` both are computed and one is chosen. The derivative of a step that is not made may be infinite, and
+    zero times infinity is NaN: so nothing that the step depends on, its own numbers neither, hears of it.
+    """
+
+    def following(state: Any) -> Any:
+        function, numbers = jax.closure_convert(made, state, given)
+        heard = jax.tree.map(lambda leaf: _heard_unless(stopped, leaf), (cut(state), given, numbers))
+        return function(heard[0], heard[1], *heard[2])
+
+    return choose(stopped, lambda state: state, following, current)
+
+
+def _heard_unless(stopped: Array, leaf: Array) -> Array:
+    """The number itself, whose derivative is zero where a rollout has stopped."""
+    if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+        return leaf
+    return _selected(*varying_alike([stopped, leaf]))
+
+
+@jax.custom_jvp
+def _selected(stopped: Array, leaf: Array) -> Array:
+    return leaf
+
+
+@_selected.defjvp
+def _selected_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (stopped, leaf), (_, tangent) = primals, tangents
+    return leaf, jnp.where(stopped, jnp.zeros_like(tangent), tangent)
+
+
 def _condition(stop: Callable, state: Any) -> Array:
     found = stop(state)
     if not isinstance(found, (Array, np.ndarray, np.generic, bool)):
@@ -240,7 +274,7 @@ def _watched(watched: Any, step: Any, stop: Callable | None, outcome: bool, inde
     if outcome:
         numbers = [leaf for leaf in jax.tree.leaves(following) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
         finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in numbers])) if numbers else True
-        first = (found.first_not_finite < 0) & ~jnp.asarray(finite)
+        first = (found.first_not_finite < 0) & ~jnp.asarray(finite) & ~stopped
         courant = found.courant_number
         if hasattr(step, "courant_number"):
             number = jax.lax.stop_gradient(step.courant_number(current))
@@ -305,11 +339,10 @@ def _loop(body: Callable, carry: Any, inputs: Any, length: int, segments: tuple[
     return carry, saved
 
 
-def _check_step(step: Callable, state: Any, inputs: Any) -> Any:
+def _check_step(step: Callable, state: Any, inputs: Any, first: Any) -> Any:
     """One clear sentence where the step's result cannot be its next argument; the types of that result."""
     if inputs is not None and not _accepts_input(step):
         raise InputError("rollout: inputs are given but step accepts a state only; step(state, input) is accepted.")
-    first = None if inputs is None else jax.tree.map(lambda leaf: leaf[0], inputs)
     following = jax.eval_shape(
         lambda: _as_arrays(step(state) if inputs is None else step(state, first), "what step returns")
     )

@@ -1,6 +1,7 @@
 """Time: saving, inputs, the four adjoints, what is compiled anew, and what is refused."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import equinox as eqx
@@ -436,7 +437,152 @@ def test_the_first_step_that_is_not_finite_is_reported_with_its_courant_number()
     assert int(outcome.first_not_finite) == 2  # 1e80, 1e160, then 1e320
     np.testing.assert_allclose(outcome.courant_number, 1e160)
     _, _, fine = dp.rollout(lambda state: state / 2, start, 3, outcome=True)
-    assert int(fine.first_not_finite) == -1 and np.isnan(float(fine.courant_number))
+    assert int(fine.first_not_finite) == -1 and float(fine.courant_number) == -1.0
+
+
+class Rocket(eqx.Module):
+    """Flies on while there is fuel; without it a step is NaN and has no finite derivative."""
+
+    thrust: jax.Array
+
+    def __call__(self, state: dict, force: Any = None) -> dict:
+        push = self.thrust * jnp.sqrt(state["fuel"]) / jnp.where(state["fuel"] > 0, 1.0, 0.0)
+        speed = jnp.tanh(state["speed"] * push + (0.0 if force is None else force))
+        return {"fuel": state["fuel"] - 1.0 - 0.01 * jnp.sum(speed**2), "speed": speed}
+
+    def courant_number(self, state: dict) -> jax.Array:
+        return jnp.max(jnp.abs(state["speed"]))
+
+
+def is_empty(state: dict) -> jax.Array:
+    return state["fuel"] <= 0.0
+
+
+def cut_of(adjoint):
+    """What an adjoint does to the state that enters a step."""
+
+    def cut(index, state):
+        if isinstance(adjoint, dp.Detached) or (
+            isinstance(adjoint, dp.Truncated) and index and index % adjoint.window == 0
+        ):
+            return jax.lax.stop_gradient(state)
+        return state
+
+    return cut
+
+
+STEPS = 6
+FUELS = (-1.0, 0.0, 2.7, 3.5, 99.0)  # of which no step is made, none, three, four, all
+MADE = (0, 0, 3, 4, STEPS)
+
+
+def flight(fuel, adjoint, stops, save_every, with_inputs, looped) -> Any:
+    """From (rocket, speed, inputs) to a loss; by a rollout, or by a loop that makes the steps there are and no more."""
+
+    def loss(given):
+        rocket, state, inputs = given
+        inputs = inputs if with_inputs else None
+        if not looped:
+            stop = is_empty if stops else None
+            final, frames, *outcome = dp.rollout(
+                rocket,
+                state | {"fuel": fuel + 0 * jnp.sum(state["speed"])},
+                STEPS,
+                inputs=inputs,
+                save_every=save_every,
+                save=lambda state: {"speed": 2.0 * state["speed"], "fuel": state["fuel"]},
+                adjoint=adjoint,
+                stop=stop,
+                outcome=True,
+            )
+            return flight_loss(final, frames), outcome[0]
+        made = MADE[FUELS.index(fuel)]
+        state = state | {"fuel": jnp.asarray(fuel)}
+        _, states = unrolled(rocket, state, inputs, made, cut_of(adjoint))
+        states = (states or [state]) + [states[-1] if states else state] * STEPS
+        final, frames = states[STEPS - 1], None
+        if save_every is not None:
+            frames = stacked(states[save_every - 1 : STEPS : save_every])
+            frames["speed"] = 2.0 * frames["speed"]
+        return flight_loss(final, frames), made
+
+    return loss
+
+
+def flight_loss(final, frames) -> jax.Array:
+    total = jnp.sum(jnp.sin(final["speed"])) + final["fuel"] ** 2
+    if frames is not None:
+        weights = jnp.arange(1.0, 1 + frames["fuel"].shape[0])
+        total += jnp.sum(weights * frames["fuel"]) + jnp.sum(jnp.cos(frames["speed"]) * weights[:, None])
+    return total
+
+
+ADJOINTS = (
+    *(dp.StoreAll(), dp.Checkpointed(), dp.Checkpointed(1), dp.Checkpointed(4)),
+    *(dp.Truncated(1), dp.Truncated(2), dp.Truncated(4), dp.Detached()),
+)
+
+
+def check_combination(adjoint, stops, save_every, with_inputs, batched):
+    """Values and gradients, in both modes, are those of the Python loop over the steps that were made."""
+    keys = jax.random.split(jax.random.key(5), 3)
+    given = (
+        Rocket(jnp.asarray(0.8)),
+        {"speed": jax.random.normal(keys[0], (3,))},
+        0.5 * jax.random.normal(keys[1], (STEPS, 3)),
+    )
+    tangent = jax.tree.map(lambda leaf: jax.random.normal(keys[2], leaf.shape), given)
+    settings = (adjoint, stops, save_every, with_inputs)
+    fuels = FUELS if stops else FUELS[-1:]
+
+    def measured(fuel, given):
+        loss = flight(fuel, *settings, looped=False)
+        (value, outcome), gradient = jax.value_and_grad(loss, has_aux=True)(given)
+        return value, gradient, jax.jvp(lambda given: loss(given)[0], (given,), (tangent,))[1], outcome
+
+    if batched:  # the sum of all, whose gradient gathers what every member contributes
+
+        def total(given):
+            losses, outcomes = jax.vmap(lambda fuel: flight(fuel, *settings, looped=False)(given))(jnp.asarray(fuels))
+            return jnp.sum(losses), outcomes
+
+        (sum_of_losses, _), gathered = quickly_compiled(jax.value_and_grad(total, has_aux=True))(given)
+        each = quickly_compiled(jax.vmap(measured, in_axes=(0, None)))(jnp.asarray(fuels), given)
+        found = [jax.tree.map(lambda leaf, index=index: leaf[index], each) for index in range(len(fuels))]
+    else:
+        sum_of_losses, gathered = None, None
+        program = quickly_compiled(measured)
+        found = [program(jnp.asarray(fuel), given) for fuel in fuels]
+
+    losses = [flight(fuel, *settings, looped=True) for fuel in fuels]
+    reference = quickly_compiled(
+        lambda given: [(*jax.value_and_grad(lambda given, loss=loss: loss(given)[0])(given),) for loss in losses]
+    )(given)
+    made = [MADE[FUELS.index(fuel)] for fuel in fuels]
+    for (value, gradient, slope, outcome), expected, count in zip(found, reference, made, strict=True):
+        assert_close((value, gradient), expected, 1e-11)
+        along = sum(
+            jnp.vdot(one, two) for one, two in zip(jax.tree.leaves(expected[1]), jax.tree.leaves(tangent), strict=True)
+        )
+        np.testing.assert_allclose(slope, along, rtol=1e-9, atol=1e-11)
+        assert (int(outcome.steps), int(outcome.first_not_finite)) == (count, -1)
+        assert float(outcome.courant_number) == -1.0
+    if batched:
+        expected = jax.tree.map(lambda *leaves: jnp.sum(jnp.stack(leaves), 0), *reference)
+        assert_close((sum_of_losses, gathered), expected, 1e-11)
+
+
+def test_options_combine():
+    """Each pair of an adjoint with a way to save, inputs and batches; all combinations are tried among the slow."""
+    for index, adjoint in enumerate(ADJOINTS):
+        check_combination(adjoint, True, (None, 2, 1, 3, 6)[index % 5], index % 2 == 0, index % 3 != 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adjoint", ADJOINTS, ids=str)
+def test_all_options_combine(adjoint):
+    for choice in itertools.product((True, False), (None, 1, 2, 3, 6), (True, False), (True, False)):
+        check_combination(adjoint, *choice)
 
 
 @pytest.mark.usefixtures("unchecked_types")
@@ -445,3 +591,50 @@ def test_what_a_condition_must_be():
     for stop in conditions:
         with pytest.raises(dp.InputError, match="stop"):
             dp.rollout(lambda state: state, 1.0, 3, stop=stop)
+
+
+# JAX's own checks ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("setting", ["jax_debug_nans", "jax_debug_infs", "jax_disable_jit"])
+def test_checks_of_jax_can_be_on(setting):
+    """Nothing that a finite rollout gives, or computes, stands for itself as NaN or infinity."""
+    heat = dp.Heat(dp.Grid((4,)), 0.1, dt=1.0, conditions=((dp.Periodic(), dp.Periodic()),))
+    start = heat.initial_state(np.arange(4.0))
+
+    def run(start, adjoint):
+        final, frames, outcome = dp.rollout(
+            heat,
+            start,
+            4,
+            save_every=2,
+            adjoint=adjoint,
+            stop=lambda state: jnp.max(state.values) < 2.7,
+            outcome=True,
+        )
+        return jnp.sum(final.values**2) + jnp.sum(frames.values), outcome
+
+    jax.config.update(setting, True)
+    try:
+        results = [
+            jax.value_and_grad(run, has_aux=True)(start, adjoint)
+            for adjoint in (dp.StoreAll(), dp.Checkpointed(3), dp.Truncated(3), dp.Detached())
+        ]
+    finally:
+        jax.config.update(setting, False)
+    expected = [
+        jax.value_and_grad(run, has_aux=True)(start, adjoint)
+        for adjoint in (dp.StoreAll(), dp.Checkpointed(3), dp.Truncated(3), dp.Detached())
+    ]
+    assert 0 < int(expected[0][0][1].steps) < 4
+    assert_close(results, expected)
+
+
+def test_no_steps_with_inputs_and_a_state_that_is_not_finite():
+    """Where no step is made no step is to blame, and inputs for none have a shape all the same."""
+    final, frames, outcome = dp.rollout(
+        lambda state, given: state + given, 1.0, 0, inputs=np.zeros(0), save_every=1, outcome=True
+    )
+    assert float(final) == 1.0 and frames.shape == (0,) and int(outcome.steps) == 0
+    _, _, outcome = dp.rollout(lambda state: state, jnp.inf, 3, stop=jnp.isinf, outcome=True)
+    assert (int(outcome.steps), int(outcome.first_not_finite)) == (0, -1)

@@ -14,6 +14,11 @@ A domain has two sides for each axis. Users name what is there; the physics room
 
 What is given is a number, a profile along the side, or a function of time that returns one of them: a plain function,
 or an Equinox module whose numbers are then traced.
+
+A function of time is given the nearest number to it, however many steps have led there. In single precision that is
+6e-8 of the time: at 1000 `sin(2 pi t)` is right to 4e-4, at 1e5 to 0.05, half of it by the function's own `2 pi t`.
+Who needs more writes `sin(2 pi (t % 1))`, sets the clock back after whole periods with `dataclasses.replace(state,
+time=...)`, or computes in double precision.
 """
 
 from collections.abc import Callable, Mapping, Sequence

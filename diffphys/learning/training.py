@@ -52,7 +52,8 @@ class Progress(eqx.Module):
         optimizer_state: The optimizer's state in this stage.
         stage: Index of the stage.
         update: Updates made in this stage.
-        losses: For each update of all stages the loss before it; NaN where it has not been made.
+        losses: For each update of all stages the loss before it; zero where it has not been made, see `stage` and
+            `update`.
         skipped: How many updates were left out because a gradient was not finite.
     """
 
@@ -194,7 +195,7 @@ def initial_progress(step: Any, stages: Sequence[Stage], trainable: Callable[[An
     guarded = _guarded(stages[0])
     total = sum(stage.updates for stage in stages)
     zero = jnp.zeros((), jnp.int32)
-    return Progress(arrays, arrays, guarded.init(arrays), zero, zero, jnp.full(total, jnp.nan), zero)
+    return Progress(arrays, arrays, guarded.init(arrays), zero, zero, jnp.zeros(total), zero)
 
 
 def _guarded(stage: Stage) -> optax.GradientTransformationExtraArgs:

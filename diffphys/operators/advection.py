@@ -191,7 +191,7 @@ class _Carry:
         factors = []
         for axis, part in enumerate(displacement):
             weights = jnp.stack([_weight(with_zeros(part, spans), shift) for shift in _shifts(self.reach[axis])])
-            factors.append(weights * with_zeros(cotangent, spans) if axis == 0 else weights)
+            factors.append(weights * with_zeros(cotangent, spans)[None] if axis == 0 else weights)
         factors = jax.lax.optimization_barrier([factor.reshape(-1, *factor.shape[2:]) for factor in factors])
         total = None
         for choice in itertools.product(*(range(span + 1) for span in spans)):

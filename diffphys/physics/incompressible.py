@@ -56,6 +56,7 @@ from diffphys.grids.sides import depends_on_time, sides_at
 from diffphys.operators import difference, divergence, explicit_diffusion, semi_lagrangian
 from diffphys.operators.advection import as_largest_courant
 from diffphys.physics import flow_sides
+from diffphys.physics.clock import later
 from diffphys.physics.heat import check_diffusion_step
 from diffphys.poisson import PressureProblem, Solution, direct
 from diffphys.poisson.problem import neighbors
@@ -68,13 +69,35 @@ class FlowState(eqx.Module):
         velocity: One field on the faces of each axis.
         pressure: The kinematic pressure of the last projection, at the cell centers. An outcome: no step depends on it.
         scalars: Passive scalars at the cell centers, by name.
-        time: The time of the state.
+        time: The time of the state, right to its last digit however many steps have led there. Another one may be set:
+            `dataclasses.replace(state, time=jnp.asarray(0.0))`.
+        time_remainder: What rounding has left out of the time; zero if it is not given.
     """
 
     velocity: tuple[Field, ...]
     pressure: Field
     scalars: dict[str, Field]
     time: Array
+    time_remainder: Array
+
+    def __init__(
+        self,
+        velocity: Sequence[Field],
+        pressure: Field,
+        scalars: Mapping[str, Field],
+        time: Any,
+        time_remainder: Any = None,
+    ):
+        self.velocity, self.pressure, self.scalars = velocity, pressure, scalars  # pyright: ignore
+        self.time = time
+        if time_remainder is None:  # what stands for an array, as in the axes for `jax.vmap`, stands for both
+            is_number = isinstance(time, (Array, np.ndarray, np.generic, float))
+            time_remainder = jnp.zeros_like(time) if is_number else time
+        self.time_remainder = time_remainder
+
+    def after(self, duration: ArrayLike) -> Array:
+        """The moment so long after this state."""
+        return later(self.time, self.time_remainder, duration)[0]
 
 
 def _held_components(parts: Any) -> tuple[Array | None, ...]:
@@ -254,7 +277,7 @@ class IncompressibleFlow(eqx.Module):
         """
         flow_sides.check_state("IncompressibleFlow", self.grid, state, self.scalars)
         flow = in_precision_of("IncompressibleFlow", self, state.velocity[0].values)
-        return of_types(flow._now(state.time + flow.dt)._step(state, force), state)
+        return of_types(flow._now(state.after(flow.dt))._step(state, force), state)
 
     def _step(self, state: FlowState, force: Sequence[ArrayLike] | None) -> FlowState:
         velocity = tuple(
@@ -267,7 +290,7 @@ class IncompressibleFlow(eqx.Module):
         forced = advected if force is None else self._add(advected, force)
         projected, solution = self.project(forced)
         pressure = Field(solution.pressure / self.dt, self.grid, conditions=self.pressure_conditions())
-        return FlowState(projected, pressure, scalars, state.time + self.dt)
+        return FlowState(projected, pressure, scalars, *later(state.time, state.time_remainder, self.dt))
 
     def initial_state(
         self, velocity: Sequence[ArrayLike | Field] | None = None, scalars: Mapping[str, ArrayLike] | None = None

@@ -61,6 +61,7 @@ from diffphys.operators.fourth_order import (
     fourth_order_divergence,
     fourth_order_laplacian,
 )
+from diffphys.physics.clock import later
 from diffphys.physics.flow_sides import (
     check_given_scalars,
     check_net_flux,
@@ -234,18 +235,19 @@ class RungeKuttaFlow(eqx.Module):
         velocity = tuple(component.values for component in state.velocity)
         scalars = {name: state.scalars[name].values for name in self.scalars}
         advance = self._advance_explicitly if self.diffusion == "explicit" else self._advance_implicitly
-        final, potential, carried = advance(velocity, scalars, given, state.time)
-        time = state.time + self.dt
+        final, potential, carried = advance(velocity, scalars, given, state.after)
+        time, remainder = later(state.time, state.time_remainder, self.dt)
         sides = self._sides(given, time)
         return FlowState(
             tuple(self._component(sides, axis, values) for axis, values in enumerate(final)),
             Field(potential / self.dt, self.grid, conditions=pressure_conditions(sides, Dirichlet)),
             {name: Field(values, self.grid, conditions=scalar_conditions(sides)) for name, values in carried.items()},
             time,
+            remainder,
         )
 
     def _advance_explicitly(
-        self, velocity: tuple[Array, ...], scalars: dict[str, Array], given: FlowInput, start: Array
+        self, velocity: tuple[Array, ...], scalars: dict[str, Array], given: FlowInput, after: Callable
     ) -> tuple[tuple[Array, ...], Array, dict[str, Array]]:
         """The velocity after a step, the potential that the projection took away over it, and the scalars."""
         method, dt = EXPLICIT[self.stages], self.dt
@@ -254,17 +256,17 @@ class RungeKuttaFlow(eqx.Module):
         for index, row in enumerate(method.a):
             if index:
                 stage = self._projected(
-                    _advanced(velocity, dt, row, [rate for rate, _ in rates]), given, start + method.c[index] * dt
+                    _advanced(velocity, dt, row, [rate for rate, _ in rates]), given, after(method.c[index] * dt)
                 )[0]
                 carried = _advanced(scalars, dt, row, [rate for _, rate in rates])
-            rates.append(self._rates(stage, carried, given, start + method.c[index] * dt))
+            rates.append(self._rates(stage, carried, given, after(method.c[index] * dt)))
         final, potential = self._projected(
-            _advanced(velocity, dt, method.b, [rate for rate, _ in rates]), given, start + dt
+            _advanced(velocity, dt, method.b, [rate for rate, _ in rates]), given, after(dt)
         )
         return final, potential, _advanced(scalars, dt, method.b, [rate for _, rate in rates])
 
     def _advance_implicitly(
-        self, velocity: tuple[Array, ...], scalars: dict[str, Array], given: FlowInput, start: Array
+        self, velocity: tuple[Array, ...], scalars: dict[str, Array], given: FlowInput, after: Callable
     ) -> tuple[tuple[Array, ...], Array, dict[str, Array]]:
         """The same with diffusion taken implicitly.
 
@@ -283,7 +285,7 @@ class RungeKuttaFlow(eqx.Module):
         def advance(carry: Any, coefficients: Any) -> tuple[Any, None]:
             _, rates, changes, diffusion = carry
             index, row, implicit_row, weight, c = coefficients
-            time = start + c * dt
+            time = after(c * dt)
             known = _combined(_combined(state, dt, row, rates), dt, implicit_row, changes)
             known = (self._projected(known[0], given, time)[0], known[1])
             change = self._implicit_change(*known, length, given, time)
@@ -299,7 +301,7 @@ class RungeKuttaFlow(eqx.Module):
         def first_of_all(first: Any) -> Any:
             return jax.tree.map(lambda one: jnp.zeros_like(one, shape=(count, *one.shape)).at[0].set(one), first)
 
-        rate, diffused = rates_of(state, start)
+        rate, diffused = rates_of(state, after(0.0))
         explicit, implicit = square(method.explicit), square(method.implicit)
         carry = (
             state,
@@ -315,12 +317,12 @@ class RungeKuttaFlow(eqx.Module):
         weights = jnp.asarray(method.b, dt.dtype)
         total = _combined(velocity, dt, weights, rates[0])
         total = jax.tree.map(lambda one, more: one + dt.astype(one.dtype) * more, total, diffusion)
-        potential = self._projected(total, given, start + dt)[1]
+        potential = self._projected(total, given, after(dt))[1]
         # The last implicit stage has the weights of the result; the explicit weights may differ from their last row.
         rest = np.asarray(method.b) - explicit[-1]
         if rest.any():
             stage = _combined(stage, dt, jnp.asarray(rest, dt.dtype), rates)
-            stage = (self._projected(stage[0], given, start + dt)[0], stage[1])
+            stage = (self._projected(stage[0], given, after(dt))[0], stage[1])
         return stage[0], potential, stage[1]
 
     def initial_state(

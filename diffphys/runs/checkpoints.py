@@ -22,6 +22,7 @@ Tree = TypeVar("Tree")
 
 FORMAT = "diffphys checkpoint"
 VERSION = 1
+ADDED = (".time_remainder",)  # numbers that states had not yet in older files: zero where a file lacks them
 _BEGINNING = json.dumps({"format": FORMAT})[:-1].encode()
 
 
@@ -73,13 +74,19 @@ def load_checkpoint(path: str | Path, like: Tree, *, kind: str | None = None) ->
             version, or its leaves differ from those of `like` (the sentence names the first that does).
     """
     import equinox
+    import jax
 
     header, content = _read(Path(path))
     if kind is not None and header["kind"] != kind:
         raise InputError(f'"{path}" is a checkpoint of kind "{header["kind"]}", but "{kind}" is asked for')
-    _compare(path, header["leaves"], _leaves(like))
+    asked, saved = _leaves(like), {name for name, _, _ in header["leaves"]}
+    added = {name for name, _, _ in asked if name.endswith(ADDED) and name not in saved}
+    _compare(path, header["leaves"], [described for described in asked if described[0] not in added])
+    readers = jax.tree_util.tree_map_with_path(
+        lambda path, _: _zeros if jax.tree_util.keystr(path) in added else _read_leaf, like
+    )
     try:
-        return equinox.tree_deserialise_leaves(io.BytesIO(content), like, filter_spec=_read_leaf)
+        return equinox.tree_deserialise_leaves(io.BytesIO(content), like, filter_spec=readers)
     except (ValueError, RuntimeError, EOFError) as error:  # only a file made by hand gets here
         raise InputError(f'the checkpoint "{path}" is damaged: its arrays are not those its header names') from error
 
@@ -176,3 +183,10 @@ def _read_leaf(file: Any, leaf: Any) -> Any:
     if isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jax.numpy.load(file), impl=jax.random.key_impl(leaf))
     return equinox.default_deserialise_filter_spec(file, leaf)
+
+
+def _zeros(file: Any, leaf: Any) -> Any:
+    """What stands for a number that the file had not yet."""
+    import jax
+
+    return jax.numpy.zeros(leaf.shape, leaf.dtype)

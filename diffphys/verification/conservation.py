@@ -7,7 +7,7 @@ total vanish, and the momentum of a periodic box changes by what the force gives
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -107,7 +107,7 @@ def _kept(settings: Settings, order: int) -> dict[str, Any]:
     flow, state = _random_flow(settings, sides, order, 0.0, scalars={"dye": PassiveScalar()})
     generator = np.random.default_rng(settings.seed + 1)
     dye = Field(jnp.asarray(generator.random(flow.grid.cells)), flow.grid, conditions=state.scalars["dye"].conditions)
-    state = type(state)(state.velocity, state.pressure, {"dye": dye}, state.time)
+    state = replace(state, scalars={"dye": dye})
     force = jnp.asarray([0.3, -0.2, 0.1][: len(sides)])
     steps = 20
     final = march(Pushed(flow, force), state, steps)

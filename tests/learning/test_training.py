@@ -146,6 +146,20 @@ def test_bad_arguments_are_named(changes, word):
         train(arguments.pop("step"), arguments.pop("data"), **arguments)
 
 
+@pytest.mark.parametrize("setting", ["jax_debug_nans", "jax_debug_infs", "jax_disable_jit"])
+def test_checks_of_jax_can_be_on(setting):
+    """What has no value yet is not NaN; training gives the same as without them."""
+    data, stages = trajectories(frames=3), [dp.Stage(2, 1, optax.adam(1e-2))]
+    expected, log = train(start_model(), data, curriculum=stages, averaging=0.5, loss=error)
+    jax.config.update(setting, True)
+    try:
+        found, again = train(start_model(), data, curriculum=stages, averaging=0.5, loss=error)
+    finally:
+        jax.config.update(setting, False)
+    np.testing.assert_allclose(found.network.kernel, expected.network.kernel, rtol=1e-5)
+    np.testing.assert_allclose(again.losses, log.losses, rtol=1e-5)
+
+
 def test_losses():
     prediction, target = (
         {"a": jnp.array([1.0, 2.0]), "b": jnp.array([[3.0]])},

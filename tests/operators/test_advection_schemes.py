@@ -243,3 +243,18 @@ def test_bad_arguments_are_refused_by_name():
     stretched = dp.Grid.from_edges([EDGES])
     with pytest.raises(dp.InputError, match="stretched"):
         advect(dp.Field(jnp.zeros(6), stretched, conditions=(PERIODIC,)), wind(stretched, (1.0,)), 0.1, "fourth_order")
+
+
+def test_weighted_shifts_broadcast_nothing_unasked():
+    """Where JAX is told to refuse arrays of different ranks, the gradient is found all the same."""
+    grid = dp.Grid((5, 4))
+    pairs = ((dp.Periodic(), dp.Periodic()),) * 2
+    field = dp.Field(jnp.ones((5, 4)), grid, conditions=pairs)
+    velocity = tuple(dp.Field(jnp.ones((5, 4)), grid, face_offset(grid, axis), pairs) for axis in range(2))
+
+    def total(values):
+        moved = semi_lagrangian(field.with_values(values), velocity, 0.3, 1)
+        return jnp.sum(moved.values)
+
+    with jax.numpy_rank_promotion("raise"):
+        assert jax.eval_shape(jax.grad(total), field.values).shape == (5, 4)

@@ -41,7 +41,7 @@ from jax.typing import ArrayLike
 from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Grid, Periodic, Shape, Sides, Wall, face_offset, parse_sides
 from diffphys.grids.numbers import as_array_of_shape, as_number, check_number, concrete
-from diffphys.grids.sides import TimeFunction, depends_on_time, sides_at
+from diffphys.grids.sides import TimeFunction, depends_on_time, periods, sides_at
 from diffphys.operators import convection, difference, divergence, interpolate, laplacian, stable_diffusion_step
 from diffphys.operators.convection import control_volume, without_fixed_ends
 from diffphys.operators.fourth_order import (
@@ -409,7 +409,8 @@ class RungeKuttaFlow(eqx.Module):
             closed = without_fixed_ends(field, axis, gained) * (1 - self._fluid_faces(axis, gained.dtype))
             taken = self._face_volumes(axis, field) * closed
             force.append(jnp.sum(taken))
-            for other, arm in enumerate(field.coordinates()):  # r x F has the component that is neither of the two
+            arms = self.solid.unwrapped(field.coordinates())
+            for other, arm in enumerate(arms):  # r x F has the component that is neither of the two
                 if other != axis:
                     sign = 1.0 if (axis - other) % 3 == 1 else -1.0
                     torque = torque.at[3 - axis - other].add(sign * jnp.sum(arm * taken))
@@ -433,12 +434,14 @@ class RungeKuttaFlow(eqx.Module):
         )
 
     def body(self, time: ArrayLike, given: FlowInput | None = None) -> Immersed | None:
-        """The immersed body as it is at this time; None where there is none."""
+        """The immersed body as it is at this time, with its images along periodic axes; None where there is none."""
         if not self._immersed:
             return None
         if given is not None and given.solid is not None:
-            return given.solid
-        return self.solid if isinstance(self.solid, Immersed) else self.solid(jnp.asarray(time))
+            body = given.solid
+        else:
+            body = self.solid if isinstance(self.solid, Immersed) else self.solid(jnp.asarray(time))
+        return body.repeated(periods(self.grid, self.sides))
 
     @property
     def _immersed(self) -> bool:
@@ -520,7 +523,10 @@ class RungeKuttaFlow(eqx.Module):
         rate = -divergence(fluxes).values
         if body is not None:  # small volumes follow a little later, as those of the momentum do
             rate = rate / scalar_mass(body, self.grid)
-        return rate if settings.source is None else rate + settings.rate * settings.source.coverage(self.grid)
+        if settings.source is None:
+            return rate
+        source = settings.source.repeated(periods(self.grid, self.sides))
+        return rate + settings.rate * source.coverage(self.grid)
 
     def _scalar_slope(self, scalar: Field, axis: int) -> Array:
         """The slope on the faces of an axis. Nothing diffuses into an obstacle."""
@@ -755,17 +761,16 @@ class RungeKuttaFlow(eqx.Module):
 
 def _obstacle(grid: Grid, sides: Sides, solid: Any) -> Any:
     """The obstacle that a user gives, checked."""
-    periodic = [isinstance(pair[0], Periodic) for pair in sides]
     if isinstance(solid, Immersed):
-        solid.check("RungeKuttaFlow", grid, periodic)
+        solid.check("RungeKuttaFlow", grid, periods(grid, sides))
         return solid
     if callable(solid):
         now = solid(jnp.zeros(()))
         if not isinstance(now, Immersed):
             raise InputError(f"RungeKuttaFlow: solid(time) is {now!r}; a function that returns Immersed is accepted.")
-        now.check("RungeKuttaFlow", grid, periodic)
+        now.check("RungeKuttaFlow", grid, periods(grid, sides))
         return solid if isinstance(solid, eqx.Module) else TimeFunction(solid)
-    return FixedSolid.of("RungeKuttaFlow", grid, solid)
+    return FixedSolid.of("RungeKuttaFlow", grid, sides, solid)
 
 
 @eqx.filter_jit

@@ -112,7 +112,7 @@ def _between_jvp(primals, tangents):
     return value, slope * tangents[0]
 
 
-def at_point(index: Array, nearest: Array | float, count: int) -> Array:
+def at_point(index: Array, nearest: Array | float | int, count: int) -> Array:
     """Where a real-valued index among `count` points is that of a point, but for round-off."""
     return jnp.abs(index - nearest) <= 4 * jnp.finfo(index.dtype).eps * count
 
@@ -164,7 +164,10 @@ def _two_sided_jvp(interpolation: Callable, reach: int, primals, tangents):
         value, tangent = jax.jvp(along, (padded,), (padded_tangent,))
     if all(isinstance(part, SymbolicZero) for part in moved):
         return value, tangent
-    moved = tuple(jnp.zeros(part.shape, part.dtype) if isinstance(part, SymbolicZero) else part for part in moved)
+    moved = tuple(
+        jnp.zeros_like(fraction) if isinstance(part, SymbolicZero) else part
+        for part, fraction in zip(moved, fractions, strict=True)
+    )
     below, above = [], []
     for axis, (low, fraction) in enumerate(zip(lows, fractions, strict=True)):
         first, last = (at_point(fraction, end, padded.shape[axis]) for end in (0.0, 1.0))

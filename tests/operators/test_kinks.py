@@ -20,7 +20,7 @@ def still(grid, conditions):
     """A random field at the centers, and a fluid at rest."""
     values = np.random.default_rng(0).standard_normal(grid.cells)
     periodic = [isinstance(pair[0], dp.Periodic) for pair in conditions]
-    at_rest = tuple(PERIODIC if wraps else (dp.Dirichlet(0.0),) * 2 for wraps in periodic)
+    at_rest = tuple(PERIODIC if wraps else (dp.Dirichlet(0.0), dp.Dirichlet(0.0)) for wraps in periodic)
     offsets = [face_offset(grid, axis) for axis in range(grid.dimensions)]
     velocity = [dp.Field(jnp.zeros(grid.shape(offset, periodic)), grid, offset, at_rest) for offset in offsets]
     return dp.Field(jnp.asarray(values), grid, conditions=conditions), velocity
@@ -63,7 +63,8 @@ def test_look_ups_in_a_fluid_at_rest_have_the_mean_slope(grid):
 @pytest.mark.parametrize("grid", GRIDS, ids=["uniform", "stretched"])
 def test_a_linear_field_at_rest_is_carried_without_a_kink(grid):
     """Its slope is the same on both sides, so the derivative of each step is minus that slope, limited or not."""
-    _, velocity = still(grid, ((dp.Neumann(0.0),) * 2,) * 2)
+    free = (dp.Neumann(0.0), dp.Neumann(0.0))
+    _, velocity = still(grid, (free, free))
     field = dp.Field(
         jnp.broadcast_to(3.0 * grid.centers()[0], grid.cells), grid, conditions=((dp.Neumann(0.0),) * 2,) * 2
     )

@@ -64,7 +64,7 @@ def test_an_obstacle_a_source_and_a_held_region_on_a_side_are_whole(steps):
             settings |= dict(held=[dp.Held(dp.Box((0.3, 0.2), (0.7, 0.6)).translated(by), (1.0, None))])
         flow = steps(GRID, **settings)
         state = eqx.filter_jit(lambda flow: dp.rollout(flow, flow.initial_state((0.3, 0.0)), 3)[0])(flow)
-        torque = eqx.filter_jit(flow.forces)(state) if steps is dp.RungeKuttaFlow else None
+        torque = eqx.filter_jit(flow.forces)(state) if isinstance(flow, dp.RungeKuttaFlow) else None
         results.append(([state.velocity[0], state.velocity[1], state.scalars["smoke"]], torque))
         for one, other in zip(results[0][0], results[-1][0], strict=True):
             np.testing.assert_allclose(other.values, np.roll(one.values, cells, 0), atol=1e-11)

@@ -90,7 +90,7 @@ def test_what_lies_on_an_image_moves_as_its_own_body_does():
     lines = [jnp.linspace(0, 2.4, 13)[:, None], jnp.linspace(0, 2.0, 11)[None, :]]
     corner, far = jnp.array((0.1, -0.05)), jnp.array((0.1 + 2 * 2.4, -0.05 - 3 * 2.0))
     for make in (
-        lambda place: dp.Sphere(place - 0.25, 0.3) | dp.Sphere(place + 0.25, 0.27),
+        lambda place: dp.Sphere(place - 0.2, 0.3) | dp.Sphere(place + 0.2, 0.27),
         lambda place: dp.Box((-0.5, -0.2), (0.4, 0.2)).translated(place).rotated(0.5, place),
     ):
         bodies = [dp.Immersed(make(at), 0.0, 0.7, at + 0.8).repeated(GRID.size) for at in (corner, far)]

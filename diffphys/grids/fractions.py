@@ -76,7 +76,8 @@ def _negative_fraction(values: Sequence[Array]) -> Array:
     values = jnp.broadcast_arrays(*values)
     if len(values) == 2:
         negative = jnp.maximum(-values[0], 0) + jnp.maximum(-values[1], 0)
-        return _quotient(negative, jnp.abs(values[0]) + jnp.abs(values[1]))
+        part = _quotient(negative, jnp.abs(values[0]) + jnp.abs(values[1]))
+        return jnp.where(jnp.maximum(*values) <= 0, 1.0, part)  # two like numbers near zero would leave round-off
     if len(values) == 3:
         low, middle, high = _sorted(values)
         one = _quotient(low**2, (middle - low) * (high - low))

@@ -1,11 +1,12 @@
 """Shapes as signed distances: negative inside, zero on the surface, positive outside.
 
 Shapes combine with `|` (union), `&` (intersection) and `~` (complement); `translated` and `rotated` move them. Their
-numbers are traced leaves.
+numbers are traced leaves. `repeated` is a shape as a periodic domain sees it: with all its images.
 """
 
 import abc
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ from diffphys.errors import InputError
 from diffphys.grids.fractions import inside_fractions
 from diffphys.grids.grid import Grid, check_grid
 from diffphys.grids.numbers import as_number, as_whole, check_number, concrete, number, shown
+
+
+Periods = tuple[float | None, ...]
 
 
 class Shape(eqx.Module):
@@ -36,12 +40,17 @@ class Shape(eqx.Module):
         """True where a point lies inside or on the surface."""
         return self.distance(points) <= 0
 
-    def coverage(self, grid: Grid) -> Array:
+    def coverage(self, grid: Grid, periodic: bool | Sequence[bool] = False) -> Array:
         """For each cell about which fraction of it lies inside: one within, zero outside, and linear in the distance of
         the cell's center over one mean width at the surface. Differentiable in the shape's numbers, and cheap; see
         `volume_fractions` for the true fraction.
+
+        Args:
+            grid: The grid.
+            periodic: Along which axes the shape repeats itself: see `repeated`. One for all or one for each axis.
         """
         check_grid("coverage", grid)
+        self = self.repeated(_periods(grid, periodic))
         if all(grid.uniform):
             spacing = float(np.mean(grid.spacing))
         else:
@@ -49,7 +58,7 @@ class Shape(eqx.Module):
             spacing = jnp.asarray(functools.reduce(np.add, widths) / grid.dimensions)
         return jnp.clip(0.5 - self.distance(grid.centers()) / spacing, 0.0, 1.0)
 
-    def volume_fractions(self, grid: Grid) -> Array:
+    def volume_fractions(self, grid: Grid, periodic: bool | Sequence[bool] = False) -> Array:
         r"""For each cell the fraction of its volume (area in 2D, length in 1D) that lies inside of the shape.
 
         The signed distance is taken at the corners, the middles of edges and faces, and the center of each cell, and
@@ -57,13 +66,17 @@ class Shape(eqx.Module):
         is known in closed form. The error of the whole volume falls like $h^2$. Sets are combined before they are
         measured, so that what two shapes share counts once. Differentiable in the shape's numbers.
 
+        Args:
+            grid: The grid.
+            periodic: Along which axes the shape repeats itself: see `repeated`. One for all or one for each axis.
+
         Returns:
             Array of shape `grid.cells`, between 0 and 1.
         """
         check_grid("volume_fractions", grid)
-        return self._fractions(grid, None, False)
+        return self._fractions(grid, None, False, _periods(grid, periodic))
 
-    def apertures(self, grid: Grid, axis: int, periodic: bool = False) -> Array:
+    def apertures(self, grid: Grid, axis: int, periodic: bool | Sequence[bool] = False) -> Array:
         """For each face normal to `axis` the *open* fraction of its area (length in 2D): what the shape leaves free.
 
         From the signed distance at the face's corners, the middles of its edges and its center, as `volume_fractions`;
@@ -73,7 +86,8 @@ class Shape(eqx.Module):
         Args:
             grid: The grid.
             axis: The axis that the faces are normal to.
-            periodic: Whether the axis is periodic: n faces instead of n + 1.
+            periodic: Whether that axis is periodic, which has n faces instead of n + 1; or for each axis whether it is.
+                The shape repeats itself along periodic axes.
 
         Returns:
             Array with an entry for each face, between 0 and 1.
@@ -81,11 +95,40 @@ class Shape(eqx.Module):
         check_grid("apertures", grid)
         if as_whole(axis, 0) not in range(grid.dimensions):
             raise InputError(f"apertures: axis is {shown(axis)}; 0 to {grid.dimensions - 1} are accepted.")
-        return 1 - self._fractions(grid, axis, periodic)
+        if isinstance(periodic, (bool, np.bool_)):
+            periodic = [bool(periodic) and a == axis for a in range(grid.dimensions)]
+        periods = _periods(grid, periodic)
+        return 1 - self._fractions(grid, axis, periods[axis] is not None, periods)
 
-    def _fractions(self, grid: Grid, normal: int | None, periodic: bool) -> Array:
+    def repeated(self, periods: Sequence[float | None]) -> "Shape":
+        """The shape as a periodic domain sees it: together with its images one period on, two periods on, and so on.
+
+        A sphere, a box, and whatever leads a life of its own is repeated first; unions, intersections and complements
+        are those of the repeated parts. What extends to infinity along an axis is taken as it stands there, and within
+        an intersection from where the bounded part of it is. The distance is that to the nearest image. A rotated box
+        may reach one period to each side of its middle; a shape of another class must lie within one period of the
+        domain.
+
+        Args:
+            periods: For each axis its period, or None where it is bounded.
+        """
+        periods = tuple(None if period is None else float(period) for period in periods)
+        return Repeated(self, periods) if any(period is not None for period in periods) else self
+
+    def _fractions(self, grid: Grid, normal: int | None, periodic: bool, periods: Periods) -> Array:
         """The fraction inside, of cells or of the faces normal to an axis."""
-        return inside_fractions(self.distance, grid, normal, periodic)
+        return inside_fractions(self.repeated(periods).distance, grid, normal, periodic)
+
+    def _nearest(self, points: Sequence[Array], periods: Periods) -> tuple[Array, list[Array]]:
+        """The signed distance to the nearest image, and the points, moved by whole periods, as that image's own shape
+        has them.
+        """
+        choices = [(0.0,) if period is None else (0.0, -period, period) for period in periods]
+        return _nearest_of(self, [_moved(points, shifts) for shifts in itertools.product(*choices)])
+
+    def _middle(self) -> Array:
+        """A point amid the shape; not finite along an axis where there is none, or where it is not known."""
+        return jnp.asarray(jnp.inf)
 
     def translated(self, by: Any) -> "Shape":
         """The shape moved by a vector, one number for each axis; the vector is a traced leaf."""
@@ -128,6 +171,14 @@ class Sphere(Shape):
         _check_axes("Sphere", "center", self.center, points)
         return _norm([point - self.center[axis] for axis, point in enumerate(points)]) - self.radius
 
+    def _nearest(self, points: Sequence[Array], periods: Periods) -> tuple[Array, list[Array]]:
+        _check_axes("Sphere", "center", self.center, points)
+        near = _near(points, self.center, periods)
+        return self.distance(near), near
+
+    def _middle(self) -> Array:
+        return self.center
+
 
 class Box(Shape):
     """All points between the corners `lower` and `upper`; a corner may be infinite along an axis."""
@@ -149,12 +200,24 @@ class Box(Shape):
     def distance(self, points: Sequence[Array]) -> Array:
         _check_axes("Box", "lower", self.lower, points)
         beyond = [jnp.maximum(self.lower[a] - point, point - self.upper[a]) for a, point in enumerate(points)]
-        deepest = beyond[0]
-        for other in beyond[1:]:
-            deepest = jnp.maximum(deepest, other)
-        return _norm([jnp.maximum(distance, 0) for distance in beyond]) + jnp.minimum(deepest, 0)
+        if len(beyond) == 3:  # one maximum of all, whose derivative is their mean where they are equal
+            deepest = jnp.max(jnp.stack(jnp.broadcast_arrays(*beyond)), 0)
+        else:
+            deepest = functools.reduce(jnp.maximum, beyond)
+        outside = _norm([jnp.maximum(distance, 0) for distance in beyond])
+        return jnp.where(deepest > 0, outside, deepest)
 
-    def _fractions(self, grid: Grid, normal: int | None, periodic: bool) -> Array:
+    def _nearest(self, points: Sequence[Array], periods: Periods) -> tuple[Array, list[Array]]:
+        _check_axes("Box", "lower", self.lower, points)
+        near = _near(points, self._middle(), periods)
+        return self.distance(near), near
+
+    def _middle(self) -> Array:
+        bounded = jnp.isfinite(self.lower) & jnp.isfinite(self.upper)
+        half = [jnp.where(bounded, corner, 0.0) / 2 for corner in (self.lower, self.upper)]
+        return jnp.where(bounded, half[0] + half[1], jnp.inf)
+
+    def _fractions(self, grid: Grid, normal: int | None, periodic: bool, periods: Periods) -> Array:
         """Exact: the product over the axes of what the box covers of each interval."""
         _check_axes("Box", "lower", self.lower, grid.centers())
         product = jnp.ones(())
@@ -162,12 +225,20 @@ class Box(Shape):
             lower, upper = self.lower[axis], self.upper[axis]
             if axis == normal:
                 face = jnp.asarray(edges[: grid.cells[axis] + (not periodic)], lower.dtype)
+                face = face - _whole_periods(face, self._middle()[axis], periods[axis])
                 touching = 4 * jnp.finfo(lower.dtype).eps * float(np.max(np.abs(edges)))
                 covered = ((face >= lower - touching) & (face <= upper + touching)).astype(lower.dtype)
             else:
                 below, above = jnp.asarray(edges[:-1], lower.dtype), jnp.asarray(edges[1:], lower.dtype)
-                overlap = jnp.minimum(above, upper) - jnp.maximum(below, lower)
-                covered = jnp.maximum(overlap, 0.0) / (above - below)
+                middle, period = self._middle()[axis], periods[axis]
+                home = _whole_periods(jnp.asarray((edges[0] + edges[-1]) / 2, lower.dtype), middle, period)
+                covered = _overlap(below, above, lower + home, upper + home)
+                if period is not None:
+                    for image in (home - period, home + period):
+                        part = _overlap(below, above, lower + image, upper + image)
+                        covered = covered + jnp.where(jnp.isfinite(middle), part, 0.0)
+                    covered = jnp.where(covered > above - below, above - below, covered)  # where images overlap
+                covered = covered / (above - below)
             product = product * grid.along(axis, covered)
         return product
 
@@ -184,6 +255,12 @@ class Union(Shape):
     def distance(self, points: Sequence[Array]) -> Array:
         return jnp.minimum(self.first.distance(points), self.second.distance(points))
 
+    def _nearest(self, points: Sequence[Array], periods: Periods) -> tuple[Array, list[Array]]:
+        first, there = self.first._nearest(points, periods)
+        second, elsewhere = self.second._nearest(points, periods)
+        nearer = first <= second
+        return jnp.minimum(first, second), [jnp.where(nearer, *both) for both in zip(there, elsewhere, strict=True)]
+
 
 class Intersection(Shape):
     """Points of both shapes."""
@@ -197,6 +274,15 @@ class Intersection(Shape):
     def distance(self, points: Sequence[Array]) -> Array:
         return jnp.maximum(self.first.distance(points), self.second.distance(points))
 
+    def _nearest(self, points: Sequence[Array], periods: Periods) -> tuple[Array, list[Array]]:
+        near = _near(points, self._middle(), periods)  # for the part that is unbounded; a bounded one finds its own
+        distances = [part._nearest(near, periods)[0] for part in (self.first, self.second)]
+        return jnp.maximum(*distances), near
+
+    def _middle(self) -> Array:
+        first, second = self.first._middle(), self.second._middle()
+        return jnp.where(jnp.isfinite(first), first, second)
+
 
 class Complement(Shape):
     """Points outside of a shape."""
@@ -209,8 +295,11 @@ class Complement(Shape):
     def distance(self, points: Sequence[Array]) -> Array:
         return -self.shape.distance(points)
 
-    def _fractions(self, grid: Grid, normal: int | None, periodic: bool) -> Array:
-        return 1 - self.shape._fractions(grid, normal, periodic)
+    def _nearest(self, points: Sequence[Array], periods: Periods) -> tuple[Array, list[Array]]:
+        return -self.shape._nearest(points, periods)[0], list(points)
+
+    def _fractions(self, grid: Grid, normal: int | None, periodic: bool, periods: Periods) -> Array:
+        return 1 - self.shape._fractions(grid, normal, periodic, periods)
 
 
 class Translated(Shape):
@@ -226,6 +315,15 @@ class Translated(Shape):
     def distance(self, points: Sequence[Array]) -> Array:
         _check_axes("Translated", "by", self.by, points)
         return self.shape.distance([point - self.by[axis] for axis, point in enumerate(points)])
+
+    def _nearest(self, points: Sequence[Array], periods: Periods) -> tuple[Array, list[Array]]:
+        _check_axes("Translated", "by", self.by, points)
+        back = [point - self.by[axis] for axis, point in enumerate(points)]
+        distance, near = self.shape._nearest(back, periods)
+        return distance, [point - (old - new) for point, old, new in zip(points, back, near, strict=True)]
+
+    def _middle(self) -> Array:
+        return self.shape._middle() + self.by
 
 
 class Rotated(Shape):
@@ -262,6 +360,66 @@ class Rotated(Shape):
             turned.append(sum((matrix[other, axis] * arm for other, arm in enumerate(arms)), self.about[axis]))
         return self.shape.distance(turned)
 
+    def _nearest(self, points: Sequence[Array], periods: Periods) -> tuple[Array, list[Array]]:
+        _check_axes("Rotated", "about", self.about, points)
+        whole = _in_parts(self)
+        if whole is not self:
+            return whole._nearest(points, periods)
+        piece = self.shape
+        while isinstance(piece, (Rotated, Translated)):
+            piece = piece.shape
+        if not isinstance(piece, (Sphere, Box)):
+            return super()._nearest(points, periods)
+        middle = self._middle()
+        near = _near(points, middle, periods)
+        if isinstance(piece, Sphere):
+            return self.distance(near), near
+        choices = []  # the image around whose middle a point lies, and the one on its other side
+        for axis, period in enumerate(periods):
+            beyond = None if period is None else jax.lax.stop_gradient(period * jnp.sign(near[axis] - middle[axis]))
+            choices.append([0.0] if beyond is None else [0.0, jnp.where(jnp.isfinite(middle[axis]), beyond, 0.0)])
+        return _nearest_of(self, [_moved(near, shifts) for shifts in itertools.product(*choices)])
+
+    def _turn(self, arm: Array) -> Array:
+        return jnp.sum(rotation_matrix(self.rotation) * arm, axis=1)
+
+    def _middle(self) -> Array:
+        middle = self.shape._middle()
+        bounded = jnp.isfinite(middle)
+        place = self.about + self._turn(jnp.where(bounded, middle - jnp.where(bounded, self.about, 0.0), 0.0))
+        endless = jnp.any((rotation_matrix(self.rotation) != 0) & ~bounded, axis=1)
+        return jnp.where(endless, jnp.inf, place)
+
+
+class Repeated(Shape):
+    """A shape together with its images along periodic axes: see `Shape.repeated`."""
+
+    shape: Shape
+    periods: Periods = eqx.field(static=True)
+
+    def distance(self, points: Sequence[Array]) -> Array:
+        return self._nearest(points, self.periods)[0]
+
+    def unwrapped(self, points: Sequence[Array]) -> list[Array]:
+        """The points, moved by whole periods, as the nearest image's own shape has them."""
+        return self._nearest(points, self.periods)[1]
+
+    def _nearest(self, points: Sequence[Array], periods: Periods) -> tuple[Array, list[Array]]:
+        if len(self.periods) != len(points):
+            raise InputError(
+                f"repeated: periods has {len(self.periods)} entries; one for each of {len(points)} axes is accepted."
+            )
+        return self.shape._nearest(points, self._all(periods))
+
+    def _fractions(self, grid: Grid, normal: int | None, periodic: bool, periods: Periods) -> Array:
+        return self.shape._fractions(grid, normal, periodic, self._all(periods))
+
+    def _middle(self) -> Array:
+        return self.shape._middle()
+
+    def _all(self, periods: Periods) -> Periods:
+        return tuple(own or other for own, other in zip(self.periods, periods, strict=True))
+
 
 def rotation_matrix(rotation: Any) -> Array:
     r"""The matrix of a rotation: of an angle in 2D, of a rotation vector in 3D; a matrix is returned as it is.
@@ -293,6 +451,66 @@ def rotation_matrix(rotation: Any) -> Array:
 def is_traced(shape: Shape) -> bool:
     """True where a number of the shape is being traced, so that its cells are not known before the program runs."""
     return any(concrete(leaf) is None for leaf in jax.tree.leaves(shape))
+
+
+def _in_parts(shape: Shape) -> Shape:
+    """The same shape; where it is a moved or turned composition, the composition of its moved or turned pieces."""
+    if not isinstance(shape, (Rotated, Translated)):
+        return shape
+
+    def alike(piece: Shape) -> Shape:
+        return eqx.tree_at(lambda moved: moved.shape, shape, piece)
+
+    match _in_parts(shape.shape):
+        case (Union(first, second) | Intersection(first, second)) as whole:
+            return type(whole)(alike(first), alike(second))
+        case Complement(whole):
+            return Complement(alike(whole))
+    return shape
+
+
+def _overlap(below: Array, above: Array, lower: Array, upper: Array) -> Array:
+    """The length that intervals have in common."""
+    return jnp.maximum(jnp.minimum(above, upper) - jnp.maximum(below, lower), 0.0)
+
+
+def _periods(grid: Grid, periodic: bool | Sequence[bool]) -> Periods:
+    """For each axis its period, or None."""
+    wraps = (periodic,) * grid.dimensions if isinstance(periodic, (bool, np.bool_)) else tuple(periodic)
+    if len(wraps) != grid.dimensions:
+        raise InputError(
+            f"periodic has {len(wraps)} entries; True, False, or one of them for each of {grid.dimensions} axes is "
+            "accepted."
+        )
+    return tuple(length if one else None for length, one in zip(grid.size, wraps, strict=True))
+
+
+def _whole_periods(point: Array, middle: Array, period: float | None) -> Array | float:
+    """By how many periods, as a length, a point is away from the image of `middle` that is its own."""
+    if period is None:
+        return 0.0
+    away = jax.lax.stop_gradient(jnp.round((point - middle) / period))
+    return jnp.where(jnp.isfinite(middle), period * away, 0.0)
+
+
+def _near(points: Sequence[Array], middle: Array, periods: Periods) -> list[Array]:
+    """The points, moved by whole periods to at most half of one from the middle."""
+    middle = jnp.broadcast_to(middle, (len(points),))
+    return [p - _whole_periods(p, middle[axis], periods[axis]) for axis, p in enumerate(points)]
+
+
+def _moved(points: Sequence[Array], by: Sequence[Any]) -> list[Array]:
+    return [point - shift for point, shift in zip(points, by, strict=True)]
+
+
+def _nearest_of(shape: Shape, places: Sequence[list[Array]]) -> tuple[Array, list[Array]]:
+    """The smallest distance of a point seen in several places, and the place of it; the first of equal ones."""
+    near, distance = places[0], shape.distance(places[0])
+    for place in places[1:]:
+        other = shape.distance(place)
+        near = [jnp.where(other < distance, *both) for both in zip(place, near, strict=True)]
+        distance = jnp.minimum(distance, other)
+    return distance, near
 
 
 def _norm(parts: Sequence[Array]) -> Array:

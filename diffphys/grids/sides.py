@@ -111,6 +111,13 @@ Sides = tuple[tuple[Side, Side], ...]
 """For each axis what is at its (lower, upper) side."""
 
 
+def periods(grid: Grid, sides: "Sides") -> tuple[float | None, ...]:
+    """For each axis its period, or None where it is bounded: what `Shape.repeated` asks for."""
+    return tuple(
+        length if isinstance(lower, Periodic) else None for length, (lower, _) in zip(grid.size, sides, strict=True)
+    )
+
+
 def parse_sides(grid: Grid, sides: Any) -> Sides:
     """The sides of every axis as (lower, upper) pairs, checked.
 

@@ -19,7 +19,7 @@ from diffphys.grids.field import check_field, check_velocity
 from diffphys.grids.numbers import as_whole, check_numbers, shown
 from diffphys.linear import linear_map
 from diffphys.operators.differences import slice_axis, with_zeros
-from diffphys.operators.interpolation import index_of, interpolate, look_up
+from diffphys.operators.interpolation import at_point, index_of, interpolate, look_up
 
 
 Limits = tuple[float, float] | None
@@ -162,7 +162,7 @@ def _carried_jvp(limits: tuple[Limits, ...], reach: tuple[int, ...], primals, ta
     carry = _Carry(reach)
     (tangent,) = linear_map(carry.forward, carry.transposed, displacement, (padded_tangent,))
     for axis, direction in enumerate(given_tangent):
-        between = [[_lies_between(displacement[axis], shift) for shift in _shifts(reach[axis])[:-1]]]
+        between = [[_lies_between(displacement[axis], shift, reach[axis]) for shift in _shifts(reach[axis])[:-1]]]
         steps = jax.lax.optimization_barrier(jnp.diff(padded, axis=axis))
         slope = _nested_sum(steps, weights[:axis] + between + weights[axis + 1 :], displacement[0].shape)
         tangent = tangent + slope * _free(given[axis], axis, limits[axis]) * direction
@@ -232,12 +232,20 @@ def _weight(displacement: Array, shift: int) -> Array:
     return jnp.maximum(0, 1 - jnp.abs(displacement - shift))
 
 
-def _lies_between(displacement: Array, shift: int) -> Array:
+def _lies_between(displacement: Array, shift: int, reach: int) -> Array:
     """1 between this shift and the next, where the interpolation has the slope `f[shift + 1] - f[shift]`, and 0
-    elsewhere; on either of the two 1/2, so that a kink has the mean slope of both sides.
+    elsewhere; on either of the two, but for round-off, 1/2, so that a kink has the mean slope of both sides. Beyond the
+    reach there is no other side.
     """
-    distance = jnp.abs(displacement - (shift + 0.5))
-    return jnp.where(distance < 0.5, 1.0, jnp.where(distance == 0.5, 0.5, 0.0)).astype(displacement.dtype)
+    count = max(displacement.shape)
+    if shift == -reach:
+        on_point, within = at_point(displacement, shift + 1, count), displacement < shift + 1
+    elif shift + 1 == reach:
+        on_point, within = at_point(displacement, shift, count), displacement > shift
+    else:
+        distance = jnp.abs(displacement - (shift + 0.5))
+        on_point, within = at_point(distance, 0.5, count), distance < 0.5
+    return jnp.where(on_point, 0.5, jnp.where(within, 1.0, 0.0)).astype(displacement.dtype)
 
 
 def _nested_sum(padded: Array, weights: Sequence[Sequence[Array]], shape: Sequence[int]) -> Array:

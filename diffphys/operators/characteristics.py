@@ -6,6 +6,7 @@ the values; where that matters see `fluxes`.
 
 from collections.abc import Iterator, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -13,7 +14,7 @@ from jax.typing import ArrayLike
 
 from diffphys.grids import Field
 from diffphys.operators.advection import check_carried, semi_lagrangian
-from diffphys.operators.interpolation import index_of, interpolate, sample
+from diffphys.operators.interpolation import index_of, interpolate, sample, two_sided
 
 
 def cubic_semi_lagrangian(field: Field, velocity: Sequence[Field], dt: ArrayLike, *, limited: bool = False) -> Field:
@@ -45,12 +46,14 @@ def cubic_semi_lagrangian(field: Field, velocity: Sequence[Field], dt: ArrayLike
     upstream = [point - dt * sample(component, middle) for point, component in zip(here, velocity, strict=True)]
     lows, fractions = _cells_around(field, upstream)
     padded = field.padded([(2, 2)] * field.grid.dimensions)
-    weights = [
-        _cubic_weights(field, axis, low, part) for axis, (low, part) in enumerate(zip(lows, fractions, strict=True))
-    ]
-    values = _weighted_sum(padded, lows, weights, [])
+
+    def cubic(padded: Array, lows: Sequence[Array], fractions: Sequence[Array]) -> Array:
+        weights = [_cubic_weights(field, axis, *place) for axis, place in enumerate(zip(lows, fractions, strict=True))]
+        return _weighted_sum(padded, lows, weights, [])
+
+    values = two_sided(cubic, 2)(padded, tuple(lows), tuple(fractions))
     if limited:
-        values = jnp.clip(values, *_extremes(padded, lows))
+        values = _limited(values, *_extremes(padded, lows))
     return field.with_values(values)
 
 
@@ -91,8 +94,25 @@ def maccormack(
         speeds = [interpolate(component, field.offset).values for component in velocity]
         lines = [line.astype(values.dtype) for line in field.coordinates()]
         lows, _ = _cells_around(field, [line - dt * speed for line, speed in zip(lines, speeds, strict=True)])
-        values = jnp.clip(values, *_extremes(field.padded([(2, 2)] * field.grid.dimensions), lows))
+        values = _limited(values, *_extremes(field.padded([(2, 2)] * field.grid.dimensions), lows))
     return field.with_values(values)
+
+
+@jax.custom_jvp
+def _limited(values: Array, smallest: Array, largest: Array) -> Array:
+    """The values, kept between bounds. On a bound, but for round-off, they keep their own derivative: where the fluid
+    is at rest each point is one of the extremes around it, and nothing is limited.
+    """
+    return jnp.clip(values, smallest, largest)
+
+
+@_limited.defjvp
+def _limited_jvp(primals, tangents):
+    values, smallest, largest = primals
+    margin = 8 * jnp.finfo(values.dtype).eps * jnp.maximum(jnp.abs(smallest), jnp.abs(largest))
+    own, low, high = tangents
+    tangent = jnp.where(values < smallest - margin, low, jnp.where(values > largest + margin, high, own))
+    return _limited(*primals), tangent
 
 
 def _cells_around(field: Field, positions: Sequence[Array]) -> tuple[list[Array], list[Array]]:

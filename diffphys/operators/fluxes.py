@@ -131,13 +131,20 @@ def _face_values(field: Field, speed: Array, axis: int, scheme: str) -> Array:
     if scheme == "central":
         return _with_sides(field, axis, (below + above) / 2, below, above, None)
     if scheme == "upwind":
-        return _with_sides(field, axis, jnp.where(speed > 0, below, above), below, above, speed)
+        return _with_sides(field, axis, _upstream(speed, below, above), below, above, speed)
     before, behind = (slice_axis(padded, axis, start, start + faces) for start in (0, 3))
     if scheme == "fourth_order":
         return _with_sides(field, axis, (9 * (below + above) - before - behind) / 16, below, above, None)
     lower, upper, half_below, half_above = _slopes(field, axis, before, below, above, behind)
-    carried = jnp.where(speed > 0, below + half_below * lower, above - half_above * upper)
+    carried = _upstream(speed, below + half_below * lower, above - half_above * upper)
     return _with_sides(field, axis, carried, below, above, speed)
+
+
+def _upstream(speed: Array, below: Array, above: Array) -> Array:
+    """The value on the side that the fluid comes from. At rest nothing is carried, and the derivative of what is, with
+    respect to the speed, is the mean of both.
+    """
+    return jnp.where(speed > 0, below, jnp.where(speed < 0, above, (below + above) / 2))
 
 
 def _slopes(field: Field, axis: int, before: Array, below: Array, above: Array, behind: Array) -> tuple:

@@ -1,10 +1,13 @@
 """From one place to another: linear averages between offsets, linear look-ups at any point."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.custom_derivatives import SymbolicZero
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Periodic, Unknown
@@ -83,11 +86,38 @@ def index_of(field: Field, axis: int, position: Array, *, wrap: bool) -> Array:
     indices = np.arange(len(points)) - 1.0
     if not field.periodic[axis]:
         position = jnp.clip(position, start, start + length)
-        return jnp.interp(position, jnp.asarray(points, position.dtype), jnp.asarray(indices, position.dtype))
+        return _between(position, jnp.asarray(points, position.dtype), jnp.asarray(indices, position.dtype))
     periods = jnp.floor((position - start) / length)
     within = position - periods * length
-    index = jnp.interp(within, jnp.asarray(points, position.dtype), jnp.asarray(indices, position.dtype))
+    index = _between(within, jnp.asarray(points, position.dtype), jnp.asarray(indices, position.dtype))
     return index if wrap else index + periods * grid.cells[axis]
+
+
+@jax.custom_jvp
+def _between(position: Array, points: Array, indices: Array) -> Array:
+    """Linear between the points. On a point the slope is that across the two intervals beside it, which together with
+    the mean slope of a look-up per index is the difference quotient across both.
+    """
+    return jnp.interp(position, points, indices)
+
+
+@_between.defjvp
+def _between_jvp(primals, tangents):
+    position, points, indices = primals
+    value = _between(position, points, indices)
+    nearest = jnp.round(value)
+    beside = at_point(value, nearest, len(points))
+    first = indices[0]
+    lower = jnp.where(beside, nearest - 1, jnp.floor(value)) - first
+    upper = jnp.where(beside, nearest + 1, jnp.floor(value) + 1) - first
+    lower, upper = (jnp.clip(end.astype(jnp.int32), 0, len(points) - 1) for end in (lower, upper))
+    slope = (indices[upper] - indices[lower]) / (points[upper] - points[lower])
+    return value, slope * tangents[0]
+
+
+def at_point(index: Array, nearest: Array | float | int, count: int) -> Array:
+    """Where a real-valued index among `count` points is that of a point, but for round-off."""
+    return jnp.abs(index - nearest) <= 4 * jnp.finfo(index.dtype).eps * count
 
 
 def _points_with_ghosts(field: Field, axis: int) -> np.ndarray:
@@ -110,11 +140,56 @@ def look_up(field: Field, indices: Sequence[Array]) -> Array:
         low = jnp.clip(jnp.floor(index), -1, field.shape[axis] - 1)
         weights.append(index - low)
         lows.append(low.astype(jnp.int32) + 1)
+    return two_sided(_multilinear, 1)(padded, tuple(lows), tuple(weights))
+
+
+def two_sided(interpolation: Callable, reach: int) -> Callable:
+    """An interpolation whose slope at a point is the mean of those in the two cells that share the point.
+
+    Args:
+        interpolation: From an array, for each axis the indices of the points below, and for each axis how far on to the
+            next, to the interpolated values.
+        reach: How many points on each side of the place it needs.
+    """
+    function = jax.custom_jvp(interpolation)
+    function.defjvp(functools.partial(_two_sided_jvp, interpolation, reach), symbolic_zeros=True)
+    return function
+
+
+def _two_sided_jvp(interpolation: Callable, reach: int, primals, tangents):
+    padded, lows, fractions = primals
+    padded_tangent, _, moved = tangents
+    if isinstance(padded_tangent, SymbolicZero):
+        value = interpolation(padded, lows, fractions)
+        tangent = jnp.zeros_like(value)
+    else:
+        along = functools.partial(interpolation, lows=lows, fractions=fractions)
+        value, tangent = jax.jvp(along, (padded,), (padded_tangent,))
+    if all(isinstance(part, SymbolicZero) for part in moved):
+        return value, tangent
+    moved = tuple(
+        jnp.zeros_like(fraction) if isinstance(part, SymbolicZero) else part
+        for part, fraction in zip(moved, fractions, strict=True)
+    )
+    below, above = [], []
+    for axis, (low, fraction) in enumerate(zip(lows, fractions, strict=True)):
+        first, last = (at_point(fraction, end, padded.shape[axis]) for end in (0.0, 1.0))
+        down, up = first & (low >= reach), last & (low < padded.shape[axis] - reach - 1)
+        below.append((jnp.where(down, low - 1, low), jnp.where(down, fraction + 1, fraction)))
+        above.append((jnp.where(up, low + 1, low), jnp.where(up, fraction - 1, fraction)))
+    for side in (below, above):
+        corners, places = tuple(low for low, _ in side), tuple(place for _, place in side)
+        change = functools.partial(interpolation, padded, corners)
+        tangent = tangent + jax.jvp(change, (places,), (moved,))[1] / 2
+    return value, tangent
+
+
+def _multilinear(padded: Array, lows: Sequence[Array], fractions: Sequence[Array]) -> Array:
     total = jnp.zeros((), padded.dtype)
     for corner in range(2 ** len(lows)):
         bits = [(corner >> axis) & 1 for axis in range(len(lows))]
         weight = jnp.ones((), padded.dtype)
-        for bit, fraction in zip(bits, weights, strict=True):
+        for bit, fraction in zip(bits, fractions, strict=True):
             weight = weight * (fraction if bit else 1 - fraction)
         total = total + weight * padded[tuple(low + bit for low, bit in zip(lows, bits, strict=True))]
     return total

@@ -34,7 +34,7 @@ from jax import Array
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid, Shape
 from diffphys.grids.numbers import check_number, concrete, number, shown
-from diffphys.grids.shapes import is_traced
+from diffphys.grids.shapes import Periods, Repeated, is_traced
 from diffphys.operators.differences import slice_axis
 from diffphys.operators.fourth_order import spans
 
@@ -48,11 +48,11 @@ class Immersed(eqx.Module):
     """A body in the flow, of any position: its numbers are traced, and the flow has gradients with respect to them.
 
     Args:
-        shape: The region it fills now. It must not cross a periodic side.
+        shape: The region it fills now. It may cross a periodic side: see `Shape.repeated`.
         velocity: The velocity of its pivot: one number for all axes or one for each.
         rotation_rate: The rate of its rotation about the pivot, counterclockwise in 2D, in radians per time; in 3D a
             vector.
-        pivot: The point about which it rotates. Default: the origin.
+        pivot: The point about which it rotates, as the shape's own numbers place it. Default: the origin.
 
     Raises:
         InputError: for another kind of shape, and numbers of another number of entries or that are not finite.
@@ -71,7 +71,7 @@ class Immersed(eqx.Module):
 
     def velocity_at(self, points: Sequence[Array], axis: int) -> Array:
         """One component of the rigid motion `velocity + rotation_rate x (x - pivot)` at some points."""
-        arm = [point - entry(self.pivot, a) for a, point in enumerate(points)]
+        arm = self.arms(points)
         linear = entry(self.velocity, axis)
         if len(points) == 1:
             return linear + 0 * arm[0]
@@ -83,7 +83,18 @@ class Immersed(eqx.Module):
             linear + entry(self.rotation_rate, following) * arm[last] - entry(self.rotation_rate, last) * arm[following]
         )
 
-    def check(self, owner: str, grid: Grid, periodic: Sequence[bool]) -> None:
+    def arms(self, points: Sequence[Array]) -> list[Array]:
+        """From the pivot to some points; where a body repeats itself, from the pivot of the nearest image."""
+        if isinstance(self.shape, Repeated):
+            points = self.shape.unwrapped(points)
+        return [point - entry(self.pivot, axis) for axis, point in enumerate(points)]
+
+    def repeated(self, periods: Periods) -> "Immersed":
+        """The body with its images along periodic axes: see `Shape.repeated`."""
+        shape = self.shape.repeated(periods)
+        return self if shape is self.shape else eqx.tree_at(lambda body: body.shape, self, shape)
+
+    def check(self, owner: str, grid: Grid, periods: Periods) -> None:
         """Raise `InputError` where what is known of the body does not fit the domain."""
         for name, counts in (
             ("velocity", (grid.dimensions,)),
@@ -101,7 +112,7 @@ class Immersed(eqx.Module):
         if is_traced(self.shape) or any(np.asarray(leaf).dtype == object for leaf in jax.tree.leaves(self.shape)):
             return
         with jax.ensure_compile_time_eval():
-            inside = concrete(self.shape.contains(grid.centers()))
+            inside = concrete(self.shape.repeated(periods).contains(grid.centers()))
             if inside is None:
                 return
             if not inside.any():
@@ -113,17 +124,6 @@ class Immersed(eqx.Module):
                 raise InputError(
                     f"{owner}: the solid contains every cell's center; a body that leaves fluid cells is accepted."
                 )
-            for axis, wraps in enumerate(periodic):
-                side = [
-                    point if a != axis else jnp.full(np.ones(grid.dimensions, int), grid.origin[axis])
-                    for a, point in enumerate(grid.centers())
-                ]
-                other = [point + grid.size[axis] if a == axis else point for a, point in enumerate(side)]
-                if wraps and any(bool(jnp.any(self.shape.contains(points))) for points in (side, other)):
-                    raise InputError(
-                        f"{owner}: the solid crosses a periodic side of axis {grid.axis_names[axis]}; a body away from "
-                        "periodic sides is accepted."
-                    )
 
 
 class Geometry(NamedTuple):
@@ -215,7 +215,7 @@ def geometry(body: Immersed, field: Field, axis: int) -> Geometry:
     active = face.opening > LEAST_OPENING
     middle = jnp.where(active, face.distance, 1.0)
     distance = jnp.maximum(middle, LEAST_DISTANCE * narrowest)
-    open_ = jnp.where(active, face.opening * jnp.minimum(middle / distance, 1.0), 0.0)
+    open_ = jnp.where(active, face.opening * (middle / distance), 0.0)
 
     # The body's velocity on them: at the center, in the middle of the open part, and of the closed part.
     points = [jnp.broadcast_to(line, shape) for line in _lines([ruler.inner for ruler in rulers], dtype)]
@@ -229,8 +229,7 @@ def geometry(body: Immersed, field: Field, axis: int) -> Geometry:
     )
 
     # The faces of the control volumes, and the surface that closes what they leave open.
-    uncut = face.opening >= 1.0
-    links = tuple(_links(body, field, axis, b, rulers, active, uncut) for b in axes)
+    links = tuple(_links(body, field, axis, b, rulers, active, face.whole) for b in axes)
     normal, surface, body_flux, resistance = [], jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), 0.0
     for b, link in enumerate(links):
         ends = [ruler.inner for ruler in rulers]
@@ -291,11 +290,13 @@ class Patch(NamedTuple):
         opening: Its fraction of the rectangle.
         distance: The mean distance in it.
         shift: For each tangential axis how far its middle is from that of the rectangle.
+        whole: Whether the surface is clear of the rectangle and all of it is open.
     """
 
     opening: Array
     distance: Array
     shift: dict[int, Array]
+    whole: Array
 
 
 class _Ruler(NamedTuple):
@@ -329,7 +330,7 @@ def _links(
     below, above = _beside(active, along, field.periodic[along])
     uncut_below, uncut_above = _beside(uncut, along, field.periodic[along])
     return Links(
-        modified=(patch.opening < 1.0) | ~uncut_below | ~uncut_above,
+        modified=~patch.whole | ~uncut_below | ~uncut_above,
         section=patch.opening,
         distance=patch.distance,
         slope=slope(body.shape.distance(points)),
@@ -353,50 +354,62 @@ def _patch(
         changes.append(jnp.broadcast_to(beyond - before, shape))
     middle = jnp.broadcast_to(body.shape.distance(_lines(places, dtype)), shape)
     least = 1e-6 * float(min(ruler.length.min() for ruler in rulers))
-    opening, mean, shifts = open_part(middle, changes, least)
-    return Patch(opening, mean, {a: shift * lengths[a] for a, shift in zip(tangential, shifts, strict=True)})
+    touching = 4 * float(jnp.finfo(dtype).eps) * max(float(np.max(np.abs(ruler.line))) for ruler in rulers)
+    opening, mean, shifts, whole = open_part(middle, changes, least, touching)
+    return Patch(opening, mean, {a: shift * lengths[a] for a, shift in zip(tangential, shifts, strict=True)}, whole)
 
 
-def open_part(middle: Array, changes: Sequence[Array], least: float) -> tuple[Array, Array, list[Array]]:
-    """Where a linear function on a rectangle is positive: the fraction, the mean of the function there, and the place
-    of that part's middle along each side, in units of the side.
+def open_part(
+    middle: Array, changes: Sequence[Array], least: float, touching: float
+) -> tuple[Array, Array, list[Array], Array]:
+    """Where a linear function on a rectangle is positive: the fraction, the mean of the function there, the place of
+    that part's middle along each side, in units of the side, and whether it is all of the rectangle.
+
+    At a kink, where the surface passes through a corner or lies in the rectangle, everything is as it is for a body
+    that is larger by round-off: value and derivative belong to that side, the same one for all faces.
 
     Args:
         middle: The function in the middle of the rectangle.
         changes: For each side of the rectangle (one or two) by how much the function changes along it.
         least: A change that is none.
+        touching: A distance that is none.
     """
     if len(changes) == 1:
-        parts = [(1.0, 0.0, *_open_segment(middle, changes[0], least))]
+        parts = [(1.0, 0.0, *_open_segment(middle, changes[0], least, touching))]
     else:  # segments along the first side; their sum over the second by Gauss's rule
         nodes, weights = np.polynomial.legendre.leggauss(4)
         parts = [
-            (weight / 2, node / 2, *_open_segment(middle + changes[1] * node / 2, changes[0], least))
+            (weight / 2, node / 2, *_open_segment(middle + changes[1] * node / 2, changes[0], least, touching))
             for node, weight in zip(nodes, weights, strict=True)
         ]
-    fraction = jnp.asarray(sum(weight * opening for weight, _, opening, _, _ in parts))
+    fraction = jnp.asarray(sum(weight * opening for weight, _, opening, _, _, _ in parts))
     some = fraction > 1e-6
     safe = jnp.where(some, fraction, 1.0)
 
     def mean(total: Any) -> Array:
         return jnp.where(some, total / safe, 0.0)
 
-    shifts = [mean(sum(weight * opening * shift for weight, _, opening, _, shift in parts))]
+    shifts = [mean(sum(weight * opening * shift for weight, _, opening, _, shift, _ in parts))]
     if len(changes) == 2:
-        shifts.append(mean(sum(weight * opening * place for weight, place, opening, _, _ in parts)))
-    return fraction, mean(sum(weight * integral for weight, _, _, integral, _ in parts)), shifts
+        shifts.append(mean(sum(weight * opening * place for weight, place, opening, _, _, _ in parts)))
+    integral = mean(sum(weight * integral for weight, _, _, integral, _, _ in parts))
+    return fraction, integral, shifts, functools.reduce(jnp.logical_and, [part[-1] for part in parts])
 
 
-def _open_segment(middle: Array, change: Array, least: float) -> tuple[Array, Array, Array]:
-    """Of a segment the fraction where a linear function is positive, the integral of the function over it, and where
-    its middle is.
+def _open_segment(middle: Array, change: Array, least: float, touching: float) -> tuple[Array, Array, Array, Array]:
+    """Of a segment the fraction where a linear function is positive, the integral of the function over it, where the
+    middle of that part is, and whether it is all of the segment.
     """
-    width = jnp.maximum(jnp.abs(change), least)
+    tilted = jnp.abs(change) > least
+    width = jnp.where(tilted, jnp.abs(change), 1.0)
     largest = middle + width / 2
-    cut = (largest > 0) & (middle < width / 2)
-    fraction = jnp.where(cut, largest / width, jnp.where(middle > 0, 1.0, 0.0))
-    integral = jnp.where(cut, largest**2 / (2 * width), jnp.maximum(middle, 0.0))
-    return fraction, integral, jnp.sign(change) * (1 - fraction) / 2
+    cut = tilted & (largest > touching) & (middle < width / 2 + touching)
+    part = largest / width
+    part = part - jax.lax.stop_gradient(jnp.maximum(part - 1, 0.0))  # where it only touches, with its derivative
+    free = middle > touching
+    fraction = jnp.where(cut, part, jnp.where(free, 1.0, 0.0))
+    integral = jnp.where(cut, largest**2 / (2 * width), jnp.where(free, middle, 0.0))
+    return fraction, integral, jnp.sign(change) * (1 - fraction) / 2, free & ~cut
 
 
 def _ruler(field: Field, axis: int) -> _Ruler:

@@ -9,7 +9,7 @@ from jax import Array
 from diffphys.grids import Conditions, Field, Grid
 from diffphys.operators import convection, difference, divergence
 from diffphys.operators.convection import control_volume, without_fixed_ends
-from diffphys.physics.immersed import LEAST_MASS, Geometry, Immersed, entry, geometry, immersed_laplacian
+from diffphys.physics.immersed import LEAST_MASS, Geometry, Immersed, geometry, immersed_laplacian
 from diffphys.poisson import PressureSolver, VariableProblem
 
 
@@ -122,9 +122,8 @@ def forces_on_body(
         through = jnp.where(cut.active, 0.0, -carried[axis].values) - (1 - cut.open) * difference(pressure, axis).values
         through = volume * without_fixed_ends(field, axis, through)
         force.append(jnp.sum(friction) + jnp.sum(through))
-        for other, points in enumerate(field.coordinates()):
+        for other, arm in enumerate(body.arms(field.coordinates())):
             if other != axis:  # r x F has the component that is neither of the two
-                arm = points - entry(body.pivot, other)
                 at_surface = arm - cut.from_center * cut.normal[other]
                 sign = 1.0 if (axis - other) % 3 == 1 else -1.0
                 torque = torque.at[3 - axis - other].add(

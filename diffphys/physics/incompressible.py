@@ -51,8 +51,8 @@ from diffphys.grids.numbers import (
     of_types,
     shown,
 )
-from diffphys.grids.shapes import is_traced
-from diffphys.grids.sides import depends_on_time, sides_at
+from diffphys.grids.shapes import Periods, Repeated, is_traced
+from diffphys.grids.sides import depends_on_time, periods, sides_at
 from diffphys.operators import difference, divergence, explicit_diffusion, semi_lagrangian
 from diffphys.operators.advection import as_largest_courant
 from diffphys.physics import flow_sides
@@ -136,19 +136,29 @@ class PassiveScalar(eqx.Module):
 
 @jax.tree_util.register_static
 class FixedSolid:
-    """A shape whose numbers are known before the program runs; static and hashable by the cells that it fills."""
+    """A shape whose numbers are known before the program runs; static and hashable by the cells that it fills.
 
-    def __init__(self, shape: Shape, grid: Grid):
-        self.shape, self.grid = shape, grid
+
+    Args:
+        shape: The shape.
+        grid: The grid.
+        periods: For each axis its period, or None where it is bounded: see `Shape.repeated`. Default: none.
+    """
+
+    def __init__(self, shape: Shape, grid: Grid, periods: Periods = ()):
+        self.shape, self.grid, self.periods = shape, grid, tuple(periods)
+        self.images = shape.repeated(periods)
         with jax.ensure_compile_time_eval():  # the numbers are known, also where the flow is made inside of jit
-            self.cells = np.asarray(shape.contains(grid.centers()))
-        self._key = (grid, self.cells.tobytes())
+            self.cells = np.asarray(self.images.contains(grid.centers()))
+        self._key = (grid, self.periods, self.cells.tobytes())
 
     @staticmethod
-    def of(owner: str, grid: Grid, solid: "Shape | FixedSolid | None") -> "FixedSolid | None":
-        """The obstacle that a user gives, checked; one that was made for another grid is made anew for this one."""
+    def of(owner: str, grid: Grid, sides: Sides, solid: "Shape | FixedSolid | None") -> "FixedSolid | None":
+        """The obstacle that a user gives, checked; one that was made for another grid, or for other periods, is made
+        anew for these.
+        """
         if isinstance(solid, FixedSolid):
-            solid = solid if solid.grid == grid else solid.shape
+            solid = solid if (solid.grid, solid.periods) == (grid, periods(grid, sides)) else solid.shape
         if solid is None or isinstance(solid, FixedSolid):
             return solid
         if not isinstance(solid, Shape):
@@ -158,7 +168,7 @@ class FixedSolid:
                 f"{owner}: solid has numbers that are being traced; an obstacle whose cells are known when the flow is "
                 "made is accepted (make the flow outside of jit, grad and vmap)."
             )
-        fixed = FixedSolid(solid, grid)
+        fixed = FixedSolid(solid, grid, periods(grid, sides))
         if not fixed.cells.any():
             raise InputError(f"{owner}: solid contains no cell's center; an obstacle within the domain is accepted.")
         if fixed.cells.all():
@@ -177,6 +187,10 @@ class FixedSolid:
         """Faces of which at least one cell is solid; on a side of the domain, of which the one cell is."""
         below, above = neighbors(self.cells, axis, problem.kinds[axis], edge=True)
         return np.asarray(below | above)
+
+    def unwrapped(self, points: Sequence[Array]) -> Sequence[Array]:
+        """The points, moved by whole periods, as the image of the shape that they lie at has them."""
+        return self.images.unwrapped(points) if isinstance(self.images, Repeated) else points
 
     def __hash__(self) -> int:
         return hash(self._key)
@@ -239,7 +253,7 @@ class IncompressibleFlow(eqx.Module):
         self.viscosity = as_number(viscosity, "IncompressibleFlow: viscosity")
         self.dt = as_number(dt, "IncompressibleFlow: dt")
         self.sides = parse_sides(grid, sides)
-        self.solid = FixedSolid.of("IncompressibleFlow", grid, solid)
+        self.solid = FixedSolid.of("IncompressibleFlow", grid, self.sides, solid)
         if not isinstance(held, Sequence):
             raise InputError(f"IncompressibleFlow: held is {shown(held)}; a sequence of Held is accepted.")
         self.held = tuple(held)
@@ -385,12 +399,11 @@ class IncompressibleFlow(eqx.Module):
 
     def _hold(self, velocity: tuple[Field, ...]) -> tuple[Field, ...]:
         for region in self.held:
+            where = region.where.repeated(periods(self.grid, self.sides))
             velocity = tuple(
                 component
                 if value is None
-                else component.with_values(
-                    jnp.where(region.where.contains(component.coordinates()), value, component.values)
-                )
+                else component.with_values(jnp.where(where.contains(component.coordinates()), value, component.values))
                 for component, value in zip(velocity, region.velocity, strict=True)
             )
         return velocity
@@ -401,9 +414,8 @@ class IncompressibleFlow(eqx.Module):
         scalar = semi_lagrangian(scalar, carrier, self.dt, self.largest_courant)
         if settings.source is None:
             return scalar
-        return scalar.with_values(
-            scalar.values + self.dt * settings.rate * settings.source.coverage(self.grid).astype(self.dt.dtype)
-        )
+        source = settings.source.repeated(periods(self.grid, self.sides)).coverage(self.grid)
+        return scalar.with_values(scalar.values + self.dt * settings.rate * source.astype(self.dt.dtype))
 
     def _add(self, velocity: tuple[Field, ...], force: Sequence[ArrayLike]) -> tuple[Field, ...]:
         parts = flow_sides.forces_on_faces("IncompressibleFlow", force, velocity)

@@ -52,7 +52,7 @@ from diffphys.grids.numbers import (
     of_types,
     shown,
 )
-from diffphys.grids.sides import TimeFunction, depends_on_time, sides_at
+from diffphys.grids.sides import TimeFunction, depends_on_time, periods, sides_at
 from diffphys.operators import convection, difference, divergence, interpolate, laplacian, stable_diffusion_step
 from diffphys.operators.convection import control_volume, without_fixed_ends
 from diffphys.operators.fourth_order import (
@@ -430,7 +430,8 @@ class RungeKuttaFlow(eqx.Module):
             closed = without_fixed_ends(field, axis, gained) * (1 - self._fluid_faces(axis, gained.dtype))
             taken = self._face_volumes(axis, field) * closed
             force.append(jnp.sum(taken))
-            for other, arm in enumerate(field.coordinates()):  # r x F has the component that is neither of the two
+            arms = self.solid.unwrapped(field.coordinates())
+            for other, arm in enumerate(arms):  # r x F has the component that is neither of the two
                 if other != axis:
                     sign = 1.0 if (axis - other) % 3 == 1 else -1.0
                     torque = torque.at[3 - axis - other].add(sign * jnp.sum(arm * taken))
@@ -455,14 +456,16 @@ class RungeKuttaFlow(eqx.Module):
         )
 
     def body(self, time: ArrayLike, given: FlowInput | None = None) -> Immersed | None:
-        """The immersed body as it is at this time; None where there is none."""
+        """The immersed body as it is at this time, with its images along periodic axes; None where there is none."""
         if not self._immersed:
             return None
         if given is not None and given.solid is not None:
-            return given.solid
-        if isinstance(self.solid, Immersed):
-            return self.solid
-        return in_precision_of("RungeKuttaFlow", self.solid(jnp.asarray(time)), self.dt)
+            body = given.solid
+        elif isinstance(self.solid, Immersed):
+            body = self.solid
+        else:
+            body = in_precision_of("RungeKuttaFlow", self.solid(jnp.asarray(time)), self.dt)
+        return body.repeated(periods(self.grid, self.sides))
 
     @property
     def _immersed(self) -> bool:
@@ -566,11 +569,10 @@ class RungeKuttaFlow(eqx.Module):
         rate = -divergence(fluxes).values
         if body is not None:  # small volumes follow a little later, as those of the momentum do
             rate = rate / scalar_mass(body, self.grid)
-        return (
-            rate
-            if settings.source is None
-            else rate + settings.rate * settings.source.coverage(self.grid).astype(rate.dtype)
-        )
+        if settings.source is None:
+            return rate
+        source = settings.source.repeated(periods(self.grid, self.sides)).coverage(self.grid)
+        return rate + settings.rate * source.astype(rate.dtype)
 
     def _scalar_slope(self, scalar: Field, axis: int) -> Array:
         """The slope on the faces of an axis. Nothing diffuses into an obstacle."""
@@ -814,9 +816,8 @@ def _kinds(sides: Any) -> list[tuple[str, ...]]:
 
 def _obstacle(grid: Grid, sides: Sides, solid: Any) -> Any:
     """The obstacle that a user gives, checked."""
-    periodic = [isinstance(pair[0], Periodic) for pair in sides]
     if isinstance(solid, Immersed):
-        solid.check("RungeKuttaFlow", grid, periodic)
+        solid.check("RungeKuttaFlow", grid, periods(grid, sides))
         return solid
     if callable(solid):
         now = solid(jnp.zeros(()))
@@ -824,9 +825,9 @@ def _obstacle(grid: Grid, sides: Sides, solid: Any) -> Any:
             raise InputError(
                 f"RungeKuttaFlow: solid(time) is {shown(now)}; a function that returns Immersed is accepted."
             )
-        now.check("RungeKuttaFlow", grid, periodic)
+        now.check("RungeKuttaFlow", grid, periods(grid, sides))
         return solid if isinstance(solid, eqx.Module) else TimeFunction(solid)
-    return FixedSolid.of("RungeKuttaFlow", grid, solid)
+    return FixedSolid.of("RungeKuttaFlow", grid, sides, solid)
 
 
 @eqx.filter_jit

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import diffphys as dp
-from diffphys.grids import rotation_matrix, tanh_edges
+from diffphys.grids import Shape, rotation_matrix, tanh_edges
 from tests.gradients import check_derivatives
 
 
@@ -171,3 +171,86 @@ def test_turned_and_moved_shapes_contain_turned_and_moved_points():
 def test_bad_arguments_are_refused_by_name(words, make):
     with pytest.raises(dp.InputError, match=words):
         make()
+
+
+# Periodic domains ----------------------------------------------------------------------------------------------------
+
+
+class Blob(Shape):
+    """A shape of a user's own class, which has no middle."""
+
+    center: jax.Array
+
+    def distance(self, points):
+        x, y = (point - self.center[axis] for axis, point in enumerate(points))
+        return jnp.sqrt(x**2 + 2 * y**2) - 0.17
+
+
+def periodic_shapes(place):
+    """Shapes of every kind around a place, one wider than half a period, one reaching from a side to the other."""
+    one, other = place - np.array((0.2, 0.1)), place + np.array((0.17, 0.13))
+    rod = dp.Box(place - np.array((0.45, 0.03)), place + np.array((0.45, 0.03)))
+    disk = dp.Sphere(place, 0.2)
+    return dict(
+        disk=disk,
+        box=dp.Box(one, other),
+        wide=dp.Box(one - 0.2, other + np.array((0.3, 0.0))),
+        slab=dp.Box(jnp.stack([one[0], -jnp.inf]), jnp.stack([other[0], jnp.inf])),
+        rod=rod.rotated(0.5, place),
+        cross=(rod | rod.rotated(np.pi / 2, place)).rotated(0.3, place + 0.1),
+        ring=disk & ~dp.Sphere(place + 0.03, 0.1),
+        half=disk & dp.Box(jnp.stack([place[0] + 0.03, -jnp.inf]), jnp.array((jnp.inf, jnp.inf))),
+        around=(~(disk | dp.Box(one, other).translated((0.3, 0.05)))).rotated(0.4, place),
+        turned_twice=dp.Box(one, other).rotated(0.4, place + 0.05).rotated(0.3, place),
+        blob=Blob(jnp.asarray(place)),
+        turned_blob=Blob(jnp.asarray(place)).rotated(0.5, place),
+    )
+
+
+@pytest.mark.parametrize("periodic", [(True, True), (True, False)])
+def test_on_a_periodic_domain_no_place_is_special(periodic):
+    """A displacement by whole cells displaces cells, fractions, apertures and coverage, and their sums stay; a shape
+    that crosses no side is as it is without images.
+    """
+    grid, place = dp.Grid((16, 12), (1.0, 0.75)), np.array((0.53, 0.37))
+    periods = [length if wraps else None for length, wraps in zip(grid.size, periodic, strict=True)]
+
+    def measure(place, wraps, periods):
+        return {
+            name: [
+                shape.repeated(periods).contains(grid.centers()) + 0.0,
+                shape.volume_fractions(grid, wraps),
+                shape.coverage(grid, wraps),
+                shape.apertures(grid, 0, wraps)[:16],
+                shape.apertures(grid, 1, wraps)[:, :12],
+            ]
+            for name, shape in periodic_shapes(place).items()
+        }
+
+    on_domain = jax.jit(lambda place: measure(place, periodic, periods))
+    here, plain = on_domain(place), jax.jit(lambda place: measure(place, (False, False), (None, None)))(place)
+    for name in set(here) - {"wide", "cross"}:
+        for one, other in zip(here[name], plain[name], strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-13, err_msg=name)
+    for cells in [(8, 0), (-7, 0)] + [(5, 5), (-9, 7)] * periodic[1]:
+        there = on_domain(place + np.array(cells) / 16)
+        for name, parts in there.items():
+            for one, other in zip(here[name], parts, strict=True):
+                np.testing.assert_allclose(other, np.roll(one, cells, (0, 1)), atol=1e-11, err_msg=f"{name} {cells}")
+
+
+def test_a_body_many_periods_on_is_that_of_the_first():
+    grid = dp.Grid((8, 8))
+    near, far = dp.Box((1.3, 6.2), (3.4, 9.1)).rotated(0.2, (2.0, 7.0)), np.array((8 * 31.0, -8 * 17.0))
+    np.testing.assert_allclose(
+        near.translated(far).volume_fractions(grid, True), near.volume_fractions(grid, True), atol=1e-11
+    )
+    disk = dp.Sphere((0.0, 0.5), 0.2).repeated((1.0, None))
+    assert int(disk.contains(dp.Grid((16, 16), (1.0, 1.0)).centers()).sum()) == 32
+
+
+def test_a_repeated_shape_that_does_not_fit_is_refused():
+    with pytest.raises(dp.InputError, match="periods has 1 entries"):
+        dp.Sphere((0.0, 0.0), 1.0).repeated((4.0,)).contains([jnp.zeros(2)] * 2)
+    with pytest.raises(dp.InputError, match="periodic has 3 entries"):
+        dp.Sphere((0.0, 0.0), 1.0).coverage(dp.Grid((3, 3)), (True, True, False))

@@ -22,7 +22,6 @@ import jax.numpy as jnp
 import numpy as np
 import xarray
 from jax import Array
-from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid
@@ -63,8 +62,8 @@ class Trajectories(eqx.Module):
     """
 
     frames: Any
-    parameters: dict[str, ArrayLike] = eqx.field(default_factory=dict)
-    times: ArrayLike | None = None
+    parameters: dict[str, Any] = eqx.field(default_factory=dict)
+    times: Any = None
 
     def __check_init__(self):
         leaves = jax.tree.leaves(self.frames)
@@ -108,16 +107,14 @@ class Trajectories(eqx.Module):
 
     def case(self, index: int) -> tuple[Any, dict[str, Any]]:
         """The frames of one case and its parameters."""
-        parameters: Mapping[str, Any] = self.parameters
-        return jax.tree.map(lambda leaf: leaf[index], self.frames), {k: v[index] for k, v in parameters.items()}
+        return jax.tree.map(lambda leaf: leaf[index], self.frames), {k: v[index] for k, v in self.parameters.items()}
 
     def between(self, first: int, last: int) -> "Trajectories":
         """The frames from `first` up to `last` of every case."""
-        times: Any = self.times
         return Trajectories(
             jax.tree.map(lambda leaf: leaf[:, first:last], self.frames),
             self.parameters,
-            None if times is None else times[first:last],
+            None if self.times is None else self.times[first:last],
         )
 
 

@@ -323,7 +323,7 @@ def saved_arguments(draw):
 
     def numbers(shape):
         dtype = np.dtype(draw(TYPES))
-        options = {"allow_nan": False, "allow_infinity": False} if dtype.kind in "fc" else {}
+        options: dict = {"allow_nan": False, "allow_infinity": False} if dtype.kind in "fc" else {}
         return draw(arrays_of.arrays(dtype, shape, elements=arrays_of.from_dtype(dtype, **options)))
 
     frames = {}

@@ -137,7 +137,7 @@ def calculus(length, speed):
         (operators.laplacian(field).values, speed / length**2),
         *[(part.values, speed / length) for part in operators.gradient(field)],
         (operators.divergence(carried).values, speed / length),
-        (operators.curl(carried).values, speed / length),
+        (operators.curl(carried).values, speed / length),  # pyright: ignore[reportAttributeAccessIssue]
         *[(part.values, speed**2 / length) for part in operators.convection(carried)],
         *[(part.values, speed) for part in operators.faces_to_centers(carried)],
         (operators.stable_diffusion_step(grid, coefficient), length / speed),

@@ -251,8 +251,9 @@ def generate_data(settings: Settings, run: Run, labels: tuple[float, ...]) -> tu
             # The first flow's time includes compilation, which belongs to the data's cost but not to that of a step.
             step_ms = 1e3 * float(np.median(np.array(seconds[1:] or seconds) / np.array(steps[1:] or steps)))
             run.save_checkpoint("data", (), {"seconds": spent, "step_ms": step_ms})
+            times = reference.dt * (settings.warmup + jnp.arange(frames))
             save_trajectories(
-                _data_path(settings, run, label), Trajectories(velocity, {"reynolds": jnp.array([label])}), grid
+                _data_path(settings, run, label), Trajectories(velocity, {"reynolds": jnp.array([label])}, times), grid
             )
             advance()
     described = run.checkpoint_metadata("data")

@@ -40,6 +40,8 @@ def inside_fractions(
     # What touches a face to round-off closes it, instead of a part of it that round-off decides.
     scale = max(float(np.max(np.abs(edges))) for edges in grid.edges)
     values = values - 4 * float(jnp.finfo(values.dtype).eps) * scale
+    # Fractions depend on ratios only, and up to fourth powers stand in their formulas.
+    values = values / min(grid.units)
     axes = [axis for axis in range(grid.dimensions) if axis != normal]
     if not axes:
         return (values <= 0).astype(values.dtype)

@@ -162,6 +162,17 @@ class Grid:
         self._check_axis("center_distances", axis)
         return _center_distances(self, axis, bool(periodic))
 
+    @property
+    def units(self) -> tuple[float, ...]:
+        """For each axis a power of four near the mean width of its cells.
+
+        Products and squares of lengths in the user's units may leave the range of single precision; in these they are
+        of size one. Going to them and back changes no bit of a number, nor of its square root.
+        """
+        return tuple(
+            4.0 ** round(math.log2(length / count) / 2) for length, count in zip(self.size, self.cells, strict=True)
+        )
+
     def volumes(self) -> np.ndarray:
         """The volume of each cell (area in 2D, width in 1D): the product of its widths."""
         return functools.reduce(np.multiply.outer, _widths(self))

@@ -79,12 +79,23 @@ def convection(
 def control_volume(field: Field, order: int = 2) -> np.ndarray | float:
     """The volume of the control volume around each point of a field: a number on a uniform grid."""
     check_field("control_volume", "field", field)
+    return relative_control_volume(field, order) * float(np.prod(field.grid.units))
+
+
+def relative_control_volume(field: Field, order: int = 2) -> np.ndarray | float:
+    """The same in units of `grid.units`, in which single precision holds it; see `times_volume_unit`."""
     volume = 1.0
-    for axis in range(field.grid.dimensions):
-        volume = volume * _line(
-            field.grid, axis, spans(field.grid, axis, field.offset[axis], field.periodic[axis], order)
-        )
+    for axis, unit in enumerate(field.grid.units):
+        line = _line(field.grid, axis, spans(field.grid, axis, field.offset[axis], field.periodic[axis], order))
+        volume = volume * (line / unit)
     return volume
+
+
+def times_volume_unit(grid: Grid, total: Array) -> Array:
+    """A sum over relative control volumes in the user's units; axis by axis, since a volume alone may be too small."""
+    for unit in grid.units:
+        total = total * unit
+    return total
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +177,8 @@ def _component(component: Field, axis: int, carrier: Sequence[Field], order: int
         area = 1.0  # of the faces that the carrier crosses; on a uniform axis the length cancels
         for other in range(grid.dimensions):
             if other != direction and not grid.uniform[other]:
-                area = area * _line(grid, other, spans(grid, other, 0.5, component.periodic[other], order))
+                line = spans(grid, other, 0.5, component.periodic[other], order) / grid.units[other]
+                area = area * _line(grid, other, line)
         flux = carrier[direction].values * jnp.asarray(area, component.values.dtype)
         flux = _at_control_faces(flux, component, axis, direction, order)
         net = _net_flux(component, direction, flux, order)
@@ -175,7 +187,7 @@ def _component(component: Field, axis: int, carrier: Sequence[Field], order: int
         )
         for other in range(grid.dimensions):
             if other != direction and not grid.uniform[other]:
-                line = spans(grid, other, component.offset[other], component.periodic[other], order)
+                line = spans(grid, other, component.offset[other], component.periodic[other], order) / grid.units[other]
                 volume = volume * _line(grid, other, line)
         total = total + net / jnp.asarray(volume, component.values.dtype)
     return component.with_values(without_fixed_ends(component, axis, total))

@@ -51,6 +51,7 @@ def eigenbasis(grid: Grid, axis: int, offset: float, kinds: tuple[type[Condition
             if periodic or 0 <= other < count:
                 matrix[index, other % count] += weight
     lengths = np.array(grid.widths(axis) if offset == 0.5 else grid.center_distances(axis, periodic))
+    lengths /= grid.units[axis]  # only their ratios count; coefficients are then as large as the values
     if not periodic:
         for end, inner, kind, weight in ((0, 1, kinds[0], below[0]), (count - 1, count - 2, kinds[1], above[-1])):
             if offset == 0.5:

@@ -154,7 +154,10 @@ def _slopes(field: Field, axis: int, before: Array, below: Array, above: Array, 
     if grid.uniform[axis]:  # in units of the spacing
         return _harmonic(steps[0], steps[1]), _harmonic(steps[1], steps[2]), 0.5, 0.5
     periodic, dtype = field.periodic[axis], below.dtype
-    between, widths = grid.center_distances(axis, periodic), grid.widths(axis)
+    # Lengths in the axis' own unit: products of two slopes in the user's units might overflow.
+    between, widths = (
+        lengths / grid.units[axis] for lengths in (grid.center_distances(axis, periodic), grid.widths(axis))
+    )
     if periodic:
         around = (np.roll(between, 1), between, np.roll(between, -1))
         cells = (np.roll(widths, 1), widths)

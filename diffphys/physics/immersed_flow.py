@@ -8,9 +8,10 @@ from jax import Array
 
 from diffphys.grids import Conditions, Field, Grid
 from diffphys.operators import convection, difference, divergence
-from diffphys.operators.convection import control_volume, without_fixed_ends
+from diffphys.operators.convection import relative_control_volume, times_volume_unit, without_fixed_ends
 from diffphys.physics.immersed import LEAST_MASS, Geometry, Immersed, geometry, immersed_laplacian
 from diffphys.poisson import PressureSolver, VariableProblem
+from diffphys.poisson.problem import trusted_pressure
 
 
 def geometries(body: Immersed, fields: Sequence[Field]) -> tuple[Geometry, ...]:
@@ -90,7 +91,7 @@ def projection(
     weights = [cut.open / cut.mass(diffused) for cut in cuts]
     coefficients = [cut.open * weight for cut, weight in zip(cuts, weights, strict=True)]
     problem = VariableProblem.from_conditions(fields[0].grid, conditions, coefficients)
-    potential = solver(problem).solve(divergence(crossing(fields, cuts)).values).pressure
+    potential = trusted_pressure(solver(problem).solve(divergence(crossing(fields, cuts)).values))
     slopes = Field(potential, fields[0].grid, conditions=conditions)
     values = []
     for axis, (field, cut, weight) in enumerate(zip(fields, cuts, weights, strict=True)):
@@ -115,7 +116,7 @@ def forces_on_body(
     carried = convection(relative, flow)
     force, torque = [], jnp.zeros(3, fields[0].values.dtype)
     for axis, (field, cut) in enumerate(zip(fields, cuts, strict=True)):
-        volume: Any = control_volume(field)
+        volume: Any = relative_control_volume(field)
         gain, from_surface = immersed_laplacian(field, cut)
         friction = viscosity * jnp.where(cut.active, -from_surface, gain)
         friction = volume * without_fixed_ends(field, axis, friction)
@@ -129,4 +130,5 @@ def forces_on_body(
                 torque = torque.at[3 - axis - other].add(
                     sign * (jnp.sum(through * arm) + jnp.sum(friction * at_surface))
                 )
-    return jnp.stack(force), torque
+    grid = fields[0].grid
+    return times_volume_unit(grid, jnp.stack(force)), times_volume_unit(grid, torque)

@@ -59,7 +59,7 @@ from diffphys.physics import flow_sides
 from diffphys.physics.clock import later
 from diffphys.physics.heat import check_diffusion_step
 from diffphys.poisson import PressureProblem, Solution, direct
-from diffphys.poisson.problem import neighbors
+from diffphys.poisson.problem import neighbors, trusted_pressure
 
 
 class FlowState(eqx.Module):
@@ -347,7 +347,7 @@ class IncompressibleFlow(eqx.Module):
         check_velocity("IncompressibleFlow.project", "velocity", velocity, self.grid, on_faces=True)
         imposed = tuple(self._impose(axis, component) for axis, component in enumerate(velocity))
         solution = self.pressure_solver(self.pressure_problem()).solve(divergence(imposed).values)
-        potential = Field(solution.pressure, self.grid, conditions=self.pressure_conditions())
+        potential = Field(trusted_pressure(solution), self.grid, conditions=self.pressure_conditions())
         projected = []
         for axis, component in enumerate(imposed):
             correction = difference(potential, axis).values

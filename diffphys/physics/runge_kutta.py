@@ -54,7 +54,7 @@ from diffphys.grids.numbers import (
 )
 from diffphys.grids.sides import TimeFunction, depends_on_time, periods, sides_at
 from diffphys.operators import convection, difference, divergence, interpolate, laplacian, stable_diffusion_step
-from diffphys.operators.convection import control_volume, without_fixed_ends
+from diffphys.operators.convection import relative_control_volume, times_volume_unit, without_fixed_ends
 from diffphys.operators.fourth_order import (
     check_order,
     fourth_order_difference,
@@ -90,7 +90,7 @@ from diffphys.physics.incompressible import FixedSolid, FlowState, PassiveScalar
 from diffphys.physics.tableaus import ADDITIVE, EXPLICIT, square
 from diffphys.poisson import FictitiousDomain, PressureProblem, direct
 from diffphys.poisson.constrained import solve_constrained
-from diffphys.poisson.problem import neighbors
+from diffphys.poisson.problem import neighbors, trusted_pressure
 from diffphys.poisson.separable import lines_of, solve_separable
 
 
@@ -435,7 +435,8 @@ class RungeKuttaFlow(eqx.Module):
                 if other != axis:
                     sign = 1.0 if (axis - other) % 3 == 1 else -1.0
                     torque = torque.at[3 - axis - other].add(sign * jnp.sum(arm * taken))
-        return Forces(jnp.stack(force), torque if self.grid.dimensions == 3 else torque[2])
+        whole, torque = times_volume_unit(self.grid, jnp.stack(force)), times_volume_unit(self.grid, torque)
+        return Forces(whole, torque if self.grid.dimensions == 3 else torque[2])
 
     def kinetic_energy(self, state: FlowState) -> Array:
         """Half the sum of the squared velocity over the control volumes around the faces, the energy that convection
@@ -445,7 +446,7 @@ class RungeKuttaFlow(eqx.Module):
         total = jnp.zeros(())
         for axis, component in enumerate(state.velocity):
             total = total + jnp.sum(self._face_volumes(axis, component) * component.values**2) / 2
-        return total
+        return times_volume_unit(self.grid, total)
 
     def pressure_problem(self) -> PressureProblem:
         """The pressure problem that belongs to these sides and this obstacle, of the second-order scheme."""
@@ -761,7 +762,7 @@ class RungeKuttaFlow(eqx.Module):
         source = (divergence if self.order == 2 else fourth_order_divergence)(velocity).values
         stretched = self.solid is None and self._solver is direct and not all(self.grid.uniform)
         if self.order == 2 and not stretched:
-            return self._solver(self.pressure_problem()).solve(source).pressure
+            return trusted_pressure(self._solver(self.pressure_problem()).solve(source))
         conditions = homogeneous_pressure_conditions(self.sides, Dirichlet)
         return solve_separable(
             lines_of(self.grid, (0.5,) * self.grid.dimensions, conditions, self.order), source, 0.0, 1.0
@@ -783,7 +784,8 @@ class RungeKuttaFlow(eqx.Module):
         return jnp.asarray(~np.asarray(self.solid.faces(self.pressure_problem(), axis)), dtype)
 
     def _face_volumes(self, axis: int, component: Field) -> Array:
-        volume = np.broadcast_to(control_volume(component, self.order), component.shape).copy()
+        """In the units of `times_volume_unit`."""
+        volume = np.broadcast_to(relative_control_volume(component, self.order), component.shape).copy()
         if not component.periodic[axis]:
             for end in (0, -1):
                 volume[(slice(None),) * axis + (end,)] *= 0.5

@@ -19,9 +19,10 @@ class ConjugateGradients(eqx.Module):
     """Conjugate gradients on the pressure problem (Hestenes, Stiefel 1952), matrix-free.
 
     The derivative is the solution of the same symmetric system (`jax.lax.custom_linear_solve`), never an unrolled
-    iteration. Every right side, a cotangent's too, is scaled to size one first, so that tiny ones are not lost. Each
-    cell is preconditioned by its diagonal entry. The number of iterations grows with the cells along an axis:
-    `MultigridConjugateGradients` is the solver for more than a few.
+    iteration. Every right side, a cotangent's too, is scaled to size one first, so that tiny ones are not lost; a
+    gradient is NaN where the solve for it does not converge. Each cell is preconditioned by its diagonal entry. The
+    number of iterations grows with the cells along an axis: `MultigridConjugateGradients` is the solver for more than
+    a few.
 
     Args:
         problem: The problem, of any kind.
@@ -84,8 +85,17 @@ def iterative_solution(
         pressure, _ = remove(pressure)
         return pressure * (length / unit) * largest, (steps, converged & jnp.isfinite(length * largest))
 
+    def scaled_transposed_solve(transposed, given: Array) -> tuple[Array, tuple[Array, Array]]:
+        cotangent, (steps, converged) = scaled_solve(transposed, given)
+        return jnp.where(converged, cotangent, jnp.nan), (steps, converged)  # nobody sees what it reports
+
     pressure, (steps, converged) = jax.lax.custom_linear_solve(
-        lambda pressure: outflow(net, pressure), -rhs * net.volumes, scaled_solve, symmetric=True, has_aux=True
+        lambda pressure: outflow(net, pressure),
+        -rhs * net.volumes,
+        scaled_solve,
+        scaled_transposed_solve,
+        symmetric=True,
+        has_aux=True,
     )
     residual = jnp.max(jnp.abs(apply(problem, pressure) - rhs))
     if solver.throw:

@@ -38,12 +38,15 @@ class FictitiousDomain(eqx.Module):
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
         grid, kinds = self.problem.grid, self.problem.kinds
         separable = FastDiagonalization(PressureProblem(grid, kinds))
+        # A preconditioner may have any unit. In the network's, where coefficients are of size one, the products of
+        # conjugate gradients are of that size, too; with the squares of lengths they underflow below 1e-6.
+        unit = min(grid.units) ** -2
 
         def iterate(net: Network, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
             volumes = jnp.asarray(net.volumes, given.dtype)
 
             def without_obstacle(residual: Array) -> Array:
-                return -separable.inverse(separable.scaled(separable.transform(residual / volumes)))
+                return -separable.inverse(separable.scaled(separable.transform(residual / volumes)) * unit)
 
             return preconditioned(
                 lambda pressure: outflow(net, pressure), without_obstacle, given, tolerance, self.largest_iterations

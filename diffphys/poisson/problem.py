@@ -119,6 +119,15 @@ class Solution(NamedTuple):
     imbalance: Array
 
 
+def trusted_pressure(solution: Solution) -> Array:
+    """The pressure, NaN where the solver did not meet its tolerance.
+
+    What goes on with it goes on with NaN, which `rollout` reports with `outcome=True` and `train` leaves out: a wrong
+    flow is never returned. To raise at once instead, give a solver with `throw=True`, or set `jax_debug_nans`.
+    """
+    return jnp.where(solution.converged, solution.pressure, jnp.nan)
+
+
 class PressureSolver(Protocol):
     """What the physics rooms ask of a solver."""
 

@@ -77,7 +77,8 @@ def eigenbasis_of(line: Line) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Eigenvalues, the matrix to the coefficients and the matrix back, in float64 on the host."""
     matrix = matrix_of(line)
     periodic = line.kinds[0] == "periodic"
-    weights = spans(line.grid, line.axis, line.offset, periodic, line.order).copy()
+    # Only the ratios of the weights count; in these units the coefficients are as large as the values.
+    weights = spans(line.grid, line.axis, line.offset, periodic, line.order) / line.grid.units[line.axis]
     if line.offset == 0.0 and not periodic:  # a free point on the boundary has half a control interval
         weights[[0, -1]] *= 0.5
     free = np.ones(len(weights), bool)

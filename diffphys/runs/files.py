@@ -13,6 +13,7 @@ from diffphys.errors import InputError
 
 
 PARTIAL_PREFIX = ".partial-"  # names of files still being written; a run removes those a killed process left behind
+PREVIOUS_PREFIX = ".previous-"  # names of directories that are being replaced, for the time of two renames
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG}
@@ -53,8 +54,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
             with open(written, "rb+") as file:  # the contents must be on the disk before the name points to them
                 os.fsync(file.fileno())
         if is_directory:
-            _remove(path)  # a directory takes the place of nothing but an empty one
-        os.replace(temporary, path)
+            _put_in_place(temporary, path)
+        else:
+            os.replace(temporary, path)
     except OSError as error:
         explained = storage_error(error, path)
         if explained is None:
@@ -62,6 +64,34 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise explained from error
     finally:
         _remove(temporary)
+
+
+def recovered(path: Path) -> None:
+    """Give a directory its name back, where a process was killed between the two renames that replace one."""
+    if not path.exists() and _aside(path).exists():
+        os.replace(_aside(path), path)
+
+
+def _put_in_place(directory: Path, path: Path) -> None:
+    """A directory takes the place of nothing but an empty one, so what is there steps aside: it is never gone before
+    the new one has its name.
+    """
+    recovered(path)
+    _remove(_aside(path))  # what was replaced by a process that was killed afterwards
+    if not os.path.lexists(path):
+        os.replace(directory, path)
+        return
+    os.replace(path, _aside(path))
+    try:
+        os.replace(directory, path)
+    except BaseException:
+        os.replace(_aside(path), path)
+        raise
+    _remove(_aside(path))
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{PREVIOUS_PREFIX}{path.name}")
 
 
 def _remove(path: Path) -> None:

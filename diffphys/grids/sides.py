@@ -9,8 +9,20 @@ A domain has two sides for each axis. Users name what is there; the physics room
 | `Wall()` | 0 | the wall's own (no slip) | slope 0 | slope 0 |
 | `Wall(slip=True)` | 0 | slope 0 | slope 0 | slope 0 |
 | `Inflow(v)` | v into the domain | given (0) | slope 0 | given (0) |
-| `Outflow()` | free, slope given (0) | slope given (0) | given (0) outside | slope 0 |
-| `Open()` | free | slope 0 | 0 outside | 0 outside |
+| `Outflow()` | free, slope given (0) | slope given (0) | given (0) outside | where fluid enters: given (as inside) |
+| `Open()` | free | slope 0 | 0 outside | where fluid enters: given (as inside) |
+
+What fluid that leaves carries is what is inside, at every side and whatever is given there: at an `Inflow` of negative
+speed, too. What is given is that of the fluid which enters. Where nothing is given at an `Outflow` or `Open` side, it
+brings what is next to the side: air at 300 K everywhere stays at 300 K. Nothing diffuses through these two, nor
+through an inflow where fluid leaves; what crosses them is the normal velocity times the value.
+
+Fluid that enters through an `Outflow` or `Open` side comes from rest, so that it brings no kinetic energy: the pressure
+given there is its total pressure, $p + |v|^2 / 2$ (the directional do-nothing condition: Bruneau, Fabrie 1994; Braack,
+Mucha 2014). Where no fluid enters nothing is changed. With `from_rest=False` it brings the velocity that it has inside,
+and its energy: a channel driven by two pressures needs that, but a vortex that leaves can grow without bound. Only
+`RungeKuttaFlow` knows the difference. In `IncompressibleFlow` fluid that enters has the velocity on the side; a look-up
+never exceeds what is there, and needs no treatment.
 
 What is given is a number, a profile along the side, or a function of time that returns one of them: a plain function,
 or an Equinox module whose numbers are then traced.
@@ -59,6 +71,11 @@ def given(name: str) -> Callable[[Any], Any]:
     return convert
 
 
+def _given_or_none(name: str) -> Callable[[Any], Any]:
+    convert = given(name)
+    return lambda value: None if value is None else convert(value)
+
+
 class Wall(eqx.Module):
     """A wall that nothing passes.
 
@@ -78,7 +95,7 @@ class Inflow(eqx.Module):
     Args:
         speed: Normal speed *into* the domain: a number, or a profile with an entry for each cell along the tangential
             axes (negative: fluid is sucked out); or a function of time that returns one.
-        scalar: What a carried scalar has where it enters, or a function of time.
+        scalar: What a carried scalar has where fluid enters, or a function of time.
         tangential: The velocity along the side: one number for all tangential axes, or a tuple with an entry for each,
             a number, a profile over the points of that velocity component, or a function of time.
     """
@@ -91,19 +108,33 @@ class Inflow(eqx.Module):
 class Outflow(eqx.Module):
     """Fluid leaves freely: slopes vanish and so does the pressure outside, unless other values are given.
 
+    Fluid may enter as well: see the head of this file.
+
     Args:
         pressure: The kinematic pressure on the side: a number, or a profile with an entry for each cell along the
             tangential axes; or a function of time that returns one.
         slope: The derivative of the velocity along the outward normal: one number for all components, or a tuple with
             an entry for each, a number, a profile over the points of that component, or a function of time.
+        scalar: What a carried scalar has outside, where fluid enters, or a function of time. Default: as inside.
+        from_rest: Whether fluid that enters comes from rest, so that it brings no energy.
     """
 
     pressure: Any = eqx.field(converter=given("Outflow: pressure"), default=0.0)
     slope: Any = eqx.field(converter=given("Outflow: slope"), default=0.0)
+    scalar: Any = eqx.field(converter=_given_or_none("Outflow: scalar"), default=None)
+    from_rest: bool = eqx.field(static=True, default=True)
 
 
 class Open(eqx.Module):
-    """Fluid leaves and enters freely; the pressure and carried scalars are zero outside."""
+    """Fluid leaves and enters freely; the pressure is zero outside.
+
+    Args:
+        scalar: What a carried scalar has outside, where fluid enters, or a function of time. Default: as inside.
+        from_rest: Whether fluid that enters comes from rest, so that it brings no energy: see the head of this file.
+    """
+
+    scalar: Any = eqx.field(converter=_given_or_none("Open: scalar"), default=None)
+    from_rest: bool = eqx.field(static=True, default=True)
 
 
 Side = Periodic | Wall | Inflow | Outflow | Open
@@ -163,10 +194,10 @@ def _parse_pair(grid: Grid, axis: int, given: Any) -> tuple[Side, Side]:
         )
     tangential = tuple(cells for other, cells in enumerate(grid.cells) if other != axis)
     for side in pair:
+        if isinstance(side, (Inflow, Outflow, Open)) and side.scalar is not None and not callable(side.scalar):
+            check_number(type(side).__name__, f"scalar on axis {name}", side.scalar)
         if isinstance(side, Inflow):
             _check_profile("Inflow", f"speed on axis {name}", side.speed, tangential)
-            if not callable(side.scalar):
-                check_number("Inflow", f"scalar on axis {name}", side.scalar)
             _check_parts("Inflow", f"tangential on axis {name}", side.tangential, grid.dimensions - 1)
         if isinstance(side, Outflow):
             _check_profile("Outflow", f"pressure on axis {name}", side.pressure, tangential)

@@ -9,24 +9,30 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
-from diffphys.grids import Field
+from diffphys.grids import Field, center_offset
 from diffphys.grids.conditions import pad_axis
 from diffphys.grids.field import check_field, check_velocity
 from diffphys.grids.numbers import as_whole, check_numbers, shown
 from diffphys.linear import linear_map
 from diffphys.operators.differences import slice_axis, with_zeros
 from diffphys.operators.interpolation import at_point, index_of, interpolate, look_up
+from diffphys.operators.obstructed import look_up_within
 
 
 Limits = tuple[float, float] | None
 
 
 def semi_lagrangian(
-    field: Field, velocity: Sequence[Field], dt: ArrayLike, largest_courant: int | tuple[int, ...] | None = None
+    field: Field,
+    velocity: Sequence[Field],
+    dt: ArrayLike,
+    largest_courant: int | tuple[int, ...] | None = None,
+    closed: np.ndarray | None = None,
 ) -> Field:
     """One semi-Lagrangian step of `df/dt + v . grad f = 0`: each point takes the value found upstream.
 
@@ -43,6 +49,9 @@ def semi_lagrangian(
             look-up is then written as a sum of weighted shifts, several times faster on a CPU than the gathers that
             serve any Courant number, and otherwise the same to round-off. Where a bound is exceeded the result is NaN:
             a wrong value is never returned.
+        closed: For each cell whether it is closed, for a centered field. Then a look-up reads no value of a closed cell
+            and none from behind one (`operators.obstructed`), and in closed cells nothing changes. This takes gathers
+            whatever bound is given.
 
     Returns:
         The carried field, with the conditions of `field`.
@@ -51,9 +60,24 @@ def semi_lagrangian(
     largest_courant = as_largest_courant("semi_lagrangian", largest_courant, field.grid.dimensions)
     displacement = [_upstream_displacement(field, component, axis, dt) for axis, component in enumerate(velocity)]
     limits = [_limits(field, axis) for axis in range(field.grid.dimensions)]
-    if largest_courant is not None:
-        one_for_all = isinstance(largest_courant, int)
-        reach = (largest_courant,) * field.grid.dimensions if one_for_all else largest_courant
+    reach = (largest_courant,) * field.grid.dimensions if isinstance(largest_courant, int) else largest_courant
+    if closed is not None and closed.any():
+        if field.offset != center_offset(field.grid) or closed.shape != field.grid.cells:
+            raise InputError(
+                f"semi_lagrangian: closed has shape {closed.shape} and the field the offset {field.offset}; one entry "
+                f"for each of the cells {field.grid.cells} and a field at their centers are accepted."
+            )
+        within = []
+        for axis, (part, limit) in enumerate(zip(displacement, limits, strict=True)):
+            if reach is not None:
+                within.append(_confined(part, axis, limit, reach[axis]))
+            else:
+                index = _indices(field, axis, part.dtype)
+                within.append(part if limit is None else jnp.clip(part, limit[0] - index, limit[1] - index))
+        start = [_indices(field, axis, part.dtype) for axis, part in enumerate(within)]
+        steps = None if reach is None else 2 * max(reach)
+        return field.with_values(look_up_within(field, start, within, closed, steps))
+    if reach is not None:
         return field.with_values(_weighted_shifts(field, displacement, limits, reach))
     indices = []
     for axis, (part, limit) in enumerate(zip(displacement, limits, strict=True)):

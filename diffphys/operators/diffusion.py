@@ -5,7 +5,7 @@ two matrix products per axis, without iterations, stable for every step. They ar
 `f' = f + dt g(dt A) (A f + b)`, where `b` holds the inhomogeneous conditions: a steady state stays what it is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,11 +17,13 @@ from diffphys.grids.field import check_field
 from diffphys.grids.grid import check_grid
 from diffphys.grids.numbers import as_floating, check_numbers
 from diffphys.linear import along_axis
-from diffphys.operators.differences import laplacian, second_difference, slice_axis
+from diffphys.operators.differences import difference, divergence, laplacian, second_difference, slice_axis
 from diffphys.operators.eigenbasis import bases_of, free_range
 
 
-def explicit_diffusion(field: Field, diffusivity: ArrayLike, dt: ArrayLike) -> Field:
+def explicit_diffusion(
+    field: Field, diffusivity: ArrayLike, dt: ArrayLike, closed: Sequence[np.ndarray] | None = None
+) -> Field:
     """One explicit Euler step of `df/dt = diffusivity * laplacian(f)`.
 
     First order in time, second in space; stable for `dt` up to `stable_diffusion_step`. Keeps the field's conditions.
@@ -30,9 +32,16 @@ def explicit_diffusion(field: Field, diffusivity: ArrayLike, dt: ArrayLike) -> F
         field: The field; its conditions must define one ghost value at every end.
         diffusivity: Length squared per time.
         dt: Duration of the step.
+        closed: For a centered field which faces of each axis nothing passes. Default: none.
     """
     check_field("explicit_diffusion", "field", field)
     check_numbers("explicit_diffusion", diffusivity=diffusivity, dt=dt)
+    if closed is not None:
+        slopes = [difference(field, axis) for axis in range(field.grid.dimensions)]
+        open_ = [jnp.asarray(~faces, field.values.dtype) for faces in closed]
+        through = [slope.with_values(slope.values * part) for slope, part in zip(slopes, open_, strict=True)]
+        change = divergence(through).values
+        return field.with_values(field.values + jnp.asarray(dt * diffusivity, field.values.dtype) * change)
     return field.with_values(field.values + jnp.asarray(dt * diffusivity, field.values.dtype) * laplacian(field).values)
 
 

@@ -148,7 +148,7 @@ def two_sided(interpolation: Callable, reach: int) -> Callable:
 
     Args:
         interpolation: From an array, for each axis the indices of the points below, and for each axis how far on to the
-            next, to the interpolated values.
+            next, to the interpolated values; what else it is given is taken as it is.
         reach: How many points on each side of the place it needs.
     """
     function = jax.custom_jvp(interpolation)
@@ -157,14 +157,15 @@ def two_sided(interpolation: Callable, reach: int) -> Callable:
 
 
 def _two_sided_jvp(interpolation: Callable, reach: int, primals, tangents):
-    padded, lows, fractions = primals
-    padded_tangent, _, moved = tangents
+    padded, lows, fractions, *given = primals
+    padded_tangent, _, moved, *_ = tangents
     if isinstance(padded_tangent, SymbolicZero):
-        value = interpolation(padded, lows, fractions)
+        value = interpolation(padded, lows, fractions, *given)
         tangent = jnp.zeros_like(value)
     else:
-        along = functools.partial(interpolation, lows=lows, fractions=fractions)
-        value, tangent = jax.jvp(along, (padded,), (padded_tangent,))
+        value, tangent = jax.jvp(
+            lambda padded: interpolation(padded, lows, fractions, *given), (padded,), (padded_tangent,)
+        )
     if all(isinstance(part, SymbolicZero) for part in moved):
         return value, tangent
     moved = tuple(
@@ -180,7 +181,7 @@ def _two_sided_jvp(interpolation: Callable, reach: int, primals, tangents):
     for side in (below, above):
         corners, places = tuple(low for low, _ in side), tuple(place for _, place in side)
         change = functools.partial(interpolation, padded, corners)
-        tangent = tangent + jax.jvp(change, (places,), (moved,))[1] / 2
+        tangent = tangent + jax.jvp(lambda places, change=change: change(places, *given), (places,), (moved,))[1] / 2
     return value, tangent
 
 

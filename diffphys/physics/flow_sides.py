@@ -1,6 +1,6 @@
 """What the sides of a domain mean for the variables of an incompressible flow; shared by its integrators."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -31,6 +31,7 @@ from diffphys.grids.field import check_field, check_velocity
 from diffphys.grids.numbers import as_array_of_shape, as_components, concrete, shown
 from diffphys.grids.sides import part_of
 from diffphys.operators import convert
+from diffphys.operators.differences import slice_axis
 from diffphys.poisson import PressureProblem
 from diffphys.poisson.problem import null_space
 
@@ -63,8 +64,131 @@ def homogeneous_pressure_conditions(sides: Sides, free: type[Condition]) -> Cond
 
 
 def scalar_conditions(sides: Sides) -> Conditions:
-    """What the sides mean for a carried scalar."""
+    """What the sides mean for a scalar at rest."""
     return tuple((_scalar_condition(lower), _scalar_condition(upper)) for lower, upper in sides)
+
+
+def diffused_conditions(sides: Sides, scalar: Array, velocity: Sequence[Field]) -> Conditions:
+    """What the sides mean for the diffusion of a scalar: nothing diffuses through a side where fluid leaves.
+
+    There an inflow has the value inside, which makes the slope zero: the kind of a condition is known before the
+    program runs, the direction of the flow is not.
+
+    Args:
+        sides: The sides.
+        scalar: The scalar's values at the cell centers.
+        velocity: The velocity, with its normal values on the sides.
+    """
+
+    def at(axis: int, end: int, side: Side) -> Condition:
+        condition = _scalar_condition(side)
+        if not isinstance(side, Inflow):
+            return condition
+        inward, inside = _inward(velocity[axis], axis, end), _slab(scalar, axis, -end)
+        return Dirichlet(jnp.where(inward < 0, inside, side.scalar.astype(scalar.dtype)))
+
+    return _for_each_end(sides, at)
+
+
+def carried_conditions(sides: Sides, scalar: Array, velocity: Sequence[Field], *, at_rest: float) -> Conditions:
+    """What the sides mean for a scalar that is carried: what leaves has the value inside, what enters that outside.
+
+    Args:
+        sides: The sides.
+        scalar: The scalar's values at the cell centers.
+        velocity: The velocity, with its normal values on the sides.
+        at_rest: The weight of the value outside where the normal velocity is zero. The flux there is zero whatever it
+            is; with 1/2 its derivative by the velocity is the mean of both sides'.
+    """
+
+    def at(axis: int, end: int, side: Side) -> Condition:
+        given = side.scalar if isinstance(side, (Inflow, Outflow, Open)) else None
+        if given is None:
+            return _scalar_condition(side)
+        inward, inside = _inward(velocity[axis], axis, end), _slab(scalar, axis, -end)
+        outside = given.astype(scalar.dtype)
+        between = inside + at_rest * (outside - inside)
+        return Dirichlet(jnp.where(inward > 0, outside, jnp.where(inward < 0, inside, between)))
+
+    return _for_each_end(sides, at)
+
+
+def entering_from_rest(sides: Sides, velocity: Sequence[Field], carrier: Sequence[Field]) -> list[Array | None]:
+    r"""What takes away the kinetic energy that convection brings in through sides where fluid enters freely.
+
+    Skew-symmetric convection changes the energy by $-\tfrac12 \int v_n |v|^2$ through the sides, which is a gain where
+    $v_n < 0$. There the momentum $\tfrac12 v_n^- v$ per area and time, $v_n^- = \min(v_n, 0)$, is added: the
+    directional do-nothing condition of Bruneau and Fabrie (1994), whose energy estimate is in Braack and Mucha (2014).
+    It is zero where $v_n = 0$, so that it has no jump.
+
+    For the second-order scheme the gain is that very sum, with the normal velocity one cell inside in the place of one
+    of the two normal factors, and none is left: the energy of a flow without forces never grows.
+
+    Args:
+        sides: The sides.
+        velocity: The velocity.
+        carrier: What crosses the faces: the velocity, around an immersed body its fluid and the body.
+
+    Returns:
+        For each axis what is added to the rate of that component, or None where no side is of this kind.
+    """
+    added: list[Array | None] = [None] * len(velocity)
+    for direction, pair in enumerate(sides):
+        for end, side in enumerate(pair):
+            if not (isinstance(side, (Outflow, Open)) and side.from_rest):
+                continue
+            for axis, component in enumerate(velocity):
+                grid, values = component.grid, component.values
+                sign = 1.0 if end else -1.0
+                if axis == direction:
+                    width = float(grid.widths(direction)[-end])
+                    outward = sign * _slab(carrier[axis].values, axis, -2 if end else 1)
+                    factor = jnp.minimum(outward, 0) / width
+                else:
+                    width = float(grid.widths(direction)[-end])
+                    outward = sign * _slab(carrier[direction].values, direction, -end)
+                    factor = jnp.minimum(_mean_over(outward, grid, axis, component.periodic[axis]), 0) / (2 * width)
+                part = factor * _slab(values, direction, -end)
+                rest = values.shape[direction] - 1
+                widths = [((rest, 0) if end else (0, rest)) if a == direction else (0, 0) for a in range(values.ndim)]
+                part = jnp.pad(part, widths)
+                before = added[axis]
+                added[axis] = part if before is None else before + part
+    return added
+
+
+def _mean_over(flux: Array, grid: Grid, axis: int, periodic: bool) -> Array:
+    """From cells to the faces of an axis: the mean of what crosses both cells' part of a side."""
+    wide = (lambda line: np.concatenate([line[-1:], line])) if periodic else (lambda line: np.pad(line, 1, mode="edge"))
+    padded = jnp.pad(
+        flux,
+        [((1, 0) if periodic else (1, 1)) if a == axis else (0, 0) for a in range(flux.ndim)],
+        mode="wrap" if periodic else "edge",
+    )
+    if not grid.uniform[axis]:
+        padded = padded * grid.along(axis, jnp.asarray(wide(grid.widths(axis)), flux.dtype))
+    count = padded.shape[axis]
+    total = slice_axis(padded, axis, 1, count) + slice_axis(padded, axis, 0, count - 1)
+    if grid.uniform[axis]:
+        return total / 2
+    line = wide(grid.widths(axis))
+    return total / grid.along(axis, jnp.asarray(line[1:] + line[:-1], flux.dtype))
+
+
+def _for_each_end(sides: Sides, condition: Callable[[int, int, Side], Condition]) -> Conditions:
+    return tuple((condition(axis, 0, lower), condition(axis, 1, upper)) for axis, (lower, upper) in enumerate(sides))
+
+
+def _slab(values: Array, axis: int, index: int) -> Array:
+    """The values at one index along an axis, which keeps the extent 1."""
+    index = index % values.shape[axis]
+    return slice_axis(values, axis, index, index + 1)
+
+
+def _inward(component: Field, axis: int, end: int) -> Array:
+    """The normal velocity into the domain at one of its sides."""
+    normal = _slab(component.values, axis, -end)
+    return -normal if end else normal
 
 
 def imposed(axis: int, component: Field) -> Field:
@@ -170,13 +294,26 @@ def forces_on_faces(owner: str, force: Sequence[ArrayLike], velocity: Sequence[F
     return parts
 
 
-def check_net_flux(owner: str, grid: Grid, sides: Sides, problem: PressureProblem) -> None:
+def check_net_flux(
+    owner: str,
+    grid: Grid,
+    sides: Sides,
+    problem: PressureProblem,
+    open_parts: Callable[[], Sequence[np.ndarray]] | None = None,
+) -> None:
     """What flows into a region that no outflow drains must flow out of it: the whole domain, or what an obstacle cuts
     off. Where an obstacle stands in an inflow nothing comes in.
+
+    Args:
+        owner: For the message.
+        grid: The grid.
+        sides: The sides.
+        problem: The pressure problem, with the cells of an obstacle.
+        open_parts: For each axis the part of each of its faces that an immersed body leaves open, found when needed.
     """
     if not any(isinstance(side, Inflow) for pair in sides for side in pair):
         return
-    solid = problem.solid_cells
+    solid, parts = problem.solid_cells, None
     for region in null_space(problem):
         fluid = (region != 0) & ~solid
         net, gross = 0.0, 0.0
@@ -193,6 +330,9 @@ def check_net_flux(owner: str, grid: Grid, sides: Sides, problem: PressureProble
                     if speed is None or speed.dtype == object:
                         return
                     through = area * np.where(fluid.take(-end, axis), speed, 0.0)
+                    if open_parts is not None and np.any(through):
+                        parts = open_parts() if parts is None else parts
+                        through = through * parts[axis].take(-end, axis)
                     net += float(np.sum(through))
                     gross += float(np.sum(np.abs(through)))
         if abs(net) > 1e-5 * gross:
@@ -240,8 +380,6 @@ def _scalar_condition(side: Side) -> Condition:
             return side
         case Inflow(scalar=value):
             return Dirichlet(value)
-        case Open():
-            return Dirichlet(0.0)
     return Neumann(0.0)
 
 

@@ -33,6 +33,7 @@ def momentum_rates(
     diffused: Array,
     outside: Field,
     pushed: Sequence[Array] | None,
+    entering: Sequence[Array | None],
 ) -> tuple[Array, ...]:
     """The right side of the velocity: what a control volume gains over its mass.
 
@@ -43,6 +44,7 @@ def momentum_rates(
         diffused: Viscosity times the step, for which the masses are chosen.
         outside: A pressure that is zero within and has the given values at the sides.
         pushed: The acceleration by a force.
+        entering: What is added where fluid enters through a free side, per axis; or None.
     """
     carried = convection(fields, crossing(fields, cuts))
     rates = []
@@ -51,6 +53,8 @@ def momentum_rates(
         gain = gain - cut.open * difference(outside, axis).values
         if pushed is not None:
             gain = gain + cut.open * pushed[axis]
+        if (part := entering[axis]) is not None:
+            gain = gain + part
         rate = jnp.where(cut.active, gain / cut.mass(diffused), 0.0)
         rates.append(without_fixed_ends(field, axis, rate))
     return tuple(rates)
@@ -66,9 +70,14 @@ def viscous_rates(fields: Sequence[Field], cuts: Sequence[Geometry], viscosity: 
     return tuple(rates)
 
 
+def fluid_fractions(body: Immersed, grid: Grid) -> Array:
+    """The fluid of each cell as a part of the cell."""
+    return 1 - body.shape.volume_fractions(grid)
+
+
 def scalar_mass(body: Immersed, grid: Grid) -> Array:
     """The fluid of each cell as a part of the cell, in small ones more than there is, as in those of the momentum."""
-    return jnp.maximum(1 - body.shape.volume_fractions(grid), LEAST_MASS)
+    return jnp.maximum(fluid_fractions(body, grid), LEAST_MASS)
 
 
 def projection(

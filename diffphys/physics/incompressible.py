@@ -389,33 +389,58 @@ class IncompressibleFlow(eqx.Module):
         """The component with its fixed normal values on the sides and zero on the obstacle's faces."""
         component = flow_sides.imposed(axis, component)
         if self.solid is not None:  # last: where an obstacle stands in an inflow, nothing comes in
-            outside = ~np.asarray(self.solid.faces(self.pressure_problem(), axis))
+            outside = ~self._closed_faces(axis)
             component = component.with_values(component.values * jnp.asarray(outside, component.values.dtype))
         return component
+
+    def _closed_faces(self, axis: int) -> np.ndarray:
+        """Which faces normal to an axis belong to the obstacle."""
+        assert self.solid is not None
+        return np.asarray(self.solid.faces(self.pressure_problem(), axis))
 
     def _passable(self, axis: int, dtype) -> Array:
         """1 on faces that a gradient of the pressure may drive a flow through, 0 on those between fluid and solid."""
         return jnp.asarray(~self.pressure_problem().closed_faces()[axis], dtype)
 
     def _hold(self, velocity: tuple[Field, ...]) -> tuple[Field, ...]:
+        def held(axis: int, component: Field, region: Shape, value: Array | None) -> Field:
+            if value is None:
+                return component
+            where = region.contains(component.coordinates())
+            if self.solid is not None:  # an obstacle at rest is not held
+                where = where & jnp.asarray(~self._closed_faces(axis))
+            return component.with_values(jnp.where(where, value, component.values))
+
         for region in self.held:
             where = region.where.repeated(periods(self.grid, self.sides))
             velocity = tuple(
-                component
-                if value is None
-                else component.with_values(jnp.where(where.contains(component.coordinates()), value, component.values))
-                for component, value in zip(velocity, region.velocity, strict=True)
+                held(axis, component, where, region.velocity[axis]) for axis, component in enumerate(velocity)
             )
         return velocity
 
     def _carry(self, name: str, scalar: Field, carrier: tuple[Field, ...]) -> Field:
-        settings = self.scalars[name]
-        scalar = explicit_diffusion(scalar.with_conditions(self.scalar_conditions()), settings.diffusivity, self.dt)
-        scalar = semi_lagrangian(scalar, carrier, self.dt, self.largest_courant)
-        if settings.source is None:
-            return scalar
-        source = settings.source.repeated(periods(self.grid, self.sides)).coverage(self.grid)
-        return scalar.with_values(scalar.values + self.dt * settings.rate * source.astype(self.dt.dtype))
+        """A scalar after diffusion, advection and release. An obstacle is closed for all three."""
+        settings, closed, cells = self.scalars[name], None, None
+        if self.solid is not None:
+            cells = self.solid.cells
+            closed = [self._closed_faces(axis) for axis in range(self.grid.dimensions)]
+            carrier = tuple(  # diffusion has moved the faces of the obstacle, too
+                part.with_values(part.values * jnp.asarray(~faces, part.values.dtype))
+                for part, faces in zip(carrier, closed, strict=True)
+            )
+        spread = scalar.with_conditions(flow_sides.diffused_conditions(self.sides, scalar.values, carrier))
+        values = explicit_diffusion(spread, settings.diffusivity, self.dt, closed).values
+        carried = Field(
+            values,
+            self.grid,
+            conditions=flow_sides.carried_conditions(self.sides, values, carrier, at_rest=0.0),
+        )
+        values = semi_lagrangian(carried, carrier, self.dt, self.largest_courant, cells).values
+        if settings.source is not None:
+            source = settings.source.repeated(periods(self.grid, self.sides)).coverage(self.grid)
+            released = self.dt * settings.rate * source.astype(self.dt.dtype)
+            values = values + (released if cells is None else released * jnp.asarray(~cells, values.dtype))
+        return Field(values, self.grid, conditions=self.scalar_conditions())
 
     def _add(self, velocity: tuple[Field, ...], force: Sequence[ArrayLike]) -> tuple[Field, ...]:
         parts = flow_sides.forces_on_faces("IncompressibleFlow", force, velocity)

@@ -54,7 +54,12 @@ from diffphys.grids.numbers import (
 )
 from diffphys.grids.sides import TimeFunction, depends_on_time, periods, sides_at
 from diffphys.operators import convection, difference, divergence, interpolate, laplacian, stable_diffusion_step
-from diffphys.operators.convection import relative_control_volume, times_volume_unit, without_fixed_ends
+from diffphys.operators.convection import (
+    relative_control_volume,
+    scalar_convection,
+    times_volume_unit,
+    without_fixed_ends,
+)
 from diffphys.operators.fourth_order import (
     check_order,
     fourth_order_difference,
@@ -63,10 +68,13 @@ from diffphys.operators.fourth_order import (
 )
 from diffphys.physics.clock import later
 from diffphys.physics.flow_sides import (
+    carried_conditions,
     check_given_scalars,
     check_net_flux,
     check_state,
     check_velocity_of,
+    diffused_conditions,
+    entering_from_rest,
     forces_on_faces,
     homogeneous_pressure_conditions,
     imposed,
@@ -79,6 +87,7 @@ from diffphys.physics.flow_sides import (
 from diffphys.physics.immersed import Immersed
 from diffphys.physics.immersed_flow import (
     crossing,
+    fluid_fractions,
     forces_on_body,
     geometries,
     momentum_rates,
@@ -215,7 +224,7 @@ class RungeKuttaFlow(eqx.Module):
         largest = max((self.viscosity, *(scalar.diffusivity for scalar in self.scalars.values())), key=_known_size)
         if diffusion == "explicit":
             self._check_step(largest)
-        check_net_flux("RungeKuttaFlow", grid, self.sides, self.pressure_problem())
+        self._check_net_flux()
 
     def __call__(self, state: FlowState, given: FlowInput | Sequence[ArrayLike] | None = None) -> FlowState:
         """The state one `dt` later.
@@ -517,13 +526,17 @@ class RungeKuttaFlow(eqx.Module):
             cuts = geometries(body, fields)
             pushed = self._pushed(given, fields, scalars, sides)
             viscosity = self.viscosity if self.diffusion == "explicit" else 0.0 * self.viscosity
-            return momentum_rates(fields, cuts, viscosity, self._diffused(), outside, pushed), {
+            entering = entering_from_rest(sides, fields, crossing(fields, cuts))
+            return momentum_rates(fields, cuts, viscosity, self._diffused(), outside, pushed, entering), {
                 name: self._scalar_rate(name, values, fields, sides, body) for name, values in scalars.items()
             }
         carried = convection(fields, order=self.order)
+        entering = entering_from_rest(sides, fields, fields)
         rates = []
         for axis, component in enumerate(fields):
             rate = -carried[axis].values
+            if (part := entering[axis]) is not None:
+                rate = rate + part
             if self.diffusion == "explicit":
                 rate = rate + self.viscosity * self._smoothed(component)
             if any(isinstance(condition, Dirichlet) for condition in outside.conditions[axis]):
@@ -554,26 +567,42 @@ class RungeKuttaFlow(eqx.Module):
         sides: Sides,
         body: Immersed | None = None,
     ) -> Array:
-        """`-div(v s) + source`, central: the mean of the two cells at each face; and what explicit diffusion adds."""
+        """`-div(v s) + source`, central: the mean of the two cells at each face; and what explicit diffusion adds.
+
+        To fourth order as the velocity is carried, so that a scalar which is the same everywhere stays so.
+        """
         settings = self.scalars[name]
-        scalar = Field(values, self.grid, conditions=scalar_conditions(sides))
         cuts = None if body is None else geometries(body, velocity)
-        fluxes = []
-        for axis, component in enumerate(velocity if cuts is None else crossing(velocity, cuts)):
-            flux = component.values * interpolate(scalar, component.offset).values
+        carrier = velocity if cuts is None else crossing(velocity, cuts)
+        scalar = Field(values, self.grid, conditions=carried_conditions(sides, values, carrier, at_rest=0.5))
+        spread = scalar.with_conditions(diffused_conditions(sides, values, carrier))
+        if self.order == 4:
+            rate = -scalar_convection(scalar, carrier, order=4).values
             if self.diffusion == "explicit":
-                slope = self._scalar_slope(scalar, axis)
-                if cuts is not None:  # nothing diffuses into the body
-                    slope = slope * cuts[axis].open
-                flux = flux - settings.diffusivity * slope
-            fluxes.append(component.with_values(flux))
-        rate = -divergence(fluxes).values
+                rate = rate + settings.diffusivity * self._scalar_laplacian(spread, velocity, body)
+        else:
+            fluxes = []
+            for axis, component in enumerate(carrier):
+                flux = component.values * interpolate(scalar, component.offset).values
+                if self.diffusion == "explicit":
+                    slope = self._scalar_slope(spread, axis)
+                    if cuts is not None:  # nothing diffuses into the body
+                        slope = slope * cuts[axis].open
+                    flux = flux - settings.diffusivity * slope
+                fluxes.append(component.with_values(flux))
+            rate = -divergence(fluxes).values
+        released: Any = None
+        if settings.source is not None:
+            source = settings.source.repeated(periods(self.grid, self.sides)).coverage(self.grid)
+            released = settings.rate * source.astype(values.dtype)
         if body is not None:  # small volumes follow a little later, as those of the momentum do
-            rate = rate / scalar_mass(body, self.grid)
-        if settings.source is None:
-            return rate
-        source = settings.source.repeated(periods(self.grid, self.sides)).coverage(self.grid)
-        return rate + settings.rate * source.astype(rate.dtype)
+            mass = scalar_mass(body, self.grid)
+            rate = rate / mass
+            if released is not None:
+                released = released * fluid_fractions(body, self.grid) / mass
+        elif self.solid is not None and released is not None:
+            released = released * jnp.asarray(~self.solid.cells, values.dtype)
+        return rate if released is None else rate + released
 
     def _scalar_slope(self, scalar: Field, axis: int) -> Array:
         """The slope on the faces of an axis. Nothing diffuses into an obstacle."""
@@ -590,12 +619,11 @@ class RungeKuttaFlow(eqx.Module):
         """`viscosity laplacian(v)` on the free faces, and `diffusivity laplacian(s)`."""
         sides, body = self._sides(given, time), self.body(time, given)
         fields = [self._component(sides, axis, values) for axis, values in enumerate(velocity)]
-        conditions = scalar_conditions(sides)
-        spread = {
-            name: self.scalars[name].diffusivity.astype(values.dtype)
-            * self._scalar_laplacian(Field(values, self.grid, conditions=conditions), fields, body)
-            for name, values in scalars.items()
-        }
+        spread = {}
+        for name, values in scalars.items():
+            scalar = Field(values, self.grid, conditions=diffused_conditions(sides, values, fields))
+            laplacian_of_it = self._scalar_laplacian(scalar, fields, body)
+            spread[name] = self.scalars[name].diffusivity.astype(values.dtype) * laplacian_of_it
         if body is not None:
             return viscous_rates(fields, geometries(body, fields), self.viscosity), spread
         return tuple(
@@ -790,6 +818,28 @@ class RungeKuttaFlow(eqx.Module):
             for end in (0, -1):
                 volume[(slice(None),) * axis + (end,)] *= 0.5
         return jnp.asarray(volume, component.values.dtype)
+
+    def _check_net_flux(self) -> None:
+        """Of an immersed body as it is at the start, where its numbers are known."""
+        problem = self.pressure_problem()
+        if not self._immersed:
+            return check_net_flux("RungeKuttaFlow", self.grid, self.sides, problem)
+        with jax.ensure_compile_time_eval():
+            body = self.body(0.0)
+            assert body is not None
+            leaves = [concrete(leaf) for leaf in jax.tree.leaves(body)]
+            known = all(leaf is not None and leaf.dtype != object for leaf in leaves)
+            inside = concrete(body.shape.contains(self.grid.centers())) if known else None
+            if inside is None:
+                return check_net_flux("RungeKuttaFlow", self.grid, self.sides, problem)
+            conditions = homogeneous_pressure_conditions(self.sides, Dirichlet)
+
+            def open_parts() -> list[np.ndarray]:
+                faces = [self._component(self.sides, axis, jnp.zeros(self._shape(axis))) for axis in range(inside.ndim)]
+                return [np.asarray(cut.open) for cut in geometries(body, faces)]
+
+            blocked = PressureProblem.from_conditions(self.grid, conditions, np.broadcast_to(inside, self.grid.cells))
+            return check_net_flux("RungeKuttaFlow", self.grid, self.sides, blocked, open_parts)
 
     def _check_step(self, diffusivity: Array) -> None:
         step, coefficient = concrete(self.dt), concrete(diffusivity)

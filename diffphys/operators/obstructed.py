@@ -1,0 +1,119 @@
+"""Semi-Lagrangian look-ups beside closed cells: a path along which nothing is read through a wall."""
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from diffphys.devices import keeping
+from diffphys.grids import Field
+from diffphys.operators.interpolation import two_sided
+
+
+def look_up_within(
+    field: Field, start: Sequence[Array], displacement: Sequence[Array], closed: np.ndarray, steps: int | None
+) -> Array:
+    """Multilinear interpolation at `start + displacement`, in cells, without the values of closed cells.
+
+    The path to the foot is followed in steps of at most half a cell; where it would enter a closed cell, or pass
+    between two that touch, it ends. At its end the points that cannot be reached from the nearest one through open
+    cells have no weight, and the others all of it: a slope of zero at the surface. In a closed cell nothing changes.
+
+    Args:
+        field: A centered field; its conditions must define one ghost value at every end.
+        start: For each axis the index of each point.
+        displacement: For each axis how far its foot lies from it, in cells; not beyond a bounded axis.
+        closed: For each cell whether nothing passes it.
+        steps: How many steps are enough, or None: as many as the longest displacement asks for.
+    """
+    is_open = functools.partial(_is_open, closed, field.periodic)
+
+    # The path is no function that is differentiated: where it ends, it ends nearby as well.
+    path = [jax.lax.stop_gradient(part) for part in displacement]
+    home = [jnp.broadcast_to(index, field.shape).astype(jnp.int32) for index in start]
+    longest = jnp.max(jnp.stack([jnp.max(jnp.abs(part)) for part in path]))
+    bound = 4 * max(field.grid.cells)  # beyond that, periods are passed at once
+    count = jnp.clip(jnp.ceil(2 * longest), 1, bound) if steps is None else steps
+    count = jnp.asarray(jnp.where(jnp.isfinite(longest), count, 1), jnp.int32)
+
+    def advance(carry: tuple, index: Array) -> tuple:
+        cell, free, fraction = carry
+        part = (index + 1).astype(path[0].dtype) / count.astype(path[0].dtype)
+        ahead = [_nearest(origin, part * one) for origin, one in zip(home, path, strict=True)]
+        free = free & _reachable(cell, ahead, is_open)
+        cell = [jnp.where(free, new, old) for new, old in zip(ahead, cell, strict=True)]
+        return cell, free, jnp.where(free, part, fraction)
+
+    nothing = jnp.zeros(field.shape, path[0].dtype)
+    advance, carry = keeping(advance, (home, is_open(home), nothing), jnp.zeros((), jnp.int32))
+    cell, free, fraction = jax.lax.fori_loop(0, count, lambda index, carry: advance(carry, index), carry)
+    feet = [index + jnp.where(free, one, fraction * one) for index, one in zip(start, displacement, strict=True)]
+
+    lows, fractions = [], []
+    for axis, foot in enumerate(feet):
+        low = jnp.floor(foot)
+        fractions.append(foot - low)
+        low, count = low.astype(jnp.int32), field.grid.cells[axis]
+        lows.append((jnp.mod(low, count) if field.periodic[axis] else jnp.clip(low, -1, count - 1)) + 1)
+    padded = field.padded([(1, 1)] * field.grid.dimensions)
+    carried = two_sided(functools.partial(_interpolated, is_open), 1)(
+        padded, tuple(lows), tuple(fractions), tuple(cell)
+    )
+    return jnp.where(jnp.asarray(closed), field.values, carried)
+
+
+def _interpolated(
+    is_open: Callable[[Sequence[Array]], Array],
+    padded: Array,
+    lows: Sequence[Array],
+    fractions: Sequence[Array],
+    cell: Sequence[Array],
+) -> Array:
+    """Multilinear between those of the points around a place that can be reached from a cell beside it."""
+    total, weights, all_open = jnp.zeros((), padded.dtype), jnp.zeros((), padded.dtype), jnp.asarray(True)
+    for bits in itertools.product((0, 1), repeat=len(lows)):
+        weight = jnp.ones((), padded.dtype)
+        for bit, fraction in zip(bits, fractions, strict=True):
+            weight = weight * (fraction if bit else 1 - fraction)
+        place = [low + bit for low, bit in zip(lows, bits, strict=True)]
+        reached = _reachable(cell, [index - 1 for index in place], is_open)
+        total = total + jnp.where(reached, weight * padded[tuple(place)], 0)
+        weights = weights + jnp.where(reached, weight, 0)
+        all_open = all_open & reached
+    return total / jnp.where(all_open, 1.0, weights)
+
+
+def _is_open(closed: np.ndarray, periodic: Sequence[bool], cell: Sequence[Array]) -> Array:
+    """Whether nothing is in a cell; a ghost cell is as open as the cell whose image it is."""
+    place = [
+        jnp.mod(index, count) if wraps else jnp.clip(index, 0, count - 1)
+        for index, count, wraps in zip(cell, closed.shape, periodic, strict=True)
+    ]
+    return jnp.asarray(~closed)[tuple(place)]
+
+
+def _nearest(home: Array, displacement: Array) -> Array:
+    """The nearest cell; of two equally near ones that from which the path comes."""
+    distance = jnp.where(jnp.isfinite(displacement), displacement, 0)
+    steps = jnp.sign(distance) * jnp.ceil(jnp.abs(distance) - 0.5)
+    return home + steps.astype(jnp.int32)
+
+
+def _reachable(cell: Sequence[Array], target: Sequence[Array], is_open: Callable[[Sequence[Array]], Array]) -> Array:
+    """Whether a way of steps along single axes leads through open cells from a cell to a neighbor of it."""
+    axes = range(len(cell))
+    reached: dict[tuple[bool, ...], Array] = {}
+    for moved in itertools.product((False, True), repeat=len(cell)):
+        here = is_open([target[axis] if moved[axis] else cell[axis] for axis in axes])
+        before = [reached[tuple(m and a != axis for a, m in enumerate(moved))] for axis in axes if moved[axis]]
+        if before:
+            way = before[0]
+            for other in before[1:]:
+                way = way | other
+            here = here & way
+        reached[moved] = here
+    return reached[(True,) * len(cell)]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+from typing import Any
 
 import equinox as eqx
 import hypothesis
@@ -121,7 +122,7 @@ def test_an_integral_right_side_has_the_solution_of_the_equation():
     problem = poisson.PressureProblem.from_conditions(GRID, ((dp.Neumann(), dp.Neumann()),) * 2)
     rhs = np.arange(64).reshape(8, 8)
     for solver in (poisson.direct(problem), poisson.ConjugateGradients(problem)):
-        solution = solver.solve(rhs)
+        solution = solver.solve(rhs)  # pyright: ignore
         np.testing.assert_allclose(poisson.apply(problem, solution.pressure), rhs - rhs.mean(), atol=1e-3)
 
 
@@ -129,7 +130,7 @@ def test_a_whole_position_on_a_stretched_axis_is_looked_up_where_it_is():
     grid = dp.Grid.from_edges([np.array([0.0, 0.5, 1.5, 3.0, 4.0])])
     centers = grid.centers()[0]
     field = dp.Field(2 * centers, grid, conditions=((dp.Dirichlet(0.0), dp.Dirichlet(8.0)),))
-    np.testing.assert_allclose(operators.sample(field, [np.array([1, 2, 3])]), [2, 4, 6], rtol=1e-6)
+    np.testing.assert_allclose(operators.sample(field, [np.array([1, 2, 3])]), [2, 4, 6], rtol=1e-6)  # pyright: ignore
 
 
 def test_unsigned_numbers_do_not_wrap_in_a_loss():
@@ -219,7 +220,7 @@ SYSTEMS = {
 }
 
 
-def state_on(grid):
+def state_on(grid) -> dict[str, Any]:
     """For each system a state, by name."""
     velocity = tuple(dp.Field(jnp.ones((8, 8)), grid, face_offset(grid, axis), CLOSED) for axis in range(2))
     center = dp.Field(jnp.ones((8, 8)), grid, conditions=CLOSED)
@@ -366,7 +367,7 @@ IMMERSED = dp.RungeKuttaFlow(GRID, 0.001, 0.001, dp.Wall(), dp.Immersed(dp.Spher
         IMMERSED,
         dp.Corrected(FLOWS["runge_kutta"](GRID), nets.ResNet(2, 2, features=2, blocks=1, key=jax.random.key(0))),
         nets.UNet(1, 1, features=2, levels=1, key=jax.random.key(0)),
-        nets.MLP((1, 2), np.tanh, key=jax.random.key(0)),  # JAX does not pickle jnp.tanh
+        nets.MLP((1, 2), np.tanh, key=jax.random.key(0)),  # pyright: ignore  (JAX does not pickle jnp.tanh)
         poisson.direct(PROBLEM),
         poisson.ConjugateGradients(PROBLEM),
         poisson.FictitiousDomain(poisson.VariableProblem.from_conditions(GRID, CLOSED, (1.0, 1.0))),
@@ -514,7 +515,7 @@ def test_what_is_no_input_is_refused_in_one_sentence_or_accepted(bad):
 @pytest.mark.parametrize("name", ["step", "save", "stop", "state", "inputs"])
 def test_rollout_says_what_is_no_array(name):
     text = np.array(["a"])
-    given = dict(
+    given: dict[str, Any] = dict(
         step=lambda state, _: state, state=jnp.ones(2), steps=2, inputs=jnp.ones(2), save_every=1, save=lambda x: x
     )
     given[name] = text if name in ("state", "inputs") else (lambda *_: "text")

@@ -57,12 +57,11 @@ def look_up_within(
     for axis, foot in enumerate(feet):
         low = jnp.floor(foot)
         fractions.append(foot - low)
-        low, count = low.astype(jnp.int32), field.grid.cells[axis]
-        lows.append((jnp.mod(low, count) if field.periodic[axis] else jnp.clip(low, -1, count - 1)) + 1)
+        low, extent = low.astype(jnp.int32), field.grid.cells[axis]
+        lows.append((jnp.mod(low, extent) if field.periodic[axis] else jnp.clip(low, -1, extent - 1)) + 1)
     padded = field.padded([(1, 1)] * field.grid.dimensions)
-    carried = two_sided(functools.partial(_interpolated, is_open), 1)(
-        padded, tuple(lows), tuple(fractions), tuple(cell)
-    )
+    interpolated = two_sided(functools.partial(_interpolated, is_open), 1)
+    carried = interpolated(padded, tuple(lows), tuple(fractions), tuple(cell))
     return jnp.where(jnp.asarray(closed), field.values, carried)
 
 

@@ -205,7 +205,7 @@ class RungeKuttaFlow(eqx.Module):
         self.sides = parse_sides(grid, sides)
         self.solid = _obstacle(grid, self.sides, solid)
         self.scalars = checked_scalars("RungeKuttaFlow", grid, scalars)
-        self.stages, self.order, self.diffusion = as_whole(stages), as_whole(order), diffusion
+        self.stages, self.order, self.diffusion = as_whole(stages) or 0, as_whole(order) or 0, diffusion
         self.pressure_solver = pressure_solver
         check_number("RungeKuttaFlow", "viscosity", self.viscosity, minimum=0.0)
         check_number("RungeKuttaFlow", "dt", self.dt, above=0.0)

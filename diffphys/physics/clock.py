@@ -15,7 +15,8 @@ def later(time: Array, remainder: Array, duration: ArrayLike) -> tuple[Array, Ar
 
     The error of the first sum is found exactly (Knuth 1969, section 4.2.2, theorem B), so that both together have twice
     the digits of one (Dekker 1971). A remainder that is no rounding of this time, since somebody has set another, is
-    left out. The derivative is that of the sum of time and duration.
+    left out. The derivative is that of the sum of time and duration. In double precision the plain sum is enough
+    (1e7 steps of 0.01 are off by 1e-5), so nothing is kept: a state has no part that is nothing but noise.
 
     Args:
         time: A moment.
@@ -23,6 +24,8 @@ def later(time: Array, remainder: Array, duration: ArrayLike) -> tuple[Array, Ar
         duration: How much later.
     """
     duration = jnp.asarray(duration, time.dtype)
+    if time.dtype == jnp.float64:
+        return time + duration, jnp.zeros_like(remainder)
     whole = time + duration
     added = whole - time
     lost = (time - (whole - added)) + (duration - added)

@@ -393,6 +393,8 @@ def _accepts_input(step: Callable) -> bool:
 def _as_arrays(tree: Any, name: str) -> Any:
     def convert(leaf: Any) -> Array:
         try:
+            if isinstance(leaf, (str, bytes)):  # JAX would take it for the name of a type
+                raise TypeError
             return jnp.asarray(leaf)
         except (TypeError, ValueError, OverflowError):
             raise InputError(f"rollout: {name} contains {shown(leaf)}; a pytree of arrays is accepted.") from None

@@ -428,11 +428,14 @@ def entrances():
     yield Rotated, dict(shape=SPHERE, rotation=0.1, about=(0.5, 0.5))
     yield rotation_matrix, dict(rotation=0.1)
     yield SPHERE.contains, dict(points=GRID.centers())
-    yield SPHERE.coverage, dict(grid=GRID)
-    yield SPHERE.volume_fractions, dict(grid=GRID)
-    yield SPHERE.apertures, dict(grid=GRID, axis=0)
+    yield SPHERE.coverage, dict(grid=GRID, periodic=False)
+    yield SPHERE.volume_fractions, dict(grid=GRID, periodic=(True, False))
+    yield SPHERE.apertures, dict(grid=GRID, axis=0, periodic=False)
+    yield SPHERE.repeated, dict(periods=(1.0, None))
     yield parse_sides, dict(grid=GRID, sides=dp.Periodic())
     yield dp.Inflow, dict(speed=1.0, scalar=0.0, tangential=0.0)
+    yield dp.Outflow, dict(pressure=0.0, slope=0.0, scalar=1.0, from_rest=True)
+    yield dp.Open, dict(scalar=1.0, from_rest=True)
     for operator in (operators.gradient, operators.laplacian, operators.control_volume):
         yield operator, dict(field=FIELD)
     for operator in (operators.divergence, operators.faces_to_centers):
@@ -444,12 +447,12 @@ def entrances():
     yield operators.interpolate, dict(field=FIELD, offset=(0.0, 0.5))
     yield operators.convert, dict(field=FIELD, offset=(0.0, 0.5))
     yield operators.sample, dict(field=FIELD, points=[jnp.ones(2)] * 2)
-    yield operators.semi_lagrangian, dict(carried, largest_courant=None)
+    yield operators.semi_lagrangian, dict(carried, largest_courant=None, closed=np.zeros((8, 8), bool))
     yield operators.cubic_semi_lagrangian, carried
     yield operators.maccormack, carried
     yield operators.advect, dict(carried, scheme="upwind")
     yield operators.stable_diffusion_step, dict(grid=GRID, diffusivity=1.0)
-    yield operators.explicit_diffusion, dict(number, field=FIELD)
+    yield operators.explicit_diffusion, dict(number, field=FIELD, closed=(np.zeros((8, 8), bool),) * 2)
     yield operators.implicit_diffusion, dict(number, field=FIELD)
     yield poisson.direct, dict(problem=PROBLEM)
     yield poisson.direct(PROBLEM).solve, dict(rhs=jnp.ones((8, 8)))

@@ -112,6 +112,11 @@ class Shape(eqx.Module):
         Args:
             periods: For each axis its period, or None where it is bounded.
         """
+        if not isinstance(periods, Sequence) or isinstance(periods, str):
+            raise InputError(f"repeated: periods is {shown(periods)}; a number or None for each axis is accepted.")
+        for axis, period in enumerate(periods):
+            if period is not None:
+                check_number("repeated", f"periods[{axis}]", as_number(period, "repeated: periods"), above=0.0)
         periods = tuple(None if period is None else float(period) for period in periods)
         return Repeated(self, periods) if any(period is not None for period in periods) else self
 
@@ -476,7 +481,9 @@ def _overlap(below: Array, above: Array, lower: Array, upper: Array) -> Array:
 
 def _periods(grid: Grid, periodic: bool | Sequence[bool]) -> Periods:
     """For each axis its period, or None."""
-    wraps = (periodic,) * grid.dimensions if isinstance(periodic, (bool, np.bool_)) else tuple(periodic)
+    wraps: Any = (periodic,) * grid.dimensions if isinstance(periodic, (bool, np.bool_)) else periodic
+    if not isinstance(wraps, (tuple, list)) or not all(isinstance(one, (bool, np.bool_)) for one in wraps):
+        raise InputError(f"periodic is {shown(periodic)}; True, False, or one of them for each axis is accepted.")
     if len(wraps) != grid.dimensions:
         raise InputError(
             f"periodic has {len(wraps)} entries; True, False, or one of them for each of {grid.dimensions} axes is "

@@ -124,6 +124,9 @@ class Outflow(eqx.Module):
     scalar: Any = eqx.field(converter=_given_or_none("Outflow: scalar"), default=None)
     from_rest: bool = eqx.field(static=True, default=True)
 
+    def __check_init__(self):
+        _check_truth("Outflow", from_rest=self.from_rest)
+
 
 class Open(eqx.Module):
     """Fluid leaves and enters freely; the pressure is zero outside.
@@ -135,6 +138,15 @@ class Open(eqx.Module):
 
     scalar: Any = eqx.field(converter=_given_or_none("Open: scalar"), default=None)
     from_rest: bool = eqx.field(static=True, default=True)
+
+    def __check_init__(self):
+        _check_truth("Open", from_rest=self.from_rest)
+
+
+def _check_truth(owner: str, **given: Any) -> None:
+    for name, value in given.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise InputError(f"{owner}: {name} is {shown(value)}; True or False is accepted.")
 
 
 Side = Periodic | Wall | Inflow | Outflow | Open

@@ -21,7 +21,7 @@ from diffphys.grids.numbers import as_whole, check_numbers, shown
 from diffphys.linear import linear_map
 from diffphys.operators.differences import slice_axis, with_zeros
 from diffphys.operators.interpolation import at_point, index_of, interpolate, look_up
-from diffphys.operators.obstructed import look_up_within
+from diffphys.operators.obstructed import check_closed, look_up_within
 
 
 Limits = tuple[float, float] | None
@@ -61,12 +61,10 @@ def semi_lagrangian(
     displacement = [_upstream_displacement(field, component, axis, dt) for axis, component in enumerate(velocity)]
     limits = [_limits(field, axis) for axis in range(field.grid.dimensions)]
     reach = (largest_courant,) * field.grid.dimensions if isinstance(largest_courant, int) else largest_courant
+    if closed is not None:
+        check_closed("semi_lagrangian", "closed", closed, field.grid.cells)
+        check_field("semi_lagrangian", "field", field, offset=center_offset(field.grid))
     if closed is not None and closed.any():
-        if field.offset != center_offset(field.grid) or closed.shape != field.grid.cells:
-            raise InputError(
-                f"semi_lagrangian: closed has shape {closed.shape} and the field the offset {field.offset}; one entry "
-                f"for each of the cells {field.grid.cells} and a field at their centers are accepted."
-            )
         within = []
         for axis, (part, limit) in enumerate(zip(displacement, limits, strict=True)):
             if reach is not None:

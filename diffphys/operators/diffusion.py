@@ -12,13 +12,14 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.grids import Dirichlet, Field, Grid
+from diffphys.grids import Dirichlet, Field, Grid, center_offset
 from diffphys.grids.field import check_field
 from diffphys.grids.grid import check_grid
-from diffphys.grids.numbers import as_floating, check_numbers
+from diffphys.grids.numbers import as_components, as_floating, check_numbers
 from diffphys.linear import along_axis
 from diffphys.operators.differences import difference, divergence, laplacian, second_difference, slice_axis
 from diffphys.operators.eigenbasis import bases_of, free_range
+from diffphys.operators.obstructed import check_closed
 
 
 def explicit_diffusion(
@@ -37,7 +38,11 @@ def explicit_diffusion(
     check_field("explicit_diffusion", "field", field)
     check_numbers("explicit_diffusion", diffusivity=diffusivity, dt=dt)
     if closed is not None:
+        check_field("explicit_diffusion", "field", field, offset=center_offset(field.grid))
+        closed = as_components("explicit_diffusion", "closed", closed, field.grid.dimensions)
         slopes = [difference(field, axis) for axis in range(field.grid.dimensions)]
+        for axis, (faces, slope) in enumerate(zip(closed, slopes, strict=True)):
+            check_closed("explicit_diffusion", f"closed[{axis}]", faces, slope.shape)
         open_ = [jnp.asarray(~faces, field.values.dtype) for faces in closed]
         through = [slope.with_values(slope.values * part) for slope, part in zip(slopes, open_, strict=True)]
         change = divergence(through).values

@@ -10,7 +10,9 @@ import numpy as np
 from jax import Array
 
 from diffphys.devices import keeping
+from diffphys.errors import InputError
 from diffphys.grids import Field
+from diffphys.grids.numbers import shown
 from diffphys.operators.interpolation import two_sided
 
 
@@ -84,6 +86,13 @@ def _interpolated(
         weights = weights + jnp.where(reached, weight, 0)
         all_open = all_open & reached
     return total / jnp.where(all_open, 1.0, weights)
+
+
+def check_closed(owner: str, name: str, closed: object, shape: tuple[int, ...]) -> None:
+    """Raise `InputError` unless it says of each cell or face of this shape whether it is closed."""
+    if not isinstance(closed, np.ndarray) or closed.dtype != bool or closed.shape != shape:
+        given = f"has shape {closed.shape}" if isinstance(closed, np.ndarray) else f"is {shown(closed)}"
+        raise InputError(f"{owner}: {name} {given}; a NumPy array of booleans of shape {shape} is accepted.")
 
 
 def _is_open(closed: np.ndarray, periodic: Sequence[bool], cell: Sequence[Array]) -> Array:

@@ -10,7 +10,7 @@ from diffphys.grids import Conditions, Field, Grid
 from diffphys.operators import convection, difference, divergence
 from diffphys.operators.convection import relative_control_volume, times_volume_unit, without_fixed_ends
 from diffphys.physics.immersed import LEAST_MASS, Geometry, Immersed, geometry, immersed_laplacian
-from diffphys.poisson import PressureSolver, VariableProblem
+from diffphys.poisson import PressureSolver, Solution, VariableProblem
 from diffphys.poisson.problem import trusted_pressure
 
 
@@ -86,6 +86,7 @@ def projection(
     diffused: Array,
     conditions: Conditions,
     solver: Callable[[VariableProblem], PressureSolver],
+    accepted: Callable[[Solution], Array] = trusted_pressure,
 ) -> tuple[tuple[Array, ...], Array]:
     """The nearest velocity, in the norm of the control volumes' masses, for which what crosses the faces has no
     divergence; and the potential of the correction.
@@ -96,11 +97,12 @@ def projection(
         diffused: Viscosity times the step, for which the masses are chosen.
         conditions: The potential's, homogeneous.
         solver: From the problem to its solver.
+        accepted: From what the solver found to the potential.
     """
     weights = [cut.open / cut.mass(diffused) for cut in cuts]
     coefficients = [cut.open * weight for cut, weight in zip(cuts, weights, strict=True)]
     problem = VariableProblem.from_conditions(fields[0].grid, conditions, coefficients)
-    potential = trusted_pressure(solver(problem).solve(divergence(crossing(fields, cuts)).values))
+    potential = accepted(solver(problem).solve(divergence(crossing(fields, cuts)).values))
     slopes = Field(potential, fields[0].grid, conditions=conditions)
     values = []
     for axis, (field, cut, weight) in enumerate(zip(fields, cuts, weights, strict=True)):

@@ -719,7 +719,10 @@ class RungeKuttaFlow(eqx.Module):
 
         def project(parts: Sequence[Field]) -> Sequence[Array]:
             on_free = [part.with_values(without_fixed_ends(part, a, part.values)) for a, part in enumerate(parts)]
-            return projection(on_free, cuts, self._diffused(), conditions, self._solver)[0]
+            # It is transposed, which asking for convergence is not; that the stage's own projection converges is asked.
+            return projection(on_free, cuts, self._diffused(), conditions, self._solver, lambda found: found.pressure)[
+                0
+            ]
 
         return Stokes(
             project,

@@ -60,6 +60,16 @@ def test_look_ups_in_a_fluid_at_rest_have_the_mean_slope(grid):
         np.testing.assert_allclose(one, other, atol=1e-12)
 
 
+def test_beside_closed_cells_a_look_up_at_rest_has_the_mean_slope():
+    field, velocity = still(GRIDS[0], (PERIODIC, (dp.Dirichlet(0.3), dp.Neumann(0.0))))
+    closed = np.zeros(GRIDS[0].cells, bool)
+    closed[2:4, 2] = closed[3, 1] = True
+    for axis in range(2):
+        before, here, after = around_rest(lambda f, v: semi_lagrangian(f, v, 1.0, closed=closed), field, velocity, axis)
+        np.testing.assert_allclose(here, (before + after) / 2, atol=1e-4)
+        assert np.any(here != 0) and np.all(here[closed] == 0)
+
+
 @pytest.mark.parametrize("grid", GRIDS, ids=["uniform", "stretched"])
 def test_a_linear_field_at_rest_is_carried_without_a_kink(grid):
     """Its slope is the same on both sides, so the derivative of each step is minus that slope, limited or not."""

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from diffphys.devices import beside, choose, keeping, varying_alike
+from diffphys.devices import are_several, beside, choose, keeping, varying_alike
 from diffphys.errors import InputError
 from diffphys.grids import Field
 from diffphys.grids.numbers import as_whole, shown, whole_number
@@ -225,11 +225,14 @@ def _made_unless(stopped: Array, made: Callable, current: Any, given: Any, cut: 
     """The state after a step, or where a rollout has stopped that state itself.
 
     Under `jax.vmap` both are computed and one is chosen. The derivative of a step that is not made may be infinite, and
-    zero times infinity is NaN: so nothing that the step depends on, its own numbers neither, hears of it.
+    zero times infinity is NaN: so nothing that the step depends on, its own numbers neither, hears of it. (On several devices its own numbers do.)
     """
 
     def following(state: Any) -> Any:
-        function, numbers = jax.closure_convert(made, state, given)
+        if are_several(stopped, state):  # there a program that is traced already cannot be given numbers that vary
+            function, numbers = made, []
+        else:
+            function, numbers = jax.closure_convert(made, state, given)
         heard = jax.tree.map(lambda leaf: _heard_unless(stopped, leaf), (cut(state), given, numbers))
         return function(heard[0], heard[1], *heard[2])
 

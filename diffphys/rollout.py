@@ -225,7 +225,8 @@ def _made_unless(stopped: Array, made: Callable, current: Any, given: Any, cut: 
     """The state after a step, or where a rollout has stopped that state itself.
 
     Under `jax.vmap` both are computed and one is chosen. The derivative of a step that is not made may be infinite, and
-    zero times infinity is NaN: so nothing that the step depends on, its own numbers neither, hears of it. (On several devices its own numbers do.)
+    zero times infinity is NaN: so nothing that the step depends on, its own numbers neither, hears of it. On several
+    devices its own numbers do.
     """
 
     def following(state: Any) -> Any:

@@ -77,7 +77,7 @@ def of_each_device(loss, checked):
 # On two devices -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", slow_but(("heat", "split, periodic")))
+@pytest.mark.parametrize("name", slow_but(("heat",)))
 def test_gradients_on_two_devices(name):
     """Of all numbers of the step, which are the same on both, and of the states: `jax.shard_map` with its checks and
     without; `jit(vmap(rollout))` of states that are spread over explicit or automatic axes.
@@ -137,7 +137,7 @@ def test_a_rollout_that_stops_on_each_device_by_itself(outcome):
         close(jax.jit(run)(spread(states, kind)), expected)
 
 
-@pytest.mark.parametrize("checked", [True, False])
+@pytest.mark.parametrize("checked", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_shared_weights_of_a_convolution(checked, key):
     """The gradient over two devices is the sum of both shares, by one compiled program or operation by operation."""
     kernel, images = jax.random.normal(key, (3, 3, 2, 2)), jax.random.normal(key, (4, 2, 6, 5))

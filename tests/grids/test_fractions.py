@@ -207,7 +207,7 @@ def periodic_shapes(place):
     )
 
 
-@pytest.mark.parametrize("periodic", [(True, True), (True, False)])
+@pytest.mark.parametrize("periodic", [(True, True), pytest.param((True, False), marks=pytest.mark.slow)])
 def test_on_a_periodic_domain_no_place_is_special(periodic):
     """A displacement by whole cells displaces cells, fractions, apertures and coverage, and their sums stay; a shape
     that crosses no side is as it is without images.

@@ -146,7 +146,9 @@ def test_bad_arguments_are_named(changes, word):
         train(arguments.pop("step"), arguments.pop("data"), **arguments)
 
 
-@pytest.mark.parametrize("setting", ["jax_debug_nans", "jax_debug_infs", "jax_disable_jit"])
+@pytest.mark.parametrize(
+    "setting", ["jax_debug_nans", "jax_debug_infs", pytest.param("jax_disable_jit", marks=pytest.mark.slow)]
+)
 def test_checks_of_jax_can_be_on(setting):
     """What has no value yet is not NaN; training gives the same as without them."""
     data, stages = trajectories(frames=3), [dp.Stage(2, 1, optax.adam(1e-2))]

@@ -367,7 +367,7 @@ ANY = (dp.Trajectories({"x": -np.zeros((1, 2, 4, 3), np.float32), "..": np.ones(
 
 
 @given_example(ANY)
-@settings(max_examples=8)
+@settings(max_examples=3)
 @given(saved_arguments())
 def test_whatever_is_saved_is_what_is_loaded(given):
     check_round_trip(given)

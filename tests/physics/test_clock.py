@@ -93,6 +93,12 @@ def shaken(time):
     return jnp.sin(2 * jnp.pi * time)
 
 
+NAMES = [
+    *("IncompressibleFlow", "RungeKuttaFlow", "Smoke", "SubSteps"),
+    pytest.param("RungeKuttaFlow, implicit", marks=pytest.mark.slow),
+]
+
+
 def flows() -> dict[str, Any]:
     grid = dp.Grid((4, 4))
     settings: dict[str, Any] = dict(viscosity=0.0, dt=0.01)
@@ -109,7 +115,7 @@ def flows() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", flows())
+@pytest.mark.parametrize("name", NAMES)
 def test_an_inflow_sees_the_right_time(name):
     """After many steps it swings as at first; a unit of time holds a whole number of steps."""
     flow = flows()[name]

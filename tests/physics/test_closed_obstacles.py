@@ -56,7 +56,7 @@ def test_nothing_passes_a_wall_of_one_cell(float64, kind):
     assert np.ptp(scalar[:5, 0]) < 0.9 * np.ptp(start[:5, 0])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS[:4], pytest.param("immersed", marks=pytest.mark.slow), KINDS[5]])
 def test_a_scalar_in_an_obstacle_is_inert(float64, kind):
     """Air of 300 K around an obstacle whose cells hold zero stays at 300 K; what is released in it is not there."""
     cutting = kind.startswith("immersed")
@@ -146,6 +146,7 @@ def test_a_look_up_reads_nothing_closed_and_nothing_behind_it(float64, seed):
     np.testing.assert_array_equal(found[closed], values[closed])
 
 
+@pytest.mark.slow
 def test_without_closed_cells_near_the_look_up_is_the_plain_one(float64):
     generator = np.random.default_rng(5)
     closed = np.zeros(GRID.cells, bool)
@@ -184,7 +185,7 @@ def test_diffusion_between_closed_faces_conserves(float64):
     np.testing.assert_array_equal(explicit_diffusion(field, 0.1, 0.01, enclosed).values, field.values)
 
 
-@pytest.mark.parametrize("solid", [lambda shape: shape, Immersed])
+@pytest.mark.parametrize("solid", [lambda shape: shape, pytest.param(Immersed, marks=pytest.mark.slow)])
 def test_an_inflow_that_a_body_blocks_is_counted_without_it(float64, solid):
     """In a closed channel two inflows balance; half of one blocked they do not, and what is right is accepted."""
     half = dp.Box((-0.3, -0.5), (0.25, 0.5))

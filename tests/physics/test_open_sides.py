@@ -53,7 +53,7 @@ def advance(flow, state, steps):
     return jax.jit(lambda state: dp.rollout(flow, state, steps)[0])(state)
 
 
-@pytest.mark.parametrize("kind", ["semi-Lagrangian", "explicit", "fourth order", slow("implicit")])
+@pytest.mark.parametrize("kind", ["semi-Lagrangian", "explicit", slow("fourth order"), slow("implicit")])
 def test_air_of_one_temperature_keeps_it(float64, kind):
     flow = flow_of(kind, SIDES["open"])
     final = advance(flow, stirred(flow), 5)
@@ -81,8 +81,8 @@ ENDS = {"as inside": dp.Open(), "given": dp.Open(scalar=-7.0), "sucked": dp.Infl
     [
         ("semi-Lagrangian", "given"),
         ("explicit", "as inside"),
-        ("explicit", "given"),
-        ("explicit", "sucked"),
+        slow("explicit", "given"),
+        slow("explicit", "sucked"),
         *(slow("semi-Lagrangian", end) for end in ("as inside", "sucked")),
         *(slow(kind, end) for kind in ("implicit", "fourth order") for end in ENDS),
     ],

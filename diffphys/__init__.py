@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
+    __version__: str
     from diffphys import grids as grids
     from diffphys import learning as learning
     from diffphys import nets as nets
@@ -92,6 +93,8 @@ __all__ = [*_ROOMS, *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str):
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("diffphys")
     if name in _ROOMS:
         return importlib.import_module(f"diffphys.{name}")
     if name in _HOME:
@@ -115,4 +118,4 @@ sys.modules[__name__].__class__ = _Face
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "__version__"])

@@ -10,7 +10,7 @@ import math
 import jax
 import numpy as np
 
-from diffphys.benchmarks.benchmark import Benchmark, Row
+from diffphys.benchmarks.benchmark import Row, benchmark
 from diffphys.benchmarks.peers import Peer, check_python, peer_rows
 from diffphys.benchmarks.rows import largest_residual, programs_of, rows_of, shape_of
 from diffphys.benchmarks.timing import Program
@@ -92,7 +92,7 @@ def profile(settings: Settings) -> dict[str, Program]:
     return programs_of(advancing(flow, start), values, settings.lengths[:1])
 
 
-BENCHMARK = Benchmark(
+PROGRAM = benchmark(
     "periodic",
     Settings,
     {"quick": {"squares": (8,), "cubes": (4,), "lengths": (2,), "seconds": 0.1}},

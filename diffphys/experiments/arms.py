@@ -405,7 +405,7 @@ def show(run: Run, *, label: str = "error", columns: Mapping[str, str] | None = 
     published = metrics["paper"]["arms"]
     run.save_figure("curves.png", curves_figure(metrics["arms"], published, label))
     table = Table(
-        "arm", f"{label}, median", "all seeds", "updates", "seconds", "published", *columns, title=run.experiment
+        "arm", f"{label}, median", "all seeds", "updates", "seconds", "published", *columns, title=run.program
     )
     for name, arm in metrics["arms"].items():
         paper = published.get(name, {}).get("final_error")

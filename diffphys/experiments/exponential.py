@@ -17,11 +17,10 @@ import optax
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments import Experiment
 from diffphys.experiments.arms import Budget, compare, gradient_arm, show
 from diffphys.inversion import scale_invariant_loss
 from diffphys.nets import MLP
-from diffphys.runs import Run, setting
+from diffphys.runs import Program, Run, setting
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def report(run: Run) -> Table:
     return show(run, label="mean |x - x*|")
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     "exponential",
     Settings,
     {

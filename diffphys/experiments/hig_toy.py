@@ -18,11 +18,10 @@ import optax
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments import Experiment
 from diffphys.experiments.arms import Budget, compare, gradient_arm, half_inverse_arm, show
 from diffphys.inversion import neuron_saturation
 from diffphys.nets import MLP
-from diffphys.runs import Run, setting
+from diffphys.runs import Program, Run, setting
 
 
 # What the chapter says in words, at lambda = 0.01.
@@ -106,7 +105,7 @@ def report(run: Run) -> Table:
     return show(run, label="loss", columns=columns)
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     "hig-toy",
     Settings,
     {

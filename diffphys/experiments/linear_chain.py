@@ -18,7 +18,6 @@ import optax
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments import Experiment
 from diffphys.experiments.arms import (
     Arm,
     Budget,
@@ -31,7 +30,7 @@ from diffphys.experiments.arms import (
 )
 from diffphys.inversion import GaussNewton, scale_invariant_loss
 from diffphys.nets import MLP
-from diffphys.runs import Run, setting
+from diffphys.runs import Program, Run, setting
 
 
 # Half-inverse gradients: printed after epochs 1 to 4 of 128 updates; the rest read off a plot after 100 s.
@@ -168,7 +167,7 @@ def report(run: Run) -> Table:
     return show(run, label="test loss")
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     "linear-chain",
     Settings,
     {"demo": {"seconds": 15.0, "seeds": 2}, "book": {"seconds": 15.0}, "paper": {"seconds": 100.0, "seeds": 5}},

@@ -35,7 +35,6 @@ from jax import Array
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from diffphys.experiments import Experiment
 from diffphys.experiments.arms import Budget, compare, first_network, gradient_arm, seconds_to_pass, show
 from diffphys.experiments.smooth_noise import smooth_noise
 from diffphys.grids import Field, Grid, Periodic
@@ -45,7 +44,7 @@ from diffphys.operators import interpolate, maccormack
 from diffphys.physics import IncompressibleFlow
 from diffphys.plots import DPI, WIDTH
 from diffphys.rollout import rollout
-from diffphys.runs import Run, setting
+from diffphys.runs import Program, Run, setting
 
 
 SIZE, MIDDLE, RADIUS = 128.0, 64.0, 20.0
@@ -301,7 +300,7 @@ def report(run: Run) -> Table:
 
 SMALL = {"cells": 32, "adam_rate": 0.001, "seeds": 1}
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     "swirl",
     Settings,
     {

@@ -26,7 +26,6 @@ from rich.table import Table
 
 from diffphys import plots
 from diffphys.errors import InputError
-from diffphys.experiments import Experiment
 from diffphys.grids import Box, Grid, Inflow, Open, Outflow, Sphere, Wall
 from diffphys.learning import (
     Corrected,
@@ -45,7 +44,7 @@ from diffphys.nets import ResNet, count_parameters
 from diffphys.operators import coarsen, divergence
 from diffphys.physics import FlowState, Held, IncompressibleFlow
 from diffphys.rollout import Detached, StoreAll, rollout
-from diffphys.runs import Run, checkpoint_metadata, load_checkpoint, replacing, setting
+from diffphys.runs import Program, Run, checkpoint_metadata, load_checkpoint, replacing, setting
 
 
 SIZE = (100.0, 200.0)
@@ -526,4 +525,4 @@ def _load_evaluation(run: Run, name: str) -> dict[str, Any]:
     return run.load_checkpoint(f"evaluation-{name}", like)
 
 
-EXPERIMENT = Experiment("wake", Settings, PRESETS, run, report)
+PROGRAM = Program("wake", Settings, PRESETS, run, report)

@@ -38,7 +38,7 @@ from diffphys.grids import (
 from diffphys.plots import Panel, panels_figure
 from diffphys.rollout import rollout
 from diffphys.runs import nearest, setting
-from diffphys.verification.case import Case, Check, Parts
+from diffphys.verification.case import Check, Parts, verification
 
 
 SOURCES = ("A. Griewank, A. Walther, Evaluating Derivatives, 2nd edition (2008), chapters 3 and 4",)
@@ -568,7 +568,7 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-CASE = Case(
+PROGRAM = verification(
     "adjoints",
     Settings,
     {"quick": {"names": ("laplacian", "FastDiagonalization", "Heat")}},

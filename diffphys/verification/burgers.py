@@ -13,7 +13,7 @@ from diffphys.grids import Grid, Periodic
 from diffphys.physics import Burgers
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
-from diffphys.verification.case import Case, Check, Parts
+from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.marching import largest_difference, last_order, march
 
 
@@ -110,4 +110,6 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-CASE = Case("burgers", Settings, {"quick": {"levels": (64, 128), "time": 2.0}}, measure, judge, draw, SOURCES)
+PROGRAM = verification(
+    "burgers", Settings, {"quick": {"levels": (64, 128), "time": 2.0}}, measure, judge, draw, SOURCES
+)

@@ -16,7 +16,7 @@ from diffphys.physics import FlowState, RungeKuttaFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.verification import published
-from diffphys.verification.case import Case, Check, Parts
+from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.marching import march
 from diffphys.verification.vorticity import steady_cavity
 
@@ -263,7 +263,7 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     return {"profiles": panels_figure(panels)}
 
 
-CASE = Case(
+PROGRAM = verification(
     "cavity",
     Settings,
     {"quick": {"re": (100.0,), "cells": 32, "dimensions": (2,), "largest_time": 30.0}},

@@ -19,7 +19,7 @@ from diffphys.operators import control_volume, convection
 from diffphys.physics import PassiveScalar, RungeKuttaFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
-from diffphys.verification.case import Case, Check, Parts
+from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.channel import Pushed
 from diffphys.verification.marching import last_order, march
 
@@ -196,7 +196,7 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-CASE = Case(
+PROGRAM = verification(
     "conservation",
     Settings,
     {"quick": {"cells": (8, 6), "orders": (2,), "stages": (3,), "steps": (80, 160)}},

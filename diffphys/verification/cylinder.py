@@ -23,7 +23,7 @@ from diffphys.grids import Grid, Inflow, Outflow, Sphere, Wall, face_offset
 from diffphys.physics import FlowState, Immersed, RungeKuttaFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
-from diffphys.verification.case import Case, Check, Parts
+from diffphys.verification.case import Check, Parts, verification
 
 
 SOURCES = ("M. Schaefer, S. Turek, Notes on Numerical Fluid Mechanics 52 (1996) 547-566",)
@@ -258,7 +258,7 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     return {"forces": panels_figure(panels)}
 
 
-CASE = Case(
+PROGRAM = verification(
     "cylinder",
     Settings,
     {"quick": {"re": (20.0,), "cells": 8, "time": 3.0, "measured": 0.5}},

@@ -16,7 +16,7 @@ from diffphys.grids import Grid, Inflow, Outflow, Periodic, face_offset
 from diffphys.physics import RungeKuttaFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
-from diffphys.verification.case import Case, Check, Parts
+from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.marching import largest_difference, last_order, march
 
 
@@ -156,4 +156,6 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-CASE = Case("kovasznay", Settings, {"quick": {"levels": (32, 64), "largest_time": 8.0}}, measure, judge, draw, SOURCES)
+PROGRAM = verification(
+    "kovasznay", Settings, {"quick": {"levels": (32, 64), "largest_time": 8.0}}, measure, judge, draw, SOURCES
+)

@@ -13,7 +13,7 @@ from diffphys.grids import Grid, Inflow, Outflow, Wall, tanh_edges
 from diffphys.physics import RungeKuttaFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
-from diffphys.verification.case import Case, Check, Parts
+from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.channel import KINDS, Plates, errors_of
 from diffphys.verification.marching import largest_difference, march, order_check
 
@@ -124,7 +124,7 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     return {"orders": panels_figure(panels)}
 
 
-CASE = Case(
+PROGRAM = verification(
     "poiseuille",
     Settings,
     {"quick": {"kinds": ("wall-slip",), "levels": (24, 48), "stretch": (0.0,)}},

@@ -22,7 +22,7 @@ from diffphys.grids import Grid, Periodic, Sphere, Wall, tanh_edges
 from diffphys.physics import FlowState, IncompressibleFlow, PassiveScalar, RungeKuttaFlow, Smoke
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
-from diffphys.verification.case import Case, Check, Parts
+from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.marching import last_order, march
 
 
@@ -280,7 +280,7 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-CASE = Case(
+PROGRAM = verification(
     "smoke",
     Settings,
     {"quick": {"cells": (7, 6), "waves": (16, 32), "levels": (16, 32), "time": 1.0}},

@@ -16,7 +16,7 @@ from diffphys.operators import centers_to_faces, faces_to_centers
 from diffphys.physics import RungeKuttaFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
-from diffphys.verification.case import Case, Check, Parts
+from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.marching import march, order_check
 
 
@@ -222,7 +222,7 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     return {"orders": panels_figure(panels)}
 
 
-CASE = Case(
+PROGRAM = verification(
     "taylor-green",
     Settings,
     {"quick": {"dimensions": (2,), "levels": (16, 32), "steps": (16, 32), "start_cells": 64}},

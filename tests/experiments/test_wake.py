@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from diffphys.cli import main
-from diffphys.experiments.wake import EXPERIMENT, Settings, _table, make_network, wake_flow
+from diffphys.experiments.wake import PROGRAM, Settings, _table, make_network, wake_flow
 from diffphys.nets import count_parameters
 from diffphys.operators import coarsen, divergence
 from diffphys.rollout import rollout
@@ -122,7 +122,7 @@ def test_the_published_preset_runs(tmp_path):
     """Its network and its single stage, on a small flow for two updates; the whole is meant for a GPU."""
     small = {name: value for name, value in SMALL.items() if name not in ("features", "unroll", "learning_rates")}
     words = [word for name, value in (small | {"updates": "2"}).items() for word in ("--set", f"{name}={value}")]
-    assert EXPERIMENT.choose("paper", []).unroll == (32,)
+    assert PROGRAM.choose("paper", []).unroll == (32,)
     out = tmp_path / "run"
     assert main(["run", "wake", "--preset", "paper", "--out", str(out), *words, "--set", "unroll=3"]) == 0
     metrics = json.loads((out / "metrics.json").read_text())
@@ -184,9 +184,9 @@ def test_damaged_data_is_refused(tmp_path, capfd):
         key=lambda p: p.stat().st_size,
     )
     chunk.unlink()
-    settings = EXPERIMENT.choose("demo", [f"{k}={v}" for k, v in (SMALL | {"arms": "none"}).items()])
+    settings = PROGRAM.choose("demo", [f"{k}={v}" for k, v in (SMALL | {"arms": "none"}).items()])
     with pytest.raises(ValueError, match="damaged"), Run.open(out, "wake", "demo", settings, 0) as run:
-        EXPERIMENT.run(settings, run)
+        PROGRAM.run(settings, run)
 
 
 def test_a_rollout_that_does_not_stay_finite_is_reported_as_such():

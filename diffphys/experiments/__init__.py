@@ -25,6 +25,9 @@ EXPERIMENTS = Catalog(
         "wake": Entry(
             "diffphys.experiments.wake", "2D cylinder wake: a network, trained through a coarse solver, corrects it"
         ),
+        "burgers": Entry(
+            "diffphys.experiments.burgers", "forced Burgers in 1D: how gradients cross the solver, arm by arm"
+        ),
         "toy-trajectories": Entry(
             "diffphys.experiments.toy_trajectories",
             "improved updates: gradient, Newton, inverse simulator in the plane",

@@ -7,13 +7,14 @@ dpi, so that their text is readable in a page 850 pixels wide, and use colors th
 
 from diffphys.plots.animation import write_animation
 from diffphys.plots.curves import Panel, panels_figure
-from diffphys.plots.fields import frames_figure, vorticity
+from diffphys.plots.fields import frames_figure, space_time_figure, vorticity
 from diffphys.plots.theme import COLORS, DPI, TEXT, WIDTH, save_for_page
 from diffphys.plots.training import arms_figure, error_over_time_figure, training_loss_figure
 
 
 __all__ = [
     "frames_figure",
+    "space_time_figure",
     "vorticity",
     "panels_figure",
     "Panel",

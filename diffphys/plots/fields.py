@@ -128,6 +128,52 @@ def frames_figure(
     return figure
 
 
+def space_time_figure(
+    rows: Mapping[str, ArrayLike], times: ArrayLike, length: Number, *, label: str = "velocity"
+) -> Figure:
+    """Flows in one dimension: time from left to right, x upward, one panel for each flow, one color scale for all.
+
+    Args:
+        rows: Name to values (times, cells). The first row is the reference, whose 99th percentile spans the colors.
+            Rows may differ in resolution.
+        times: The time of each row of values, (times,), evenly spaced.
+        length: L of the domain 0 < x < L.
+        label: What the values are, for the color bar.
+
+    Raises:
+        InputError: shapes that do not fit each other, or no flows.
+    """
+    times = checked_times(times)
+    if not rows:
+        raise InputError("rows: needs at least one flow, but it is empty")
+    values = {name: np.asarray(row, float) for name, row in rows.items()}
+    for name, row in values.items():
+        if row.ndim != 2 or len(row) != len(times) or 0 in row.shape:
+            raise InputError(f'rows: "{name}" has shape {row.shape}; give ({len(times)}, cells), a row for each time')
+    figure = Figure(figsize=(WIDTH, 1.15 * len(values) + 0.6), dpi=DPI, layout="constrained")
+    panels = figure.subplots(len(values), 1, squeeze=False, sharex=True, sharey=True)
+    limit = color_limit(values)
+    scale = matplotlib.colormaps[VALUE_COLORS].with_extremes(bad=NAN_COLOR)
+    image = None
+    for panel, (name, row) in zip(panels[:, 0], values.items(), strict=True):
+        image = panel.imshow(
+            np.where(np.isfinite(row), row, np.nan).T,
+            extent=(times[0], times[-1], 0.0, length),
+            origin="lower",
+            aspect="auto",
+            interpolation="nearest",
+            cmap=scale,
+            vmin=-limit,
+            vmax=limit,
+        )
+        panel.set_ylabel(f"{name}\nx", fontsize=TEXT)
+        panel.tick_params(labelsize=SMALL_TEXT, length=2)
+        panel.spines[:].set_linewidth(0.6)
+    panels[-1, 0].set_xlabel("time", fontsize=TEXT)
+    draw_color_bar(figure, image, panels, label, "both")
+    return figure
+
+
 def checked_frames(
     rows: Mapping[str, ArrayLike], times: ArrayLike, size: ArrayLike
 ) -> tuple[dict[str, np.ndarray], np.ndarray, tuple[float, float]]:

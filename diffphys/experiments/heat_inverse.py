@@ -23,7 +23,8 @@ from jax import Array
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from diffphys.experiments.arms import compare, first_network, median_after, show
+from diffphys.experiments.comparison import compare, first_network, median_after
+from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.inverse_problems import InverseProblem, answers, inverse_problem_arms
 from diffphys.inversion import NoiseAwareHeatInverse, RepeatedInverse, SpectralHeat
 from diffphys.nets import UNet

@@ -18,7 +18,9 @@ import optax
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.arms import Budget, compare, gradient_arm, half_inverse_arm, show
+from diffphys.experiments.comparison import Budget, compare
+from diffphys.experiments.comparison_figures import show
+from diffphys.experiments.optimizers import gradient_arm, half_inverse_arm
 from diffphys.inversion import neuron_saturation
 from diffphys.nets import MLP
 from diffphys.runs import Program, Run, setting

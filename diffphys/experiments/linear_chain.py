@@ -18,16 +18,9 @@ import optax
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.arms import (
-    Arm,
-    Budget,
-    compare,
-    gradient_arm,
-    half_inverse_arm,
-    in_fixed_order,
-    median_after,
-    show,
-)
+from diffphys.experiments.comparison import Arm, Budget, compare, median_after
+from diffphys.experiments.comparison_figures import show
+from diffphys.experiments.optimizers import gradient_arm, half_inverse_arm, in_fixed_order
 from diffphys.inversion import GaussNewton, scale_invariant_loss
 from diffphys.nets import MLP
 from diffphys.runs import Program, Run, setting

@@ -16,8 +16,10 @@ import jax.numpy as jnp
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.arms import HalfInverse, compare, half_inverse_arms, show
+from diffphys.experiments.comparison import compare
+from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.linear_chain import mean_loss, runge_kutta
+from diffphys.experiments.optimizers import HalfInverse, half_inverse_arms
 from diffphys.nets import MLP
 from diffphys.runs import Program, Run, setting
 

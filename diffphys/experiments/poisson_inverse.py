@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.arms import compare, show
+from diffphys.experiments.comparison import compare
+from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.inverse_problems import InverseProblem, answers, inverse_problem_arms
 from diffphys.experiments.smooth_noise import smooth_noise
 from diffphys.inversion import LinearInverse, PoissonSolve, PoissonStencil

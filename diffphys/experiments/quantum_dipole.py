@@ -17,7 +17,9 @@ import numpy as np
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.arms import HalfInverse, compare, half_inverse_arms, show
+from diffphys.experiments.comparison import compare
+from diffphys.experiments.comparison_figures import show
+from diffphys.experiments.optimizers import HalfInverse, half_inverse_arms
 from diffphys.nets import MLP
 from diffphys.runs import Program, Run, setting
 

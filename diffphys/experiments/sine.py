@@ -22,7 +22,9 @@ from jax.typing import ArrayLike
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from diffphys.experiments.arms import Arm, Budget, compare, gradient_arm, show
+from diffphys.experiments.comparison import Arm, Budget, compare
+from diffphys.experiments.comparison_figures import show
+from diffphys.experiments.optimizers import gradient_arm
 from diffphys.inversion import SaddleFreeNewton, absolute_values, scale_invariant_loss
 from diffphys.nets import MLP
 from diffphys.plots import COLORS, DPI, WIDTH

@@ -35,7 +35,9 @@ from jax import Array
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from diffphys.experiments.arms import Budget, compare, first_network, gradient_arm, seconds_to_pass, show
+from diffphys.experiments.comparison import Budget, compare, first_network, seconds_to_pass
+from diffphys.experiments.comparison_figures import show
+from diffphys.experiments.optimizers import gradient_arm
 from diffphys.experiments.smooth_noise import smooth_noise
 from diffphys.grids import Field, Grid, Periodic
 from diffphys.inversion import BFGS, TimeReversal, half_squares

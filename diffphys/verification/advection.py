@@ -14,7 +14,7 @@ from diffphys.operators import advect, cubic_semi_lagrangian, maccormack, semi_l
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.verification.case import Check, Parts, verification
-from diffphys.verification.marching import last_order, march
+from diffphys.verification.convergence import last_order, march
 
 
 SOURCES = (

@@ -14,7 +14,7 @@ from diffphys.physics import Burgers
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.verification.case import Check, Parts, verification
-from diffphys.verification.marching import largest_difference, last_order, march
+from diffphys.verification.convergence import largest_difference, last_order, march
 
 
 SOURCES = (

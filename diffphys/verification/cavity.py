@@ -17,7 +17,7 @@ from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.verification import published
 from diffphys.verification.case import Check, Parts, verification
-from diffphys.verification.marching import march
+from diffphys.verification.convergence import march
 from diffphys.verification.vorticity import steady_cavity
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from diffphys.grids import Grid, Periodic, Wall, tanh_edges
 from diffphys.physics import RungeKuttaFlow
-from diffphys.verification.marching import largest_difference, march
+from diffphys.verification.convergence import largest_difference, march
 
 
 KINDS = ("wall-wall", "wall-slip", "slip-wall", "slip-slip")

@@ -17,7 +17,7 @@ from diffphys.physics import RungeKuttaFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.verification.case import Check, Parts, verification
-from diffphys.verification.marching import largest_difference, last_order, march
+from diffphys.verification.convergence import largest_difference, last_order, march
 
 
 SOURCES = ("L. I. G. Kovasznay, Proc. Camb. Phil. Soc. 44 (1948) 58-62",)

@@ -15,7 +15,7 @@ from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.channel import KINDS, Plates, errors_of
-from diffphys.verification.marching import largest_difference, march, order_check
+from diffphys.verification.convergence import largest_difference, march, order_check
 
 
 SOURCES = ("G. K. Batchelor, An Introduction to Fluid Dynamics (1967), sections 4.2 and 4.3",)

@@ -23,7 +23,7 @@ from diffphys.physics import FlowState, IncompressibleFlow, PassiveScalar, Runge
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.verification.case import Check, Parts, verification
-from diffphys.verification.marching import last_order, march
+from diffphys.verification.convergence import last_order, march
 
 
 SOURCES = (

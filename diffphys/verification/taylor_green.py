@@ -17,7 +17,7 @@ from diffphys.physics import RungeKuttaFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.verification.case import Check, Parts, verification
-from diffphys.verification.marching import march, order_check
+from diffphys.verification.convergence import march, order_check
 
 
 SOURCES = (

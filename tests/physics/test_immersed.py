@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import diffphys as dp
-from diffphys.verification.marching import march
+from diffphys.verification.convergence import march
 
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -16,7 +16,7 @@ import pytest
 
 import diffphys as dp
 from diffphys.physics.tableaus import ADDITIVE, square
-from diffphys.verification.marching import march
+from diffphys.verification.convergence import march
 
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import diffphys as dp
-from diffphys.verification.marching import march
+from diffphys.verification.convergence import march
 from tests.gradients import check_derivatives
 
 

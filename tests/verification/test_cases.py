@@ -11,7 +11,7 @@ from diffphys.cli import main
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import Entry, setting
 from diffphys.verification import CASES, Check, checks_of, verification
-from diffphys.verification.marching import order_check
+from diffphys.verification.convergence import order_check
 
 
 @dataclasses.dataclass(frozen=True)

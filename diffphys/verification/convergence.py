@@ -1,4 +1,4 @@
-"""Marching in time for any number of steps with one compiled program, and orders of convergence."""
+"""Orders of convergence, and marching to an end time with one compiled program for any number of steps."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -199,11 +199,11 @@ def test_data_are_shared_by_runs_of_the_same_systems_only(tmp_path):
 
 
 def test_an_interrupted_study_ends_with_the_same_bits(tmp_path):
-    options = {"arms": ("supervised", "unrolled"), "checkpoint_seconds": 0.0}
+    options = {"arms": ("unrolled",), "checkpoint_seconds": 0.0}
     straight = carry_out(tmp_path / "straight", **options)
 
     class AfterSome(StopRequest):
-        left = 14
+        left = 9
 
         @property
         def requested(self) -> bool:
@@ -218,7 +218,7 @@ def test_an_interrupted_study_ends_with_the_same_bits(tmp_path):
         except Interrupted:
             stopped += 1
     assert stopped >= 2
-    for arm in ("source", "supervised", "unrolled"):
+    for arm in ("source", "unrolled"):
         assert resumed["arms"][arm]["mae"] == straight["arms"][arm]["mae"]
         name = f"evaluation-{arm}.checkpoint"
         paths = [tmp_path / one / "checkpoints" / name for one in ("straight", "stopped")]

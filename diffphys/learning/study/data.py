@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 import jax
@@ -75,13 +76,19 @@ def load_cases(study: Study, settings: StudySettings, run: Run, labels: Sequence
 def data_path(study: Study, settings: StudySettings, run: Run, label: float) -> Path:
     """Where the frames of a case are: in the run, or among the data that runs share.
 
-    There the name holds a fingerprint of all that decides what is computed, so that runs of different settings cannot
-    take each other's data.
+    There the name holds a fingerprint of all that decides what is computed (the study's `identity`, lengths, precision,
+    and the version of diffphys), so that runs of different settings cannot take each other's data.
     """
     name = f"{study.case}-{label:.9g}"
     if not settings.data:
         return run.directory / "data" / f"{name}.zarr"
-    decides = {**study.identity, "warmup": settings.warmup, "frames": _frames_of(study, settings, label)}
+    decides = {
+        **study.identity,
+        "warmup": settings.warmup,
+        "frames": _frames_of(study, settings, label),
+        "precision": str(jnp.zeros(()).dtype),
+        "version": metadata.version("diffphys"),
+    }
     fingerprint = hashlib.sha256(json.dumps([study.name, decides], sort_keys=True).encode()).hexdigest()[:12]
     return Path(settings.data) / f"{study.name}-{name}-{fingerprint}.zarr"
 

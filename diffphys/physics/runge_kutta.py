@@ -72,7 +72,7 @@ from diffphys.physics.immersed_flow import (
     viscous_rates,
 )
 from diffphys.physics.incompressible import FixedSolid, FlowState, PassiveScalar, largest_ratio
-from diffphys.physics.tableaus import ADDITIVE, EXPLICIT, square
+from diffphys.stepping.tableaus import ADDITIVE, EXPLICIT, square
 from diffphys.poisson import FictitiousDomain, PressureProblem, direct
 from diffphys.poisson.constrained import solve_constrained
 from diffphys.poisson.problem import neighbors
@@ -187,7 +187,7 @@ class RungeKuttaFlow(eqx.Module):
         check_number("RungeKuttaFlow", "viscosity", self.viscosity, minimum=0.0)
         check_number("RungeKuttaFlow", "dt", self.dt, above=0.0)
         check_order("RungeKuttaFlow", order)
-        if stages not in EXPLICIT or isinstance(stages, bool):
+        if stages not in (2, 3, 4) or isinstance(stages, bool):
             raise InputError(f"RungeKuttaFlow: stages is {stages!r}; 2, 3 or 4 is accepted.")
         if diffusion not in ("explicit", "implicit"):
             raise InputError(f"RungeKuttaFlow: diffusion is {diffusion!r}; 'explicit' or 'implicit' is accepted.")

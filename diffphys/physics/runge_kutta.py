@@ -72,11 +72,11 @@ from diffphys.physics.immersed_flow import (
     viscous_rates,
 )
 from diffphys.physics.incompressible import FixedSolid, FlowState, PassiveScalar, largest_ratio
-from diffphys.stepping.tableaus import ADDITIVE, EXPLICIT, square
 from diffphys.poisson import FictitiousDomain, PressureProblem, direct
 from diffphys.poisson.constrained import solve_constrained
 from diffphys.poisson.problem import neighbors
 from diffphys.poisson.separable import lines_of, solve_separable
+from diffphys.stepping.tableaus import ADDITIVE, EXPLICIT, square
 
 
 class FlowInput(eqx.Module):

@@ -1,11 +1,18 @@
-"""Numbers of a module, declared with their range where they are named.
+"""What a module is made of, declared with its range where it is named.
 
     class Heat(Declared):
+        grid: Grid = eqx.field(static=True)
         diffusivity: Array = quantity(minimum=0.0)
         dt: Array = quantity(above=0.0)
+        conditions: Conditions = ends()
+        stepping: RungeKutta | ImplicitExplicit = choice(RungeKutta, ImplicitExplicit, default=RungeKutta(1))
 
-What a user gives becomes a traced leaf of the default float type, and what is no number, not finite or out of its range
-is refused in a sentence that names the class, the field and what is accepted.
+        def check(self):
+            ...  # what else must hold; all of the above is in range by then
+
+A number that a user gives becomes a traced leaf of the default float type. What is no number, not finite, out of its
+range, of another shape or of another kind is refused in a sentence that names the class, the field and what is
+accepted.
 """
 
 import dataclasses
@@ -15,7 +22,8 @@ import equinox as eqx
 import numpy as np
 
 from diffphys.errors import InputError
-from diffphys.grids.numbers import as_number, check_number
+from diffphys.grids.conditions import check_condition_numbers, check_conditions
+from diffphys.grids.numbers import as_array_of_shape, as_number, check_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,10 +31,16 @@ class _Range:
     minimum: float
     above: float
     scalar: bool
+    cells: bool
 
 
 def quantity(
-    *, minimum: float = -np.inf, above: float = -np.inf, scalar: bool = True, default: Any = dataclasses.MISSING
+    *,
+    minimum: float = -np.inf,
+    above: float = -np.inf,
+    scalar: bool = True,
+    cells: bool = False,
+    default: Any = dataclasses.MISSING,
 ) -> Any:
     """A field of a `Declared` module that holds a number.
 
@@ -34,25 +48,55 @@ def quantity(
         minimum: It is at least this.
         above: It is greater than this.
         scalar: Whether it is one number; else it may be an array.
+        cells: Whether it may be an array with an entry for each cell of the module's `grid` instead of one number.
         default: Its value where none is given.
     """
     given: dict[str, Any] = {} if default is dataclasses.MISSING else {"default": default}
-    return eqx.field(converter=_converted, metadata={"range": _Range(minimum, above, scalar)}, **given)
+    allowed = _Range(minimum, above, scalar and not cells, cells)
+    return eqx.field(converter=_converted, metadata={"declared": allowed}, **given)
+
+
+def ends() -> Any:
+    """A field of a `Declared` module with a `grid`: for each axis what holds at its (lower, upper) end."""
+    return eqx.field(metadata={"declared": _Ends()})
+
+
+def choice(*accepted: type, default: Any = dataclasses.MISSING) -> Any:
+    """A static field of a `Declared` module that holds a value of one of these types, as methods are.
+
+    Args:
+        accepted: The types.
+        default: Its value where none is given.
+    """
+    given: dict[str, Any] = {} if default is dataclasses.MISSING else {"default": default}
+    return eqx.field(static=True, metadata={"declared": _Choice(accepted)}, **given)
 
 
 class Declared(eqx.Module):
-    """A module whose numbers are checked as they were declared with `quantity`."""
+    """A module whose fields are checked as they were declared with `quantity`, `ends` and `choice`.
+
+    A class says in `check` what else must hold. (A `__check_init__` of its own would run before this one, and meet
+    numbers that are none.)
+    """
 
     def __check_init__(self):
-        owner = type(self).__name__
         for field in dataclasses.fields(self):
-            allowed = field.metadata.get("range")
-            if allowed is None:
-                continue
-            value = getattr(self, field.name)
-            if isinstance(value, _NoNumber):
-                raise InputError(f"{owner}: {field.name} is {value.given!r}; a number is accepted.")
-            check_number(owner, field.name, value, minimum=allowed.minimum, above=allowed.above, scalar=allowed.scalar)
+            if (declared := field.metadata.get("declared")) is not None:
+                _check(self, field.name, getattr(self, field.name), declared)
+        self.check()
+
+    def check(self) -> None:
+        """Raise `InputError` unless what the class needs beyond its fields' own ranges holds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ends:
+    pass
+
+
+@dataclasses.dataclass(frozen=True)
+class _Choice:
+    accepted: tuple[type, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,3 +111,23 @@ def _converted(value: Any) -> Any:
         return as_number(value)
     except InputError:
         return _NoNumber(value)
+
+
+def _check(module: Any, name: str, value: Any, declared: _Range | _Ends | _Choice) -> None:
+    owner = type(module).__name__
+    match declared:
+        case _Ends():
+            check_conditions(value, module.grid.dimensions)
+            check_condition_numbers(owner, value)
+        case _Choice(accepted):
+            if not isinstance(value, accepted):
+                names = " or ".join(f"{one.__name__}(...)" for one in accepted)
+                raise InputError(f"{owner}: {name} is {value!r}; {names} is accepted.")
+        case _Range(minimum, above, scalar, cells):
+            if isinstance(value, _NoNumber):
+                what = "a number" if scalar else "a number or an array of numbers"
+                raise InputError(f"{owner}: {name} is {value.given!r}; {what} is accepted.")
+            check_number(owner, name, value, minimum=minimum, above=above, scalar=scalar)
+            # A placeholder that JAX puts in while transforming has no type; a batch of numbers has none of the shapes.
+            if cells and getattr(value, "ndim", 0):
+                as_array_of_shape(owner, name, value, module.grid.cells)

@@ -10,8 +10,12 @@ coefficients $a_{ij}, b_j, c_i$ is
 $$Y_i = P_{t + c_i \Delta t}\Big(y^n + \Delta t \sum_{j < i} a_{ij} F(Y_j)\Big), \qquad
 y^{n+1} = P_{t + \Delta t}\Big(y^n + \Delta t \sum_j b_j F(Y_j)\Big), \qquad F = f + g.$$
 
-This is the method applied to the ordinary differential equation on the constraint, so it keeps its order there, also
-where the constraint moves (Hairer, Lubich, Roche 1989; Sanderse, Koren 2012).
+Where the projection is $P_t y = P y + q_t$ with one linear part $P$ at all times, as for an incompressible flow whatever
+moves at its sides, this is the method applied to the ordinary differential equation on the constraint and keeps its
+order there (Hairer, Lubich, Roche 1989; Sanderse, Koren 2012). Where $P$ itself changes, as on a curved constraint or
+with a body that moves through the grid, the order is kept if $F$ already leads along the constraint and with its
+motion; what $F$ does against it is projected in another direction from stage to stage, and leaves the first order. The
+multiplier of the last projection, divided by $\Delta t$, is the constraint's force to first order.
 """
 
 import dataclasses
@@ -26,6 +30,7 @@ from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Field
+from diffphys.grids.numbers import as_number
 from diffphys.stepping.tableaus import ADDITIVE, EXPLICIT, square
 
 
@@ -90,9 +95,14 @@ class RungeKutta:
         """How far stability reaches on the negative real axis: `dt` times the fastest decay may be so large."""
         return EXPLICIT[self.order].real_axis
 
+    @property
+    def imaginary_axis(self) -> float:
+        """How far stability reaches on the imaginary axis: `dt` times the fastest angular frequency may be so large."""
+        return EXPLICIT[self.order].imaginary_axis
+
     def advance(self, system: Any, state: State, dt: ArrayLike, time: ArrayLike = 0.0, input: Any = None) -> Advanced:
         """The state after a step of duration `dt` from `time`."""
-        method, (start, rebuilt), dt = EXPLICIT[self.order], _arrays(state), jnp.asarray(dt)
+        method, (start, rebuilt), dt = EXPLICIT[self.order], _arrays(state), as_number(dt, "dt")
         rates: list[list[Array]] = []
         stage, moment = start, time
         for index, row in enumerate(method.a):
@@ -133,13 +143,13 @@ class ImplicitExplicit:
                     f"ImplicitExplicit: {type(system).__name__} has no {name}; a system whose stiff part can be solved "
                     "for is accepted."
                 )
-        method, (start, rebuilt), dt = ADDITIVE[self.order], _arrays(state), jnp.asarray(dt)
+        method, (start, rebuilt), dt = ADDITIVE[self.order], _arrays(state), as_number(dt, "dt")
         length, count = method.gamma * dt, len(method.c)
 
         def rates_of(stage: list[Array], moment: Any) -> tuple[list[Array], list[Array]]:
             at = rebuilt(stage)
-            rate = _values(system.rate(moment, at, input)) if hasattr(system, "rate") else _zeros(stage)
-            return rate, _values(system.stiff_rate(moment, at, input))
+            rate = _change(system, "rate", moment, at, input) if hasattr(system, "rate") else _zeros(stage)
+            return rate, _change(system, "stiff_rate", moment, at, input)
 
         def advance(carry: Any, coefficients: Any) -> tuple[Any, None]:
             _, rates, changes, stiff = carry
@@ -147,7 +157,7 @@ class ImplicitExplicit:
             moment = time + c * dt
             known = _combined(_combined(start, dt, row, rates), dt, implicit_row, changes)
             known = _values(_constrained(system, moment, rebuilt(known), input).state)
-            change = _values(system.stiff_change(moment, rebuilt(known), length, input))
+            change = _change(system, "stiff_change", moment, rebuilt(known), length, input)
             stage = [one + more for one, more in zip(known, change, strict=True)]
             rate, more = rates_of(stage, moment)
             return (
@@ -184,7 +194,8 @@ class ImplicitExplicit:
 @dataclasses.dataclass(frozen=True)
 class Splitting:
     """Each part of the system by itself, one after the other, and the constraint at the end: of first order in time
-    (Godunov 1959; for flows Chorin 1968 and Stam 1999). A system names its parts, which may be of any kind: exact,
+    (Godunov 1959; for flows Chorin 1968 and Stam 1999), and of second where a system makes half of each part in one
+    order and the other half in reverse (Strang 1968). A system names its parts, which may be of any kind: exact,
     implicit, or not the step of a rate at all.
     """
 
@@ -227,13 +238,20 @@ def _values(state: State) -> list[Array]:
 def _arrays(state: State) -> tuple[list[Array], Callable[[list[Array]], State]]:
     """The arrays that change, and the way back to a state."""
     leaves, structure = jax.tree.flatten(state, is_leaf=_is_field)
+    values = _values(state)
+    for one in values:
+        if not jnp.issubdtype(one.dtype, jnp.inexact):
+            raise InputError(
+                f"advance: the state holds values of type {one.dtype}, which have no rate; real or complex numbers are "
+                "accepted."
+            )
 
     def rebuilt(values: list[Array]) -> State:
         return structure.unflatten(
             leaf.with_values(one) if isinstance(leaf, Field) else one for leaf, one in zip(leaves, values, strict=True)
         )
 
-    return _values(state), rebuilt
+    return values, rebuilt
 
 
 def _zeros(values: list[Array]) -> list[Array]:
@@ -242,10 +260,43 @@ def _zeros(values: list[Array]) -> list[Array]:
 
 def _whole_rate(system: Any, time: Any, state: State, input: Any) -> list[Array]:
     """`rate` and `stiff_rate` together; a system may have only one of the two."""
-    parts = [
-        _values(getattr(system, name)(time, state, input)) for name in ("rate", "stiff_rate") if hasattr(system, name)
-    ]
+    names = [name for name in ("rate", "stiff_rate") if hasattr(system, name)]
+    if not names:
+        raise InputError(
+            f"RungeKutta: {type(system).__name__} has no rate; a system that can say how fast its state changes is "
+            "accepted."
+        )
+    parts = [_change(system, name, time, state, input) for name in names]
     return [sum(terms[1:], terms[0]) for terms in zip(*parts, strict=True)]
+
+
+def _change(system: Any, name: str, time: Any, state: State, *more: Any) -> list[Array]:
+    """What a method of the system returns: an array for each of the state's, at its place and of its type."""
+    given = getattr(system, name)(time, state, *more)
+    found, expected = (jax.tree.leaves(one, is_leaf=_is_field) for one in (given, state))
+    if len(found) != len(expected) or not all(map(_fits, found, expected)):
+        raise InputError(
+            f"{type(system).__name__}: {name} returns {_words(found)}; the state's own, {_words(expected)}, are "
+            "accepted."
+        )
+    return [one.astype(other.dtype) for one, other in zip(_values(given), _values(state), strict=True)]
+
+
+def _fits(rate: Any, leaf: Any) -> bool:
+    """Whether the one may be a rate of the other: of its shape, and at its place where both know theirs."""
+    if _is_field(rate) and _is_field(leaf) and rate.offset != leaf.offset:
+        return False
+    return _shape(rate) == _shape(leaf)
+
+
+def _shape(leaf: Any) -> tuple[int, ...]:
+    return tuple(leaf.shape) if _is_field(leaf) else np.shape(leaf)
+
+
+def _words(leaves: Sequence[Any]) -> str:
+    """Shapes, and of fields the offsets, in words."""
+    parts = [f"{_shape(one)} at offset {one.offset}" if _is_field(one) else f"{_shape(one)}" for one in leaves]
+    return f"values of shape {' and '.join(parts)}" if parts else "nothing"
 
 
 def _constrained(system: Any, time: Any, state: State, input: Any) -> Advanced:

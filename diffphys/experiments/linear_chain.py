@@ -11,6 +11,7 @@ return to, which is also the start, and gives all 24 controls at once.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,7 @@ from diffphys.experiments.arms import (
 from diffphys.inversion import GaussNewton, scale_invariant_loss
 from diffphys.nets import MLP
 from diffphys.runs import Run, setting
+from diffphys.stepping import RungeKutta
 
 
 # Half-inverse gradients: printed after epochs 1 to 4 of 128 updates; the rest read off a plot after 100 s.
@@ -76,11 +78,8 @@ def chain(controls: Array, state: Array, *, steps: int, dt: float, coupling: flo
 
 def runge_kutta(derivative: Callable[[Array, Array], Array], state: Array, control: Array, dt: float) -> Array:
     """One step of the classical method of fourth order, with the control held."""
-    k1 = derivative(state, control)
-    k2 = derivative(state + 0.5 * dt * k1, control)
-    k3 = derivative(state + 0.5 * dt * k2, control)
-    k4 = derivative(state + dt * k3, control)
-    return state + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    system = SimpleNamespace(rate=lambda time, state, control: derivative(state, control))
+    return RungeKutta(4).advance(system, state, dt, input=control).state
 
 
 def make_network(key: Array) -> MLP:

@@ -10,12 +10,12 @@ coefficients $a_{ij}, b_j, c_i$ is
 $$Y_i = P_{t + c_i \Delta t}\Big(y^n + \Delta t \sum_{j < i} a_{ij} F(Y_j)\Big), \qquad
 y^{n+1} = P_{t + \Delta t}\Big(y^n + \Delta t \sum_j b_j F(Y_j)\Big), \qquad F = f + g.$$
 
-Where the projection is $P_t y = P y + q_t$ with one linear part $P$ at all times, as for an incompressible flow whatever
-moves at its sides, this is the method applied to the ordinary differential equation on the constraint and keeps its
-order there (Hairer, Lubich, Roche 1989; Sanderse, Koren 2012). Where $P$ itself changes, as on a curved constraint or
-with a body that moves through the grid, the order is kept if $F$ already leads along the constraint and with its
-motion; what $F$ does against it is projected in another direction from stage to stage, and leaves the first order. The
-multiplier of the last projection, divided by $\Delta t$, is the constraint's force to first order.
+Where the projection is $P_t y = P y + q_t$ with one linear part $P$ at all times, as for an incompressible flow
+whatever moves at its sides, this is the method applied to the ordinary differential equation on the constraint and
+keeps its order there (Hairer, Lubich, Roche 1989; Sanderse, Koren 2012). Where $P$ itself changes, as on a curved
+constraint or with a body that moves through the grid, the order is kept if $F$ already leads along the constraint and
+with its motion; what $F$ does against it is projected in another direction from stage to stage, and leaves the first
+order. The multiplier of the last projection, divided by $\Delta t$, is the constraint's force to first order.
 """
 
 import dataclasses

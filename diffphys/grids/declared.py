@@ -2,8 +2,8 @@
 
     class Heat(Declared):
         grid: Grid = eqx.field(static=True)
-        diffusivity: Array = quantity(minimum=0.0)
-        dt: Array = quantity(above=0.0)
+        diffusivity: Quantity = quantity(minimum=0.0)
+        dt: Quantity = quantity(above=0.0)
         conditions: Conditions = ends()
         stepping: RungeKutta | ImplicitExplicit = choice(RungeKutta, ImplicitExplicit, default=RungeKutta(1))
 
@@ -16,14 +16,23 @@ accepted.
 """
 
 import dataclasses
-from typing import Any
+import itertools
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import numpy as np
+from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids.conditions import check_condition_numbers, check_conditions
 from diffphys.grids.numbers import as_array_of_shape, as_number, check_number
+from diffphys.grids.sides import parse_sides
+
+
+if TYPE_CHECKING:
+    Quantity = Any  # whoever makes the module may give a number, a list, an array
+else:
+    Quantity = Array  # what the field holds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +70,15 @@ def ends() -> Any:
     return eqx.field(metadata={"declared": _Ends()})
 
 
+def sides_among(*accepted: type) -> Any:
+    """A field of a `Declared` module with a `grid`: what stands at the sides of its domain, as `parse_sides` takes it.
+
+    Args:
+        accepted: The types of sides that the module knows.
+    """
+    return eqx.field(metadata={"declared": _Sides(accepted)})
+
+
 def choice(*accepted: type, default: Any = dataclasses.MISSING) -> Any:
     """A static field of a `Declared` module that holds a value of one of these types, as methods are.
 
@@ -73,7 +91,7 @@ def choice(*accepted: type, default: Any = dataclasses.MISSING) -> Any:
 
 
 class Declared(eqx.Module):
-    """A module whose fields are checked as they were declared with `quantity`, `ends` and `choice`.
+    """A module whose fields are checked as they were declared with `quantity`, `ends`, `sides_among` and `choice`.
 
     A class says in `check` what else must hold. (A `__check_init__` of its own would run before this one, and meet
     numbers that are none.)
@@ -95,6 +113,11 @@ class _Ends:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Sides:
+    accepted: tuple[type, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class _Choice:
     accepted: tuple[type, ...]
 
@@ -113,16 +136,19 @@ def _converted(value: Any) -> Any:
         return _NoNumber(value)
 
 
-def _check(module: Any, name: str, value: Any, declared: _Range | _Ends | _Choice) -> None:
+def _check(module: Any, name: str, value: Any, declared: _Range | _Ends | _Sides | _Choice) -> None:
     owner = type(module).__name__
     match declared:
         case _Ends():
             check_conditions(value, module.grid.dimensions)
             check_condition_numbers(owner, value)
+        case _Sides(accepted):
+            for side in itertools.chain(*parse_sides(module.grid, value)):
+                if not isinstance(side, accepted):
+                    raise InputError(f"{owner}: {name} has {side!r}; {_names(accepted)} is accepted.")
         case _Choice(accepted):
             if not isinstance(value, accepted):
-                names = " or ".join(f"{one.__name__}(...)" for one in accepted)
-                raise InputError(f"{owner}: {name} is {value!r}; {names} is accepted.")
+                raise InputError(f"{owner}: {name} is {value!r}; {_names(accepted)} is accepted.")
         case _Range(minimum, above, scalar, cells):
             if isinstance(value, _NoNumber):
                 what = "a number" if scalar else "a number or an array of numbers"
@@ -131,3 +157,7 @@ def _check(module: Any, name: str, value: Any, declared: _Range | _Ends | _Choic
             # A placeholder that JAX puts in while transforming has no type; a batch of numbers has none of the shapes.
             if cells and getattr(value, "ndim", 0):
                 as_array_of_shape(owner, name, value, module.grid.cells)
+
+
+def _names(accepted: tuple[type, ...]) -> str:
+    return " or ".join(f"{one.__name__}(...)" for one in accepted)

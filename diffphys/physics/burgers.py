@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from diffphys.errors import InputError
 from diffphys.grids import Condition, Conditions, Dirichlet, Field, Ghost, Grid, Neumann, face_offset
 from diffphys.grids.conditions import is_periodic
-from diffphys.grids.declared import Declared, choice, ends, quantity
+from diffphys.grids.declared import Declared, Quantity, choice, ends, quantity
 from diffphys.grids.numbers import as_array_of_shape
 from diffphys.operators import convection, explicit_diffusion, laplacian, semi_lagrangian
 from diffphys.operators.advection import check_largest_courant
@@ -53,8 +53,8 @@ class Burgers(Declared):
     """
 
     grid: Grid = eqx.field(static=True)
-    viscosity: Array = quantity(minimum=0.0)
-    dt: Array = quantity(above=0.0)
+    viscosity: Quantity = quantity(minimum=0.0)
+    dt: Quantity = quantity(above=0.0)
     conditions: Conditions = ends()
     largest_courant: int | tuple[int, ...] | None = eqx.field(static=True, default=None)
     stepping: Splitting | RungeKutta | ImplicitExplicit = choice(

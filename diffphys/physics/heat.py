@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Conditions, Field, Grid
-from diffphys.grids.declared import Declared, choice, ends, quantity
+from diffphys.grids.declared import Declared, Quantity, choice, ends, quantity
 from diffphys.grids.numbers import as_array_of_shape, concrete
 from diffphys.operators import implicit_diffusion, laplacian, stable_diffusion_step
 from diffphys.stepping import ImplicitExplicit, RungeKutta
@@ -41,8 +41,8 @@ class Heat(Declared):
     """
 
     grid: Grid = eqx.field(static=True)
-    diffusivity: Array = quantity(minimum=0.0)
-    dt: Array = quantity(above=0.0)
+    diffusivity: Quantity = quantity(minimum=0.0)
+    dt: Quantity = quantity(above=0.0)
     conditions: Conditions = ends()
     stepping: RungeKutta | ImplicitExplicit = choice(RungeKutta, ImplicitExplicit, default=RungeKutta(1))
 

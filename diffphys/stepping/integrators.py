@@ -267,7 +267,7 @@ def _whole_rate(system: Any, time: Any, state: State, input: Any) -> list[Array]
             "accepted."
         )
     parts = [_change(system, name, time, state, input) for name in names]
-    return [sum(terms[1:], terms[0]) for terms in zip(*parts, strict=True)]
+    return parts[0] if len(parts) == 1 else [one + other for one, other in zip(*parts, strict=True)]
 
 
 def _change(system: Any, name: str, time: Any, state: State, *more: Any) -> list[Array]:

@@ -7,29 +7,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import Array
+from jax.core import Tracer
 
 import diffphys as dp
-from diffphys.grids.declared import Declared, choice, ends, quantity
+from diffphys.grids.declared import Declared, Quantity, choice, ends, quantity, sides_among
 
 
 class Rod(Declared):
     grid: dp.Grid = eqx.field(static=True)
-    length: Array = quantity(above=0.0)
-    density: Array = quantity(minimum=0.0, cells=True)
+    length: Quantity = quantity(above=0.0)
+    density: Quantity = quantity(minimum=0.0, cells=True)
     conditions: tuple = ends()
-    weights: Array = quantity(scalar=False, default=(1.0, -2.0))
+    sides: object = sides_among(dp.Periodic, dp.Wall)
+    weights: Quantity = quantity(scalar=False, default=(1.0, -2.0))
     method: int | str = choice(int, str, default="fine")
 
     def check(self):
-        if isinstance(self.length, jax.core.Tracer):
+        if isinstance(self.length, Tracer):
             return
         if self.length == 7.0:
             raise dp.InputError(f"Rod: length is {self.length:g}; another one is accepted.")
 
 
 GRID = dp.Grid((3,))
-GOOD = dict(length=2, density=1.0, conditions=((dp.Neumann(), dp.Neumann()),))
+GOOD = dict(length=2, density=1.0, conditions=((dp.Neumann(), dp.Neumann()),), sides=dp.Periodic())
 
 
 def test_numbers_become_traced_leaves_of_one_type_and_changing_one_compiles_nothing_anew():
@@ -79,6 +80,8 @@ def test_a_module_is_made_and_differentiated_under_every_transformation():
         ("conditions", dict(conditions=None)),
         ("conditions", dict(conditions=((dp.Neumann(), dp.Neumann()),) * 2)),
         ("Rod: conditions on axis 0: value of Dirichlet is nan", dict(conditions=((dp.Dirichlet(np.nan),) * 2,))),
+        ("Rod: sides has Open.*Periodic.* or Wall.* is accepted", dict(sides=dp.Open())),
+        ("sides: nothing is said of axis x", dict(sides={})),
         (r"Rod: method is 1.5; int\(...\) or str\(...\) is accepted", dict(method=1.5)),
     ],
 )

@@ -84,12 +84,12 @@ def test_every_method_gives_each_mode_the_factor_of_its_stability_function(stepp
         np.testing.assert_allclose(found, factors.reshape(-1, 1, 1) * starts, rtol=0, atol=1e-12)
 
 
-def test_a_bar_between_fixed_ends_is_linear_after_a_few_long_implicit_steps():
+def test_a_bar_between_fixed_ends_is_linear_after_long_implicit_steps():
     """A steady state is reached by steps 16,000 times as long as explicit ones, and then stays what it is."""
     ends = ((dp.Dirichlet(1.0), dp.Dirichlet(3.0)),)
     heat = dp.Heat(dp.Grid((40,), (1.0,)), 1.0, 5.0, ends, stepping=ImplicitExplicit(2))
     state = heat.initial_state(np.sin(9 * np.arange(40.0)))
-    for _ in range(6):
+    for _ in range(14):
         state = heat(state)
     np.testing.assert_allclose(state.values, 1 + 2 * (np.arange(40) + 0.5) / 40, atol=1e-10)
 

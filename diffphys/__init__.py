@@ -43,13 +43,16 @@ if TYPE_CHECKING:
     from diffphys.physics import Burgers as Burgers
     from diffphys.physics import FlowInput as FlowInput
     from diffphys.physics import FlowState as FlowState
+    from diffphys.physics import GrayScott as GrayScott
     from diffphys.physics import Heat as Heat
     from diffphys.physics import Held as Held
     from diffphys.physics import Immersed as Immersed
     from diffphys.physics import IncompressibleFlow as IncompressibleFlow
     from diffphys.physics import PassiveScalar as PassiveScalar
     from diffphys.physics import RungeKuttaFlow as RungeKuttaFlow
+    from diffphys.physics import ShallowWater as ShallowWater
     from diffphys.physics import Smoke as Smoke
+    from diffphys.physics import Wave as Wave
     from diffphys.rollout import Checkpointed as Checkpointed
     from diffphys.rollout import Detached as Detached
     from diffphys.rollout import StoreAll as StoreAll
@@ -72,12 +75,15 @@ _HOME = {
             "FlowInput",
             "Immersed",
             "FlowState",
+            "GrayScott",
             "Heat",
             "Held",
             "IncompressibleFlow",
             "PassiveScalar",
             "RungeKuttaFlow",
+            "ShallowWater",
             "Smoke",
+            "Wave",
         ),
         "physics",
     ),

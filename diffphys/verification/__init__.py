@@ -41,6 +41,9 @@ __all__ = [
 CASES: dict[str, Listed] = {
     "heat": Listed("diffphys.verification.heat", "decay of every mode between all kinds of sides"),
     "burgers": Listed("diffphys.verification.burgers", "a steepening wave against the Cole-Hopf solution"),
+    "wave": Listed("diffphys.verification.wave", "standing waves, energy, and what a change of speed sends back"),
+    "gray-scott": Listed("diffphys.verification.gray_scott", "growth of Turing modes, and a reaction in closed form"),
+    "shallow-water": Listed("diffphys.verification.shallow_water", "lakes at rest, dam breaks, and a steepening wave"),
     "advection": Listed("diffphys.verification.advection", "a profile carried once around by every scheme"),
     "taylor-green": Listed("diffphys.verification.taylor_green", "orders in space and time of decaying vortices"),
     "poiseuille": Listed("diffphys.verification.poiseuille", "flow between plates that a force or an inflow drives"),

@@ -38,6 +38,7 @@ from diffphys.grids import (
 from diffphys.plots import Panel, panels_figure
 from diffphys.rollout import rollout
 from diffphys.runs import nearest, setting
+from diffphys.stepping import ImplicitExplicit, RungeKutta, Splitting
 from diffphys.verification.case import Case, Check, Parts
 
 
@@ -45,6 +46,9 @@ SOURCES = ("A. Griewank, A. Walther, Evaluating Derivatives, 2nd edition (2008),
 
 NOT_COMPUTING = {
     "FlowState": "a state",
+    "Concentrations": "a state",
+    "WaterState": "a state",
+    "WaveState": "a state",
     "FlowInput": "an argument of RungeKuttaFlow, moved with it",
     "Held": "a part of IncompressibleFlow, moved with it",
     "PassiveScalar": "a part of a flow, moved with it",
@@ -267,18 +271,47 @@ def _variable(make_solver: Callable) -> Callable[[int], Example]:
     return make
 
 
-def _heat(seed: int) -> Example:
-    heat = physics.Heat(Grid((5, 4), (1.5, 2.0)), 0.3, 0.05, ((Dirichlet(0.5), Neumann(0.1)), (Periodic(), Periodic())))
+def _heat(seed: int, **settings: Any) -> Example:
+    conditions = ((Dirichlet(0.5), Neumann(0.1)), (Periodic(), Periodic()))
+    heat = physics.Heat(Grid((5, 4), (1.5, 2.0)), 0.3, 0.05, conditions, **settings)
     state = heat.initial_state(np.random.default_rng(seed).standard_normal((5, 4)))
     return lambda heat, state: heat(state), (heat, state)
 
 
-def _burgers(seed: int) -> Example:
-    step = physics.Burgers(Grid((5, 4)), 0.1, 0.3, ((Dirichlet(0.5), Neumann(0.1)), (Periodic(), Periodic())))
+def _burgers(seed: int, **settings: Any) -> Example:
+    conditions = ((Dirichlet(0.5), Neumann(0.1)), (Periodic(), Periodic()))
+    step = physics.Burgers(Grid((5, 4)), 0.1, 0.3, conditions, **settings)
     generator = np.random.default_rng(seed)
     shapes = [part.shape for part in step.initial_state([0.0, 0.0])]
     state = step.initial_state([0.5 * generator.standard_normal(shape) for shape in shapes])
     return lambda step, state: step(state), (step, state)
+
+
+def _gray_scott(seed: int, stepping: Any) -> Example:
+    generator = np.random.default_rng(seed)
+    conditions = ((Dirichlet(0.5), Neumann(0.1)), (Periodic(), Periodic()))
+    feed, kill, u, v = generator.random((4, 5, 4))
+    step = physics.GrayScott(Grid((5, 4), (1.5, 2.0)), 0.3, 0.1, feed, kill, 0.04, conditions, stepping)
+    return lambda step, state: step(state), (step, step.initial_state(u, v))
+
+
+def _wave(seed: int, stepping: Any) -> Example:
+    generator = np.random.default_rng(seed)
+    conditions = ((Dirichlet(0.5), Neumann(0.1)), (Periodic(), Periodic()))
+    speed, damping = 0.5 + generator.random((2, 5, 4))
+    step = physics.Wave(Grid((5, 4), (1.5, 2.0)), speed, 0.1, conditions, damping, stepping)
+    state = step.initial_state(*generator.standard_normal((2, 5, 4)))
+    return lambda step, state: (step(state), step.energy(state)), (step, state)
+
+
+def _shallow_water(seed: int) -> Example:
+    generator = np.random.default_rng(seed)
+    bottom, coriolis = 0.3 * generator.random((5, 4)), generator.random((5, 4))
+    sides = dict(x=(Wall(), Open()), y=Periodic())
+    step = physics.ShallowWater(Grid((5, 4), (1.5, 2.0)), 0.02, sides, bottom, 9.0, coriolis)
+    velocity = 0.3 * generator.standard_normal((2, 5, 4))
+    state = step.initial_state(1 + 0.2 * generator.random((5, 4)), tuple(velocity))
+    return lambda step, state: (step(state), step.courant_number(state)), (step, state)
 
 
 def _around_flow(wrap: Callable[[Any], Any]) -> Callable[[int], Example]:
@@ -340,7 +373,16 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
     "VariableProblem": _variable(poisson.MultigridConjugateGradients),
     "FictitiousDomain": _variable(poisson.FictitiousDomain),
     "Heat": _heat,
+    "Heat Runge-Kutta": lambda seed: _heat(seed, stepping=RungeKutta(4)),
+    "Heat implicit": lambda seed: _heat(seed, stepping=ImplicitExplicit(2)),
     "Burgers": _burgers,
+    "Burgers Runge-Kutta": lambda seed: _burgers(seed, stepping=RungeKutta(3)),
+    "Burgers implicit diffusion": lambda seed: _burgers(seed, stepping=ImplicitExplicit(3)),
+    "GrayScott": lambda seed: _gray_scott(seed, RungeKutta(2)),
+    "GrayScott implicit diffusion": lambda seed: _gray_scott(seed, ImplicitExplicit(2)),
+    "Wave": lambda seed: _wave(seed, Splitting()),
+    "Wave Runge-Kutta": lambda seed: _wave(seed, RungeKutta(4)),
+    "ShallowWater": _shallow_water,
     "Smoke": _around_flow(lambda flow: physics.Smoke(flow, (0.3, 1.1), "dye")),
     "RungeKuttaFlow implicit diffusion": lambda seed: _runge_kutta(
         seed, ((Inflow(0.3), Outflow()), (Wall(), Wall(velocity=jnp.asarray([0.2])))), diffusion="implicit"

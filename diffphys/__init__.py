@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
+    __version__: str
     from diffphys import grids as grids
     from diffphys import learning as learning
     from diffphys import nets as nets
     from diffphys import operators as operators
     from diffphys import physics as physics
     from diffphys import poisson as poisson
+    from diffphys import stepping as stepping
     from diffphys.errors import InputError as InputError
     from diffphys.gradients import GradientCheck as GradientCheck
     from diffphys.gradients import check_gradient as check_gradient
@@ -40,24 +42,35 @@ if TYPE_CHECKING:
     from diffphys.learning import load_trajectories as load_trajectories
     from diffphys.learning import save_trajectories as save_trajectories
     from diffphys.learning import train as train
+    from diffphys.operators import CubicSemiLagrangian as CubicSemiLagrangian
+    from diffphys.operators import MacCormack as MacCormack
+    from diffphys.operators import SemiLagrangian as SemiLagrangian
+    from diffphys.operators import SkewSymmetric as SkewSymmetric
+    from diffphys.operators import Upwind as Upwind
+    from diffphys.operators import VanLeer as VanLeer
+    from diffphys.physics import Buoyancy as Buoyancy
     from diffphys.physics import Burgers as Burgers
     from diffphys.physics import FlowInput as FlowInput
     from diffphys.physics import FlowState as FlowState
+    from diffphys.physics import GrayScott as GrayScott
     from diffphys.physics import Heat as Heat
     from diffphys.physics import Held as Held
     from diffphys.physics import Immersed as Immersed
     from diffphys.physics import IncompressibleFlow as IncompressibleFlow
     from diffphys.physics import PassiveScalar as PassiveScalar
-    from diffphys.physics import RungeKuttaFlow as RungeKuttaFlow
-    from diffphys.physics import Smoke as Smoke
+    from diffphys.physics import ShallowWater as ShallowWater
+    from diffphys.physics import Wave as Wave
     from diffphys.rollout import Checkpointed as Checkpointed
     from diffphys.rollout import Detached as Detached
     from diffphys.rollout import StoreAll as StoreAll
     from diffphys.rollout import Truncated as Truncated
     from diffphys.rollout import rollout as rollout
+    from diffphys.stepping import ImplicitExplicit as ImplicitExplicit
+    from diffphys.stepping import RungeKutta as RungeKutta
+    from diffphys.stepping import Splitting as Splitting
 
 
-_ROOMS = ("grids", "operators", "poisson", "physics", "nets", "learning")
+_ROOMS = ("grids", "stepping", "operators", "poisson", "physics", "nets", "learning")
 
 _HOME = {
     "InputError": "errors",
@@ -67,17 +80,23 @@ _HOME = {
         "grids",
     ),
     **dict.fromkeys(
+        ("CubicSemiLagrangian", "MacCormack", "SemiLagrangian", "SkewSymmetric", "Upwind", "VanLeer"), "operators"
+    ),
+    **dict.fromkeys(("ImplicitExplicit", "RungeKutta", "Splitting"), "stepping"),
+    **dict.fromkeys(
         (
+            "Buoyancy",
             "Burgers",
             "FlowInput",
             "Immersed",
             "FlowState",
+            "GrayScott",
             "Heat",
             "Held",
             "IncompressibleFlow",
             "PassiveScalar",
-            "RungeKuttaFlow",
-            "Smoke",
+            "ShallowWater",
+            "Wave",
         ),
         "physics",
     ),
@@ -92,6 +111,8 @@ __all__ = [*_ROOMS, *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str):
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("diffphys")
     if name in _ROOMS:
         return importlib.import_module(f"diffphys.{name}")
     if name in _HOME:
@@ -115,4 +136,4 @@ sys.modules[__name__].__class__ = _Face
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "__version__"])

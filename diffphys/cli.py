@@ -1,5 +1,7 @@
-"""The command line: `diffphys list`, `diffphys run`, `diffphys verify`, `diffphys bench`,
-`diffphys report`.
+"""The command line: `diffphys list`, `diffphys run`, `diffphys verify`, `diffphys bench`, `diffphys report`.
+
+What can be run is always a `diffphys.runs.Program` of one of three catalogs: experiments, verifications, benchmarks.
+`diffphys run NAME --help` (and `verify`, `bench`) says what the settings and presets of that program are.
 
 Exit codes: 0 success, 1 a result misses its stated bound, 2 bad input (one line on standard error says which setting
 and what it accepts), 130 and 143 stopped by SIGINT and SIGTERM with everything saved.
@@ -8,20 +10,23 @@ and what it accepts), 130 and 143 stopped by SIGINT and SIGTERM with everything 
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperCommand
 
-from diffphys.benchmarks import BENCHMARKS, Row, load_benchmark, report_benchmark, run_benchmark
+from diffphys import __version__
+from diffphys.benchmarks import BENCHMARKS
 from diffphys.errors import InputError
-from diffphys.experiments import EXPERIMENTS, load_experiment
+from diffphys.experiments import EXPERIMENTS
 from diffphys.runs import (
+    Catalog,
     Interrupted,
-    Listed,
+    Program,
     Run,
     keep_freed_memory,
     make_settings,
@@ -29,45 +34,59 @@ from diffphys.runs import (
     stop_on_signals,
     storage_error,
 )
-from diffphys.verification import (
-    CASES,
-    Check,
-    checks_table,
-    load_case,
-    report_case,
-    run_case,
-    seconds_of,
-    summary_table,
-)
+from diffphys.verification import CASES, summary_table
 
 
 app = typer.Typer(add_completion=False, help="Differentiable physics on JAX.", rich_markup_mode=None)
 
-# What `list` shows: a heading and its entries.
-LISTS: dict[str, dict[str, Listed]] = {
-    "Experiments (diffphys run NAME)": EXPERIMENTS,
-    "Verification (diffphys verify NAME)": CASES,
-    "Benchmarks (diffphys bench NAME)": BENCHMARKS,
-}
-
-# Before the name of a case or benchmark where a directory says what is in it.
-VERIFY, BENCH = "verify ", "bench "
+CATALOGS = {catalog.kind: catalog for catalog in (EXPERIMENTS, CASES, BENCHMARKS)}
 
 LARGEST_SEED = 2**32 - 1  # what a JAX random key takes without 64-bit integers
+
+
+class ProgramCommand(TyperCommand):
+    """A command on a program, whose `--help` after a NAME also says the settings and presets of that program."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Answer `NAME --help`; leave everything else to Typer."""
+        if "--help" in args:
+            given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+            if given.get("help") and given.get("name"):
+                catalog = next(one for one in CATALOGS.values() if one.command == self.name)
+                program = catalog.load(given["name"])
+                print(f"{self.get_help(ctx)}\n\n{program.name}: {catalog.entries[program.name].summary}\n")
+                print(program.settings_in_words())
+                ctx.exit()
+        return super().parse_args(ctx, args)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"diffphys {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Differentiable physics on JAX."""
 
 
 @app.command("list")
 def list_everything() -> None:
     """List every experiment, verification and benchmark, a line each."""
     console = Console()
-    width = max(len(name) for entries in LISTS.values() for name in entries)
-    for heading, entries in LISTS.items():
-        console.print(heading, style="bold")
-        for name, entry in entries.items():
+    width = max(len(name) for catalog in CATALOGS.values() for name in catalog.entries)
+    for catalog in CATALOGS.values():
+        console.print(f"{catalog.title} (diffphys {catalog.command} NAME)", style="bold")
+        for name, entry in catalog.entries.items():
             console.print(f"  {name:<{width}}  {entry.summary}", markup=False, highlight=False, soft_wrap=True)
 
 
-@app.command("run")
+@app.command("run", cls=ProgramCommand)
 def run_experiment(
     name: Annotated[str, typer.Argument(help="An experiment of `diffphys list`.")],
     preset: Annotated[str, typer.Option(help="How large: demo, book, paper, or another the experiment has.")] = "demo",
@@ -75,29 +94,12 @@ def run_experiment(
     seed: Annotated[int, typer.Option(help="All randomness follows from it.", min=0, max=LARGEST_SEED)] = 0,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value.")] = None,
 ) -> None:
-    """Run an experiment, or go on with it where it stopped."""
-    experiment = load_experiment(name)
-    settings = experiment.choose(preset, set_ or [])
+    """Run an experiment, or go on with it where it stopped; with NAME, --help lists its settings and presets."""
     directory = out or Path("runs") / f"{name}-{preset}"
-    command = ["diffphys", "run", name, "--preset", preset, "--out", str(directory), "--seed", str(seed)]
-    again = shlex.join(command + [word for assignment in set_ or [] for word in ("--set", assignment)])
-
-    with stop_on_signals() as stop, Run.open(directory, name, preset, settings, seed, stop) as run:
-        if run.finished:
-            print(f"This run is finished; `diffphys report {shlex.quote(str(directory))}` makes its figures again.")
-            _print_results(run, None)
-            return
-        try:
-            experiment.run(settings, run)
-            table = experiment.report(run)
-        except Interrupted:
-            _complain(f"stopped by {signal.Signals(stop.signal or signal.SIGINT).name} and saved; go on with: {again}")
-            raise typer.Exit(128 + (stop.signal or signal.SIGINT)) from None
-        run.finish()
-        _print_results(run, table)
+    _carry_out(EXPERIMENTS, [name], preset, set_ or [], lambda _: directory, seed)
 
 
-@app.command("verify")
+@app.command("verify", cls=ProgramCommand)
 def verify(
     name: Annotated[str | None, typer.Argument(help="A verification of `diffphys list` (default: all).")] = None,
     preset: Annotated[str, typer.Option(help="How large: full, as the bounds are stated for, or quick.")] = "full",
@@ -109,34 +111,21 @@ def verify(
     """Hold physics to known answers, in float64. Leaves with 1 where a result misses its stated bound."""
     if name is None and set_:
         raise InputError("--set needs a NAME: settings belong to one verification")
-    # Before anything is computed, so that a mistake costs nothing.
-    cases = {one: load_case(one) for one in ([name] if name else CASES)}
-    settings = {one: case.choose(preset, set_ or []) for one, case in cases.items()}
-    found: dict[str, tuple[list[Check], float]] = {}
-    with stop_on_signals() as stop:
-        for one, case in cases.items():
-            differing = [preset] * (preset != "full") + (set_ or [])
-            directory = Path("runs") / "verify" / ",".join([one, *differing]).replace("/", "-")
-            if out is not None:
-                directory = out if name else out / one
-            with Run.open(directory, VERIFY + one, preset, settings[one], 0, stop) as run:
-                try:
-                    checks = run_case(case, settings[one], run)
-                except Interrupted:
-                    _complain(
-                        f"stopped by {signal.Signals(stop.signal or signal.SIGINT).name}; the same command goes on"
-                    )
-                    raise typer.Exit(128 + (stop.signal or signal.SIGINT)) from None
-                run.finish()
-                found[one] = (checks, seconds_of(run))
-                _print_results(run, checks_table(one, checks))
+
+    def directory(one: str) -> Path:
+        if out is not None:
+            return out if name else out / one
+        differing = [preset] * (preset != CASES.preset) + (set_ or [])
+        return Path("runs") / "verify" / ",".join([one, *differing]).replace("/", "-")
+
+    found = _carry_out(CASES, [name] if name else list(CASES.entries), preset, set_ or [], directory)
     if name is None:
         Console().print(summary_table(found))
-    if not all(check.passed for checks, _ in found.values() for check in checks):
+    if not all(passed for metrics in found.values() for passed in metrics["passed"].values()):
         raise typer.Exit(1)
 
 
-@app.command("bench")
+@app.command("bench", cls=ProgramCommand)
 def bench(
     name: Annotated[str | None, typer.Argument(help="A benchmark of `diffphys list` (default: all).")] = None,
     preset: Annotated[str, typer.Option(help="How large: full, or quick to see that all of it runs.")] = "full",
@@ -147,48 +136,27 @@ def bench(
     """Time steps, gradients, solves and training, beside peers where they are installed."""
     if name is None and (set_ or profile):
         raise InputError(f"{'--profile' if profile else '--set'} needs a NAME: it belongs to one benchmark")
-    # Before anything is computed, so that a mistake costs nothing.
-    chosen = {one: load_benchmark(one) for one in ([name] if name else BENCHMARKS)}
-    settings = {one: benchmark.choose(preset, set_ or []) for one, benchmark in chosen.items()}
     if name is not None and profile:
-        _print_profile(name, chosen[name], settings[name])
+        program = BENCHMARKS.load(name)
+        _print_profile(program, program.choose(preset, set_ or []))
         return
-    with stop_on_signals() as stop:
-        for one, benchmark in chosen.items():
-            directory = Path("runs") / "bench" / one
-            if out is not None:
-                directory = out if name else out / one
-            with Run.open(directory, BENCH + one, preset, settings[one], 0, stop) as run:
-                try:
-                    rows = run_benchmark(benchmark, settings[one], run)
-                except Interrupted:
-                    _complain(f"stopped by {signal.Signals(stop.signal or signal.SIGINT).name}")
-                    raise typer.Exit(128 + (stop.signal or signal.SIGINT)) from None
-                run.finish()
-                _print_results(run, _rows_table(one, rows))
-                print(f"Table:   {directory / 'table.md'}")
+
+    def directory(one: str) -> Path:
+        return Path("runs") / "bench" / one if out is None else out if name else out / one
+
+    _carry_out(BENCHMARKS, [name] if name else list(BENCHMARKS.entries), preset, set_ or [], directory)
 
 
 @app.command("report")
 def report_run(directory: Annotated[Path, typer.Argument(help="The directory of a run.")]) -> None:
     """Make a run's tables and figures again, from what is on disk."""
     found = read_description(directory)
-    if found.experiment.startswith(BENCH):
-        benchmark = load_benchmark(found.experiment.removeprefix(BENCH))
-        settings = make_settings(benchmark.settings, found.settings)
-        with Run.open(directory, found.experiment, found.preset, settings, found.seed) as run:
-            _print_results(run, _rows_table(benchmark.name, report_benchmark(benchmark, run)))
-        return
-    if found.experiment.startswith(VERIFY):
-        case = load_case(found.experiment.removeprefix(VERIFY))
-        settings = make_settings(case.settings, found.settings)
-        with Run.open(directory, found.experiment, found.preset, settings, found.seed) as run:
-            _print_results(run, checks_table(case.name, report_case(case, settings, run)))
-        return
-    experiment = load_experiment(found.experiment)
-    settings = make_settings(experiment.settings, found.settings)
-    with Run.open(directory, found.experiment, found.preset, settings, found.seed) as run:
-        _print_results(run, experiment.report(run))
+    if found.kind not in CATALOGS:
+        raise InputError(f'the run in "{directory}" is of the unknown kind "{found.kind}"')
+    program = CATALOGS[found.kind].load(found.program)
+    settings = make_settings(program.settings, found.settings)
+    with Run.open(directory, found.program, found.preset, settings, found.seed, kind=found.kind) as run:
+        _print_results(run, program.report(run))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -213,6 +181,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain("interrupted", 128 + signal.SIGINT)
 
 
+def _carry_out(
+    catalog: Catalog,
+    names: Sequence[str],
+    preset: str,
+    assignments: Sequence[str],
+    directory_of: Callable[[str], Path],
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """Run programs, or go on where they stopped, and print what came of each; return their metrics by name."""
+    # Before anything is computed, so that a mistake costs nothing.
+    programs = {name: catalog.load(name) for name in names}
+    settings = {name: program.choose(preset, assignments) for name, program in programs.items()}
+    metrics = {}
+    with stop_on_signals() as stop:
+        for name, program in programs.items():
+            directory = directory_of(name)
+            with Run.open(directory, name, preset, settings[name], seed, stop, kind=catalog.kind) as run:
+                table = None
+                if program.finished(run):
+                    again = f"diffphys report {shlex.quote(str(directory))}"
+                    print(f"This run is finished; `{again}` makes its figures again.")
+                else:
+                    try:
+                        table = program.complete(run)
+                    except Interrupted:
+                        number = stop.signal or signal.SIGINT
+                        then = "and saved; go on with" if program.resumes else "; start again with"
+                        command = _command(catalog, run, assignments)
+                        _complain(f"stopped by {signal.Signals(number).name} {then}: {command}")
+                        raise typer.Exit(128 + number) from None
+                _print_results(run, table)
+                metrics[name] = run.read_metrics()
+    return metrics
+
+
+def _command(catalog: Catalog, run: Run, assignments: Sequence[str]) -> str:
+    """The command that goes on with a run."""
+    words = ["diffphys", catalog.command, run.program, "--preset", run.preset, "--out", str(run.directory)]
+    if catalog is EXPERIMENTS:
+        words += ["--seed", str(run.seed)]
+    return shlex.join(words + [word for assignment in assignments for word in ("--set", assignment)])
+
+
 def _complain(message: str, code: int = 2) -> int:
     """Print a message as one line on standard error and return the exit code."""
     print("diffphys:", " ".join(message.split()), file=sys.stderr)
@@ -220,46 +231,43 @@ def _complain(message: str, code: int = 2) -> int:
 
 
 def _print_results(run: Run, table: Any) -> None:
-    """Print the experiment's table, or else the metrics that are single numbers, and where the files are."""
+    """Print the program's table, or else the metrics that are single numbers, and where the files are."""
     console = Console()
     console.print(_metrics_table(run) if table is None else table)
-    figures = sorted(path.name for path in (run.directory / "figures").glob("[!.]*"))
     print(f"Metrics: {run.directory / 'metrics.json'}")
+    if (run.directory / "table.md").exists():
+        print(f"Table:   {run.directory / 'table.md'}")
+    figures = sorted(path.name for path in (run.directory / "figures").glob("[!.]*"))
     if figures:
         print(f"Figures: {run.directory / 'figures'} ({', '.join(figures)})")
 
 
 def _metrics_table(run: Run) -> Table:
-    """The metrics that are single numbers, beside the published ones where there are any."""
+    """The metrics that are single numbers, beside published ones and stated bounds where there are any."""
     metrics = run.read_metrics()
-    paper = metrics.get("paper")
-    published = paper if isinstance(paper, dict) else {}
-    table = Table("metric", "here", *(["published"] if published else []), title=f"{run.experiment}, {run.preset}")
+    published, passed = (found if isinstance(found := metrics.get(name), dict) else {} for name in ("paper", "passed"))
+    more = ["published"] * bool(published) + ["bound"] * bool(passed)
+    table = Table("metric", "here", *more, title=f"{run.program}, {run.preset}")
     for name, value in metrics.items():
-        if isinstance(value, (int, float)):
-            table.add_row(name, f"{value:.4g}", *([_number(published.get(name))] if published else []))
+        if isinstance(value, (int, float)) or name in passed:
+            cells = [_number(published.get(name))] * bool(published)
+            cells += [{True: "holds", False: "MISSED", None: ""}[passed.get(name)]] * bool(passed)
+            table.add_row(name, _number(value) or "not finite", *cells)
     return table
 
 
-def _rows_table(title: str, rows: list[Row]) -> Table:
-    """A benchmark's rows, a line each."""
-    table = Table("case", "what", "who", "ms", "forwards", "compile, s", "scratch, MB", "error", title=title)
-    for row in rows:
-        numbers = (row.milliseconds, row.forwards, row.compile_seconds, row.scratch_megabytes, row.error)
-        table.add_row(row.case, row.what, row.who, *("" if one is None else f"{one:.3g}" for one in numbers))
-    return table
-
-
-def _print_profile(name: str, benchmark: Any, settings: Any) -> None:
+def _print_profile(program: Program, settings: Any) -> None:
     """The costliest operations of each of a benchmark's programs, from JAX's profiler."""
-    if benchmark.profile is None:
-        raise InputError(f"bench --profile: {name} has no program of its own to profile; wake, periodic, poisson have")
+    if program.profile is None:
+        raise InputError(
+            f"bench --profile: {program.name} has no program of its own to profile; wake, periodic, poisson have"
+        )
     from diffphys.benchmarks.timing import costliest, origins
 
-    for what, program in benchmark.profile(settings).items():
-        found = costliest(program)
-        meant = origins(program.compiled, [operation for operation, _, _ in found])
-        table = Table("operation", "microseconds", "times", "made of", title=f"{name}: {what}")
+    for what, compiled in program.profile(settings).items():
+        found = costliest(compiled)
+        meant = origins(compiled.compiled, [operation for operation, _, _ in found])
+        table = Table("operation", "microseconds", "times", "made of", title=f"{program.name}: {what}")
         for operation, microseconds, times in found:
             table.add_row(operation, f"{microseconds:.1f}", str(times), meant.get(operation, ""))
         Console().print(table)

@@ -55,7 +55,7 @@ def random_velocity(flow: dp.IncompressibleFlow, generator: np.random.Generator,
     """A value for every face, independent of its neighbors: no smoothness helps."""
     velocity = []
     for axis in range(flow.grid.dimensions):
-        conditions = flow.velocity_conditions(axis)
+        conditions = flow.variables(0.0).velocity[axis]
         offset = tuple(0.0 if other == axis else 0.5 for other in range(flow.grid.dimensions))
         shape = flow.grid.shape(offset, tuple(isinstance(pair[0], dp.Periodic) for pair in conditions))
         values = jnp.asarray(scale * generator.standard_normal(shape))

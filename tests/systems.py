@@ -33,15 +33,16 @@ def _split(**settings: Any) -> dp.IncompressibleFlow:
     return dp.IncompressibleFlow(GRID, 0.05, 0.2, settings.pop("sides", None) or channel(), **settings)
 
 
-def _stages(**settings: Any) -> dp.RungeKuttaFlow:
-    return dp.RungeKuttaFlow(GRID, 0.05, 0.1, settings.pop("sides", None) or channel(), stages=2, **settings)
+def _stages(**settings: Any) -> dp.IncompressibleFlow:
+    settings = {"stepping": dp.RungeKutta(2)} | settings
+    return dp.IncompressibleFlow(GRID, 0.05, 0.1, settings.pop("sides", None) or channel(), **settings)
 
 
 def _corrected(network: Any) -> dp.Corrected:
     return dp.Corrected(_split(sides=dp.Periodic()), network)
 
 
-def _moving() -> dp.RungeKuttaFlow:
+def _moving() -> dp.IncompressibleFlow:
     faster = dp.Inflow(lambda time: 1 + 0.1 * jnp.sin(time))
     return _stages(
         solid=lambda time: dp.Immersed(dp.Sphere((4.2 + 0.1 * time, 2.6), 1.3), velocity=(0.1, 0.0)),
@@ -57,12 +58,12 @@ SYSTEMS: dict[str, Callable[[], Any]] = {
     "split, multigrid": lambda: _split(solid=_body(), pressure_solver=poisson.MultigridConjugateGradients),
     "stages": lambda: _stages(scalars=_dye()),
     "stages, obstacle": lambda: _stages(solid=_body(), scalars=_dye()),
-    "stages, fourth order": lambda: _stages(order=4, sides=dp.Periodic()),
-    "stages, implicit": lambda: _stages(diffusion="implicit"),
+    "stages, fourth order": lambda: _stages(advection=dp.SkewSymmetric(4), sides=dp.Periodic()),
+    "stages, implicit": lambda: _stages(stepping=dp.ImplicitExplicit(2)),
     "stages, immersed": lambda: _stages(solid=dp.Immersed(_body(), velocity=0.1), scalars=_dye()),
     "stages, moving": _moving,
-    "smoke": lambda: dp.Smoke(_stages(scalars=_dye()), (0.0, 0.5), "dye"),
-    "smoke, split": lambda: dp.Smoke(_split(scalars=_dye()), (0.0, 0.5), "dye"),
+    "smoke": lambda: _stages(scalars=_dye(), forces=(dp.Buoyancy("dye", (0.0, 0.5)),)),
+    "smoke, split": lambda: _split(scalars=_dye(), forces=(dp.Buoyancy("dye", (0.0, 0.5)),)),
     "sub-steps": lambda: SubSteps(_stages(), courant=0.1, largest=2),
     "ResNet": lambda: _corrected(nets.ResNet(2, 2, features=3, blocks=1, kernel_size=3, key=jax.random.key(0))),
     "UNet": lambda: _corrected(nets.UNet(2, 2, features=2, levels=2, key=jax.random.key(0))),

@@ -1,23 +1,25 @@
 """The command line: every mistake is one line on standard error with exit code 2, and a finished run stays as it is."""
 
+import dataclasses
 import errno
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from diffphys.cli import main
+from diffphys.cli import CATALOGS, main
 from diffphys.errors import InputError
-from diffphys.experiments import EXPERIMENTS, Experiment, Listed, load_experiment
-from diffphys.runs import Run
+from diffphys.experiments import EXPERIMENTS
+from diffphys.runs import Entry, Program, Run
 
 
 @pytest.fixture(autouse=True)
 def dummy(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "runs"))
-    monkeypatch.setitem(EXPERIMENTS, "dummy", Listed("dummy_experiment", "A map for the tests [1]."))
+    monkeypatch.setitem(EXPERIMENTS.entries, "dummy", Entry("dummy_experiment", "A map for the tests [1]."))
     monkeypatch.chdir(tmp_path)
 
 
@@ -53,13 +55,13 @@ def test_report_makes_the_figures_again(tmp_path, capsys):
 def test_list_names_every_experiment_on_a_line(capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out
-    for name, listed in EXPERIMENTS.items():
+    for name, listed in EXPERIMENTS.entries.items():
         assert [line for line in out.splitlines() if line.split()[:1] == [name] and line.endswith(listed.summary)]
 
 
 def test_every_listed_experiment_is_there_under_its_name():
-    for name in EXPERIMENTS:
-        experiment = load_experiment(name)
+    for name in EXPERIMENTS.entries:
+        experiment = EXPERIMENTS.load(name)
         assert experiment.name == name and "demo" in experiment.presets
 
 
@@ -105,7 +107,7 @@ def test_the_directory_of_another_run_is_refused(capsys):
 
 
 def test_report_of_a_run_that_has_not_got_far(capsys):
-    settings = load_experiment("dummy").choose("short", [])
+    settings = EXPERIMENTS.load("dummy").choose("short", [])
     with Run.open("here", "dummy", "short", settings, 0):
         pass
     assert main(["report", "here"]) == 2
@@ -123,9 +125,9 @@ def test_a_disk_that_fills_up_is_one_line(monkeypatch, capsys):
 
 
 def test_presets_are_checked_when_an_experiment_is_made():
-    dummy = load_experiment("dummy")
+    dummy = EXPERIMENTS.load("dummy")
     with pytest.raises(InputError, match='no setting "updats"'):
-        Experiment("other", dummy.settings, {"demo": {"updats": 3}}, dummy.run, dummy.report)
+        Program("other", dummy.settings, {"demo": {"updats": 3}}, dummy.run, dummy.report)
 
 
 def test_the_module_is_the_command_and_listing_does_not_wait_for_jax():
@@ -134,3 +136,49 @@ def test_the_module_is_the_command_and_listing_does_not_wait_for_jax():
     assert subprocess.run([sys.executable, "-c", program], cwd=root).returncode == 0
     shown = subprocess.run([sys.executable, "-m", "diffphys", "--help"], cwd=root, capture_output=True, text=True)
     assert shown.returncode == 0 and "report" in shown.stdout
+
+
+@pytest.mark.parametrize("command", [["run", "dummy", "--help"], ["run", "--help", "--preset", "short", "dummy"]])
+def test_help_of_a_program_lists_its_settings_and_presets(command, capsys):
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    for words in (
+        "updates = 100\n      how many updates\n      accepts a whole number at least 1\n",
+        "starts = 0.2,0.7\n      where it starts\n      accepts one or more numbers separated by commas, each at least",
+        "noise = normal\n      kind of noise\n      accepts one of: normal, uniform\n",
+        "changes no result",
+        "demo: the defaults",
+        "short: updates=3",
+        "--seed",
+    ):
+        assert words in out
+
+
+@pytest.mark.parametrize(
+    "command, name", [(catalog.command, name) for catalog in CATALOGS.values() for name in catalog.entries]
+)
+def test_every_program_says_what_its_settings_mean(command, name, capsys):
+    catalog = next(one for one in CATALOGS.values() if one.command == command)
+    program = catalog.load(name)
+    assert program.name == name and catalog.preset in program.presets
+    assert main([command, name, "--help"]) == 0
+    out = capsys.readouterr().out
+    for field in dataclasses.fields(program.settings):
+        assert f"  {field.name} = " in out and field.metadata["rule"].help
+    for preset in program.presets:
+        assert f"  {preset}: " in out
+
+
+def test_help_without_a_name_is_that_of_the_command_and_a_wrong_name_is_named(capsys):
+    assert main(["run", "--help"]) == 0
+    assert "--preset" in capsys.readouterr().out
+    assert main(["verify", "haet", "--help"]) == 2
+    assert 'did you mean "heat"' in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    import diffphys
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"diffphys {diffphys.__version__}\n"
+    assert diffphys.__version__ == metadata.version("diffphys")

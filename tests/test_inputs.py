@@ -1,6 +1,7 @@
 """What is given at the public entrances: whole numbers, a state of another grid, and what is no input at all."""
 
 import dataclasses
+import functools
 import pickle
 from typing import Any
 
@@ -139,14 +140,17 @@ def test_unsigned_numbers_do_not_wrap_in_a_loss():
     np.testing.assert_allclose(learning.mean_absolute_error(three, five), 2.0)
 
 
-@pytest.mark.parametrize("flow", [dp.IncompressibleFlow, dp.RungeKuttaFlow])
+STAGES = functools.partial(dp.IncompressibleFlow, stepping=dp.RungeKutta(3))
+
+
+@pytest.mark.parametrize("flow", [dp.IncompressibleFlow, STAGES])
 def test_a_flow_takes_whole_numbers_everywhere(flow):
     def run(one, two):
         sides = dict(x=(dp.Inflow(one), dp.Outflow()), y=dp.Wall())
         made = flow(GRID, 0.001, 0.01, sides, scalars={"s": dp.PassiveScalar(0.0, dp.Box((0, 0), (1, 1)), two)})
         start = made.initial_state((one * np.ones((9, 8), type(one)), two - 2 * one), {"s": one})
         pushes = (np.full(2, two), np.full(2, 0 * one))
-        return dp.rollout(made, start, 2, inputs=pushes)[0] if flow is dp.RungeKuttaFlow else start
+        return dp.rollout(made, start, 2, inputs=pushes)[0] if flow is STAGES else start
 
     for given, expected in zip(jax.tree.leaves(run(1, 2)), jax.tree.leaves(run(1.0, 2.0)), strict=True):
         assert jnp.issubdtype(given.dtype, jnp.floating)
@@ -169,8 +173,10 @@ def test_a_whole_number_may_be_of_any_integral_type(kind):
     final, frames = dp.rollout(heat, heat.initial_state(1.0), two, save_every=two, adjoint=dp.Truncated(two))
     assert frames.values.shape == (1, 8, 8)
     made = (
-        SubSteps(dp.RungeKuttaFlow(GRID, 0.001, 0.01, dp.Periodic(), stages=two, order=two), largest=two).largest,
-        dp.IncompressibleFlow(GRID, 0.001, 0.01, dp.Periodic(), largest_courant=two).largest_courant,
+        SubSteps(FLOWS["runge_kutta"](GRID), largest=two).largest,
+        dp.SemiLagrangian(two).largest_courant,
+        dp.RungeKutta(two).order,
+        dp.SkewSymmetric(two).order,
         dp.Burgers(GRID, 0.001, 0.01, CLOSED, two).largest_courant,
         dp.Stage(two, two, optax.sgd(1.0)).unroll,
         inversion.RepeatedInverse(abs, max, two).steps,
@@ -205,7 +211,9 @@ def splitting(grid):
 
 
 def runge_kutta(grid):
-    return dp.RungeKuttaFlow(grid, 0.001, 0.01, dp.Periodic(), scalars={"s": dp.PassiveScalar()})
+    return dp.IncompressibleFlow(
+        grid, 0.001, 0.01, dp.Periodic(), scalars={"s": dp.PassiveScalar()}, stepping=dp.RungeKutta(3)
+    )
 
 
 FLOWS = {"splitting": splitting, "runge_kutta": runge_kutta}
@@ -214,8 +222,6 @@ SYSTEMS = {
     "corrected": lambda grid: dp.Corrected(dp.Heat(grid, 0.001, 0.01, CLOSED), lambda image: image),
     "burgers": lambda grid: dp.Burgers(grid, 0.001, 0.01, CLOSED),
     **FLOWS,
-    "smoke of splitting": lambda grid: dp.Smoke(splitting(grid), (0.0, 1.0), "s"),
-    "smoke of runge_kutta": lambda grid: dp.Smoke(runge_kutta(grid), (0.0, 1.0), "s"),
     "sub-steps": lambda grid: SubSteps(runge_kutta(grid)),
 }
 
@@ -254,8 +260,10 @@ def test_every_method_of_a_flow_refuses_what_lives_on_another_grid(name):
     refused_for_its_grid(lambda: flow(dataclasses.replace(own, pressure=state.pressure)))
     refused_for_its_grid(lambda: flow(dataclasses.replace(own, scalars=state.scalars)))
     if name == "runge_kutta":
-        body = dp.RungeKuttaFlow(GRID, 0.001, 0.01, dp.Wall(), dp.Sphere((0.5, 0.5), 0.2), flow.scalars)
-        for method in (flow.divergence, flow.kinetic_energy, body.forces):
+        body = dp.IncompressibleFlow(
+            GRID, 0.001, 0.01, dp.Wall(), dp.Sphere((0.5, 0.5), 0.2), flow.scalars, stepping=dp.RungeKutta(3)
+        )
+        for method in (flow.divergence, flow.kinetic_energy, body.forces_on_solid):
             refused_for_its_grid(lambda method=method: method(state))
 
 
@@ -274,7 +282,7 @@ def test_a_step_onto_another_grid_is_named_as_one():
     refused_for_its_grid(lambda: dp.rollout(lambda field: state_on(WIDER)["heat"], state_on(GRID)["heat"], 2))
 
 
-@pytest.mark.parametrize("flow", [dp.IncompressibleFlow, dp.RungeKuttaFlow])
+@pytest.mark.parametrize("flow", [dp.IncompressibleFlow, STAGES])
 def test_a_flow_given_another_grid_has_the_obstacle_of_that_grid(flow):
     body = dp.Sphere((0.5, 0.5), 0.2)
     made = flow(GRID, 0.001, 0.01, dp.Wall(), body)
@@ -293,7 +301,7 @@ def test_a_flow_given_another_grid_has_the_obstacle_of_that_grid(flow):
 
 def test_the_solver_follows_the_obstacle_that_takes_anothers_place():
     body = dp.Sphere((0.5, 0.5), 0.2)
-    staircase = dp.RungeKuttaFlow(GRID, 0.001, 0.001, dp.Wall(), body)
+    staircase = dp.IncompressibleFlow(GRID, 0.001, 0.001, dp.Wall(), body, stepping=dp.RungeKutta(3))
     immersed = dataclasses.replace(staircase, solid=dp.Immersed(body))
     # Traced only: the direct solver of the staircase would refuse the coefficients of the immersed body's problem.
     state = eqx.filter_eval_shape(immersed, staircase.initial_state((0.0, 0.0)))
@@ -314,7 +322,7 @@ def test_an_input_that_the_flow_would_not_use_is_refused():
 # --- Known and traced
 
 
-@pytest.mark.parametrize("flow", [dp.IncompressibleFlow, dp.RungeKuttaFlow])
+@pytest.mark.parametrize("flow", [dp.IncompressibleFlow, STAGES])
 def test_a_known_obstacle_is_known_inside_jit(flow):
     outside, expected = dp.Sphere((0.5, 0.5), 0.2), flow(GRID, 0.001, 0.01, dp.Wall(), dp.Sphere((0.5, 0.5), 0.2))
 
@@ -340,11 +348,12 @@ def test_what_is_written_inside_jit_is_checked_there():
 
 
 @pytest.mark.usefixtures("unchecked_types")
-@pytest.mark.parametrize("flow", [dp.IncompressibleFlow, dp.RungeKuttaFlow])
+@pytest.mark.parametrize("flow", [dp.IncompressibleFlow, STAGES])
 def test_both_flows_check_their_scalars_alike(flow):
+    for settings, told in ((dict(diffusivity=-1.0), "diffusivity is -1.0"), (dict(rate=np.nan), "rate is nan")):
+        with pytest.raises(dp.InputError, match=told):
+            dp.PassiveScalar(**settings)
     for scalar, told in (
-        (dp.PassiveScalar(-1.0), "diffusivity is -1.0"),
-        (dp.PassiveScalar(0.0, rate=np.nan), "rate is nan"),
         (dp.PassiveScalar(0.0, source=3), "source is 3"),  # pyright: ignore
         (dp.PassiveScalar(0.0, source=dp.Sphere((0.5,), 0.2)), "does not fit the grid"),
         (1.0, "a PassiveScalar is accepted"),
@@ -356,7 +365,9 @@ def test_both_flows_check_their_scalars_alike(flow):
 
 
 PROBLEM = poisson.PressureProblem.from_conditions(GRID, CLOSED)
-IMMERSED = dp.RungeKuttaFlow(GRID, 0.001, 0.001, dp.Wall(), dp.Immersed(dp.Sphere((0.5, 0.5), 0.2)))
+IMMERSED = dp.IncompressibleFlow(
+    GRID, 0.001, 0.001, dp.Wall(), dp.Immersed(dp.Sphere((0.5, 0.5), 0.2)), stepping=dp.RungeKutta(3)
+)
 
 
 @pytest.mark.parametrize(
@@ -467,11 +478,14 @@ def entrances():
     yield HEAT.initial_state, dict(temperature=1.0)
     yield dp.Burgers, dict(grid=GRID, viscosity=0.001, dt=0.01, conditions=CLOSED, largest_courant=None)
     yield SYSTEMS["burgers"](GRID), dict(velocity=FACES)
-    yield dp.IncompressibleFlow, dict(flow, held=(), largest_courant=None)
-    yield dp.RungeKuttaFlow, dict(flow, stages=3, order=2, diffusion="explicit")
+    yield dp.IncompressibleFlow, dict(flow, forces=(), advection=None, stepping=dp.RungeKutta(3))
+    yield dp.SkewSymmetric, dict(order=2)
+    yield dp.SemiLagrangian, dict(largest_courant=None)
+    yield dp.RungeKutta, dict(order=3)
+    yield dp.ImplicitExplicit, dict(order=3)
     yield SPLITTING.initial_state, dict(velocity=None, scalars=None)
     yield RUNGE_KUTTA.initial_state, dict(velocity=None, scalars=None, time=0.0)
-    yield SPLITTING, dict(state=STATE, force=None)
+    yield SPLITTING, dict(state=STATE, given=None)
     yield RUNGE_KUTTA, dict(state=STATE, given=None)
     yield SPLITTING.courant_number, dict(state=STATE)
     yield RUNGE_KUTTA.kinetic_energy, dict(state=STATE)
@@ -480,7 +494,7 @@ def entrances():
     yield dp.FlowInput, dict(force=None)
     yield dp.Held, dict(where=SPHERE, velocity=(1.0, None))
     yield dp.Immersed, dict(shape=SPHERE, velocity=0.0, rotation_rate=0.0, pivot=0.0)
-    yield dp.Smoke, dict(flow=RUNGE_KUTTA, buoyancy=(0.0, 1.0), scalar="s")
+    yield dp.Buoyancy, dict(scalar="s", acceleration=(0.0, 1.0))
     yield SubSteps, dict(flow=SPLITTING, courant=0.8, largest=3)
     yield dp.rollout, dict(step=HEAT, state=FIELD, steps=0, save_every=None, inputs=None, stop=None, outcome=False)
     yield dp.Trajectories, dict(frames=jnp.ones((2, 3, 4)), parameters={})
@@ -590,10 +604,10 @@ def test_a_flow_of_few_cells_is_right_or_refused():
     for cells in ((1, 4), (2, 4), (4, 2), (4, 1)):
         grid = dp.Grid(cells, (1.0, 1.0))
         with pytest.raises(dp.InputError, match="at least 3 along each axis"):
-            dp.RungeKuttaFlow(grid, 0.1, 0.01, sides, order=4)
+            dp.IncompressibleFlow(grid, 0.1, 0.01, sides, advection=dp.SkewSymmetric(4), stepping=dp.RungeKutta(3))
     # A stream along the walls of a channel that is one cell wide: the slope to a wall is v / (h / 2) on either side.
     grid = dp.Grid((1, 4), (1.0, 4.0))
-    flow = dp.RungeKuttaFlow(grid, 0.1, 0.01, sides, diffusion="implicit")
+    flow = dp.IncompressibleFlow(grid, 0.1, 0.01, sides, stepping=dp.ImplicitExplicit(3))
     after = flow(flow.initial_state((0.0, 1.0)))
     np.testing.assert_allclose(after.velocity[0].values, 0.0, atol=1e-6)
     np.testing.assert_allclose(after.velocity[1].values, np.exp(-4 * 0.1 * 0.01), rtol=1e-6)

@@ -13,6 +13,7 @@ from diffphys.plots import (
     arms_figure,
     error_over_time_figure,
     frames_figure,
+    space_time_figure,
     training_loss_figure,
     vorticity,
     write_animation,
@@ -268,3 +269,18 @@ def test_figures_touch_no_global_state():
     assert isinstance(figure, Figure) and figure.dpi == 150
     assert dict(matplotlib.rcParams) == before
     assert np.all(np.asarray(colormaps["RdBu_r"].get_bad()) == 0)  # the shared color maps stay as they are
+
+
+def test_space_and_time_are_drawn_with_one_color_scale_and_x_upward():
+    times = np.linspace(0.0, 4.0, 5)
+    reference = np.arange(15.0).reshape(5, 3)
+    figure = space_time_figure({"reference": reference, "twice": 2 * reference, "lost": reference * np.nan}, times, 6.0)
+    first, second, lost = images(figure)
+    assert np.array_equal(pixels(first), reference.T) and first.origin == "lower"
+    assert first.get_extent() == [0.0, 4.0, 0.0, 6.0]
+    assert first.get_clim() == second.get_clim() == lost.get_clim()
+    assert first.get_clim()[1] == -first.get_clim()[0] == np.percentile(reference, 99)
+    with pytest.raises(InputError, match=r'"reference" has shape \(5, 3\); give \(4, cells\)'):
+        space_time_figure({"reference": reference}, times[1:], 6.0)
+    with pytest.raises(InputError, match="at least one flow"):
+        space_time_figure({}, times, 6.0)

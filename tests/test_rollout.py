@@ -197,8 +197,8 @@ def wake() -> dp.IncompressibleFlow:
         dt=0.2,
         sides=dict(x=dp.Wall(velocity=0.1), y=(dp.Inflow(1.0), dp.Outflow())),
         solid=dp.Box((1.0, 2.0), (2.0, 3.0)),
-        held=(dp.Held(dp.Box((0.0, 0.0), (4.0, 1.0)), (None, 0.9)),),
-        largest_courant=1,
+        forces=(dp.Held(dp.Box((0.0, 0.0), (4.0, 1.0)), (None, 0.9)),),
+        advection=dp.SemiLagrangian(1),
     )
 
 
@@ -286,7 +286,7 @@ def changed_flows(flow) -> list:
         dataclasses.replace(flow, sides=sides),
         dataclasses.replace(flow, sides=dict(sides, y=(dp.Inflow(1.5), dp.Outflow()))),
         dataclasses.replace(flow, sides=dict(sides, y=(dp.Inflow(2), dp.Outflow()))),
-        dataclasses.replace(flow, held=(dp.Held(dp.Box((0.0, 0.0), (4.0, 1.5)), (None, 0.7)),)),
+        dataclasses.replace(flow, forces=(dp.Held(dp.Box((0.0, 0.0), (4.0, 1.5)), (None, 0.7)),)),
         dataclasses.replace(flow, solid=dp.Box((1.1, 2.1), (2.0, 3.0))),  # the same cells
     ]
 

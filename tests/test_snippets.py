@@ -63,15 +63,17 @@ def check_diffphys_command(words: list[str]) -> None:
     from typer.core import TyperGroup
     from typer.main import get_command
 
-    from diffphys.cli import app  # pyright: ignore[reportMissingImports]
-    from diffphys.experiments import load_experiment  # pyright: ignore[reportMissingImports]
+    from diffphys.cli import CATALOGS, app  # pyright: ignore[reportMissingImports]
 
     group = get_command(app)
     assert isinstance(group, TyperGroup)
     assert words and words[0] in group.commands, f"diffphys has no command {words[:1]}"
+    if words[1:] and words[-1] == "--help":  # asked for, it ends the process: only the names before it are looked up
+        words = words[:-1]
     given = group.commands[words[0]].make_context(words[0], words[1:]).params
-    if words[0] == "run":
-        load_experiment(given["name"]).choose(given["preset"], given["set_"] or [])
+    for catalog in CATALOGS.values():
+        if words[0] == catalog.command and given["name"]:
+            catalog.load(given["name"]).choose(given["preset"], given["set_"] or [])
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page_as_module(page.read_text()).strip()], ids=name_of)

@@ -1,5 +1,6 @@
 """A benchmark: what it measures, and how its rows become a table, a figure and numbers on disk."""
 
+import json
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -7,9 +8,11 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
 
+from rich.table import Table
+
 from diffphys.errors import InputError
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import Run, make_settings, nearest, parse_overrides, write_json
+from diffphys.runs import Program, Run, write_json
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,16 @@ class Row:
     error_is: str = ""
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """What `diffphys bench` can run.
+def benchmark(
+    name: str,
+    settings: type,
+    presets: Mapping[str, Mapping[str, Any]],
+    measure: Callable[[Any, Run], Sequence[Row]],
+    profile: Callable[[Any], Mapping[str, Any]] | None = None,
+) -> Program:
+    """What `diffphys bench` can run. Times measured before are not used again: the machine may differ.
 
-    Attributes:
+    Args:
         name: Its name in `BENCHMARKS`.
         settings: A frozen dataclass whose fields are made by `diffphys.runs.setting`.
         presets: For each preset besides "full" the settings in which it differs from the defaults; "quick" is there.
@@ -55,46 +63,21 @@ class Benchmark:
         profile: `profile(settings)` returns compiled programs by name, each without arguments; or None.
     """
 
-    name: str
-    settings: type
-    presets: Mapping[str, Mapping[str, Any]]
-    measure: Callable[[Any, Run], Sequence[Row]]
-    profile: Callable[[Any], Mapping[str, Any]] | None = None
+    def run_benchmark(chosen: Any, run: Run) -> None:
+        rows = list(measure(chosen, run))
+        write_json(run.directory / "results.json", {"machine": machine(), "rows": [asdict(row) for row in rows]})
 
-    def __post_init__(self):
-        """Refuse a preset with names or values that the settings do not accept."""
-        for overrides in self.presets.values():
-            make_settings(self.settings, overrides)
-
-    def choose(self, preset: str, assignments: Sequence[str]) -> Any:
-        """The settings of a preset with the user's `key=value` texts on top.
-
-        Raises:
-            InputError: an unknown preset or setting, or a value that is not accepted.
-        """
-        presets = {"full": {}, **self.presets}
-        if preset not in presets:
-            raise InputError(f'{self.name} has no preset "{preset}": {nearest(preset, presets)}')
-        return make_settings(self.settings, {**presets[preset], **parse_overrides(self.settings, assignments)})
+    return Program(name, settings, {"full": {}, **presets}, run_benchmark, report_rows, resumes=False, profile=profile)
 
 
-def run_benchmark(benchmark: Benchmark, settings: Any, run: Run) -> list[Row]:
-    """Measure, and write rows, table and figure. Times measured before are not used again: the machine may differ."""
-    rows = list(benchmark.measure(settings, run))
-    write_json(run.directory / "results.json", {"machine": machine(), "rows": [asdict(row) for row in rows]})
-    return report_benchmark(benchmark, run)
-
-
-def report_benchmark(benchmark: Benchmark, run: Run) -> list[Row]:
+def report_rows(run: Run) -> Table:
     """Make table, figure and metrics again from the rows on disk."""
-    import json
-
     path = run.directory / "results.json"
     if not path.exists():
         raise InputError(f'"{run.directory}" holds no results yet: its run has to get further first')
     found = json.loads(path.read_text(encoding="utf-8"))
     rows = [Row(**row) for row in found["rows"]]
-    text = f"# {benchmark.name}\n\n{machine_in_words(found['machine'])}\n\n{markdown(rows)}"
+    text = f"# {run.program}\n\n{machine_in_words(found['machine'])}\n\n{markdown(rows)}"
     (run.directory / "table.md").write_text(text, encoding="utf-8")
     metrics: dict[str, Any] = {
         f"{row.who}: {row.case}, {row.what} (ms)": row.milliseconds for row in rows if row.milliseconds is not None
@@ -107,7 +90,16 @@ def report_benchmark(benchmark: Benchmark, run: Run) -> list[Row]:
     run.write_metrics(metrics)
     if figure := draw(rows):
         run.save_figure("cost.png", figure)
-    return rows
+    return _table(run.program, rows)
+
+
+def _table(title: str, rows: Sequence[Row]) -> Table:
+    """The rows, a line each."""
+    table = Table("case", "what", "who", "ms", "forwards", "compile, s", "scratch, MB", "error", title=title)
+    for row in rows:
+        numbers = (row.milliseconds, row.forwards, row.compile_seconds, row.scratch_megabytes, row.error)
+        table.add_row(row.case, row.what, row.who, *map(_number, numbers))
+    return table
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from diffphys.benchmarks.benchmark import Benchmark, Row
+from diffphys.benchmarks.benchmark import Row, benchmark
 from diffphys.benchmarks.rows import half_square
 from diffphys.benchmarks.timing import alternate, compiled
 from diffphys.benchmarks.wake import advancing, developed, wake
@@ -82,4 +82,4 @@ def _difference(results: dict[str, Any]) -> float:
     return max(float(jnp.max(jnp.abs(a - b))) for a, b in zip(first, second, strict=True)) / largest
 
 
-BENCHMARK = Benchmark("memory", Settings, {"quick": {"resolution": 8, "lengths": (2, 4)}}, measure)
+PROGRAM = benchmark("memory", Settings, {"quick": {"resolution": 8, "lengths": (2, 4)}}, measure)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from diffphys.benchmarks import BENCHMARKS, load_benchmark, report_benchmark
+from diffphys.benchmarks import BENCHMARKS
 from diffphys.plots import save_for_page
 from diffphys.runs import Run, make_settings, read_description
 
@@ -41,20 +41,20 @@ This page is made from what the command left on disk. What was tried to get ther
 
 def write_page(docs: Path, directories: Sequence[Path]) -> None:
     """Write benchmarks.md and its figures into the directory `docs` from these directories of finished benchmarks."""
-    found = {read_description(path).experiment.removeprefix("bench "): path for path in directories}
+    found = {read_description(path).program: path for path in directories}
     docs.mkdir(parents=True, exist_ok=True)
-    sections = [_section(docs, name, found[name]) for name in BENCHMARKS if name in found]
+    sections = [_section(docs, name, found[name]) for name in BENCHMARKS.entries if name in found]
     (docs / "benchmarks.md").write_text("\n".join([HEAD, *sections]), encoding="utf-8")
 
 
 def _section(docs: Path, name: str, path: Path) -> str:
-    benchmark, description = load_benchmark(name), read_description(path)
+    benchmark, description = BENCHMARKS.load(name), read_description(path)
     settings = make_settings(benchmark.settings, description.settings)
-    with Run.open(path, description.experiment, description.preset, settings, description.seed) as run:
-        report_benchmark(benchmark, run)
+    with Run.open(path, name, description.preset, settings, description.seed, kind=BENCHMARKS.kind) as run:
+        benchmark.report(run)
     # Its first line is a heading.
     table = (path / "table.md").read_text(encoding="utf-8").split("\n", 1)[1].strip()
-    summary = BENCHMARKS[name].summary
+    summary = BENCHMARKS.entries[name].summary
     lines = [f"## {name}", "", f"{summary[0].upper()}{summary[1:]}.", "", table, ""]
     figure = path / "figures" / "cost.png"
     if figure.exists():

@@ -10,16 +10,17 @@ import math
 import jax
 import numpy as np
 
-from diffphys.benchmarks.benchmark import Benchmark, Row
+from diffphys.benchmarks.benchmark import Row, benchmark
 from diffphys.benchmarks.peers import Peer, check_python, peer_rows
 from diffphys.benchmarks.rows import largest_residual, programs_of, rows_of, shape_of
 from diffphys.benchmarks.timing import Program
 from diffphys.benchmarks.wake import advancing
 from diffphys.grids import Grid, Periodic
 from diffphys.operators import divergence
-from diffphys.physics import FlowState, RungeKuttaFlow
+from diffphys.physics import FlowState, IncompressibleFlow
 from diffphys.rollout import rollout
 from diffphys.runs import Run, setting
+from diffphys.stepping import RungeKutta
 
 
 COURANT = 0.2
@@ -41,10 +42,12 @@ class Settings:
         check_python(self.peers_python)
 
 
-def periodic(count: int, dimensions: int) -> tuple[RungeKuttaFlow, FlowState]:
+def periodic(count: int, dimensions: int) -> tuple[IncompressibleFlow, FlowState]:
     """The flow, and a random state of a few large vortices that has made four steps."""
     grid = Grid((count,) * dimensions, (2 * np.pi,) * dimensions)
-    flow = RungeKuttaFlow(grid, viscosity=1e-3, dt=COURANT * 2 * np.pi / count, sides=Periodic(), stages=2)
+    flow = IncompressibleFlow(
+        grid, viscosity=1e-3, dt=COURANT * 2 * np.pi / count, sides=Periodic(), stepping=RungeKutta(2)
+    )
     generator = np.random.default_rng(0)
     points = np.meshgrid(*[2 * np.pi * np.arange(count) / count] * dimensions, indexing="ij")
     velocity = []
@@ -92,7 +95,7 @@ def profile(settings: Settings) -> dict[str, Program]:
     return programs_of(advancing(flow, start), values, settings.lengths[:1])
 
 
-BENCHMARK = Benchmark(
+PROGRAM = benchmark(
     "periodic",
     Settings,
     {"quick": {"squares": (8,), "cubes": (4,), "lengths": (2,), "seconds": 0.1}},

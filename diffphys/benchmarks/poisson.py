@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffphys.benchmarks.benchmark import Benchmark, Row
+from diffphys.benchmarks.benchmark import Row, benchmark
 from diffphys.benchmarks.rows import shape_of
 from diffphys.benchmarks.timing import Program, alternate, compiled
 from diffphys.grids import Grid, Sphere
@@ -90,4 +90,4 @@ def profile(settings: Settings) -> dict[str, Program]:
     return programs_of_solvers(problem_of(settings.resolutions[0], obstacle=True))
 
 
-BENCHMARK = Benchmark("poisson", Settings, {"quick": {"resolutions": (8,), "seconds": 0.1}}, measure, profile)
+PROGRAM = benchmark("poisson", Settings, {"quick": {"resolutions": (8,), "seconds": 0.1}}, measure, profile)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from diffphys.benchmarks.benchmark import Benchmark, Row
+from diffphys.benchmarks.benchmark import Row, benchmark
 from diffphys.benchmarks.wake import wake
 from diffphys.learning import Corrected, Trajectories, train
 from diffphys.nets import ResNet
@@ -94,6 +94,6 @@ def measure(settings: Settings, run: Run) -> list[Row]:
     return rows
 
 
-BENCHMARK = Benchmark(
+PROGRAM = benchmark(
     "training", Settings, {"quick": {"resolution": 8, "unroll": (1,), "updates": 2, "features": 4}}, measure
 )

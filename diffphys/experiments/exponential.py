@@ -17,11 +17,12 @@ import optax
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments import Experiment
-from diffphys.experiments.arms import Budget, compare, gradient_arm, show
+from diffphys.experiments.comparison import Budget, compare
+from diffphys.experiments.comparison_figures import show
+from diffphys.experiments.optimizers import gradient_arm
 from diffphys.inversion import scale_invariant_loss
 from diffphys.nets import MLP
-from diffphys.runs import Run, setting
+from diffphys.runs import Program, Run, setting
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def report(run: Run) -> Table:
     return show(run, label="mean |x - x*|")
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     "exponential",
     Settings,
     {

@@ -23,13 +23,13 @@ from jax import Array
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from diffphys.experiments import Experiment
-from diffphys.experiments.arms import compare, first_network, median_after, show
+from diffphys.experiments.comparison import compare, first_network, median_after
+from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.inverse_problems import InverseProblem, answers, inverse_problem_arms
 from diffphys.inversion import NoiseAwareHeatInverse, RepeatedInverse, SpectralHeat
 from diffphys.nets import UNet
 from diffphys.plots import DPI, WIDTH
-from diffphys.runs import Run, setting
+from diffphys.runs import Program, Run, setting
 
 
 # Mean |x - x*| for each cell after the full training (6000 s on a GPU); after 50 updates, read off a plot.
@@ -148,7 +148,7 @@ def report(run: Run) -> Table:
     return show(run, label="mean |x - x*|", columns={"1/2 squares x": "half_squares_x", "y": "half_squares_y"})
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     "heat-inverse",
     Settings,
     {

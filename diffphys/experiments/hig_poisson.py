@@ -20,12 +20,13 @@ import optax
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments import Experiment
-from diffphys.experiments.arms import Arm, Budget, compare, gradient_arm, half_inverse_arm, show
+from diffphys.experiments.comparison import Arm, Budget, compare
+from diffphys.experiments.comparison_figures import show
+from diffphys.experiments.optimizers import gradient_arm, half_inverse_arm
 from diffphys.experiments.smooth_noise import smooth_noise
 from diffphys.inversion import PoissonStencil
 from diffphys.nets import MLP, ResNet, count_parameters
-from diffphys.runs import Run, setting
+from diffphys.runs import Program, Run, setting
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def report(run: Run) -> Table:
     return show(run, label="test loss", columns={"mean |x - x*|": "error_x"})
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     "hig-poisson",
     Settings,
     {

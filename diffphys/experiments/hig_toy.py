@@ -18,11 +18,12 @@ import optax
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments import Experiment
-from diffphys.experiments.arms import Budget, compare, gradient_arm, half_inverse_arm, show
+from diffphys.experiments.comparison import Budget, compare
+from diffphys.experiments.comparison_figures import show
+from diffphys.experiments.optimizers import gradient_arm, half_inverse_arm
 from diffphys.inversion import neuron_saturation
 from diffphys.nets import MLP
-from diffphys.runs import Run, setting
+from diffphys.runs import Program, Run, setting
 
 
 # What the chapter says in words, at lambda = 0.01.
@@ -106,7 +107,7 @@ def report(run: Run) -> Table:
     return show(run, label="loss", columns=columns)
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     "hig-toy",
     Settings,
     {

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from diffphys.experiments.arms import Arm, Batch, Budget, MakeNetwork, gradient_arm
+from diffphys.experiments.comparison import Arm, Budget
+from diffphys.experiments.optimizers import Batch, MakeNetwork, gradient_arm
 from diffphys.experiments.second_order import adahessian_arm, hessian_free_arm
 from diffphys.inversion import scale_invariant_loss
 from diffphys.runs import setting

@@ -11,6 +11,7 @@ return to, which is also the start, and gives all 24 controls at once.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -18,20 +19,13 @@ import optax
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments import Experiment
-from diffphys.experiments.arms import (
-    Arm,
-    Budget,
-    compare,
-    gradient_arm,
-    half_inverse_arm,
-    in_fixed_order,
-    median_after,
-    show,
-)
+from diffphys.experiments.comparison import Arm, Budget, compare, median_after
+from diffphys.experiments.comparison_figures import show
+from diffphys.experiments.optimizers import gradient_arm, half_inverse_arm, in_fixed_order
 from diffphys.inversion import GaussNewton, scale_invariant_loss
 from diffphys.nets import MLP
-from diffphys.runs import Run, setting
+from diffphys.runs import Program, Run, setting
+from diffphys.stepping import RungeKutta
 
 
 # Half-inverse gradients: printed after epochs 1 to 4 of 128 updates; the rest read off a plot after 100 s.
@@ -76,11 +70,8 @@ def chain(controls: Array, state: Array, *, steps: int, dt: float, coupling: flo
 
 def runge_kutta(derivative: Callable[[Array, Array], Array], state: Array, control: Array, dt: float) -> Array:
     """One step of the classical method of fourth order, with the control held."""
-    k1 = derivative(state, control)
-    k2 = derivative(state + 0.5 * dt * k1, control)
-    k3 = derivative(state + 0.5 * dt * k2, control)
-    k4 = derivative(state + dt * k3, control)
-    return state + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    system = SimpleNamespace(rate=lambda time, state, control: derivative(state, control))
+    return RungeKutta(4).advance(system, state, dt, input=control).state
 
 
 def make_network(key: Array) -> MLP:
@@ -168,7 +159,7 @@ def report(run: Run) -> Table:
     return show(run, label="test loss")
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     "linear-chain",
     Settings,
     {"demo": {"seconds": 15.0, "seeds": 2}, "book": {"seconds": 15.0}, "paper": {"seconds": 100.0, "seeds": 5}},

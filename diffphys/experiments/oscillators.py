@@ -16,11 +16,12 @@ import jax.numpy as jnp
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments import Experiment
-from diffphys.experiments.arms import HalfInverse, compare, half_inverse_arms, show
+from diffphys.experiments.comparison import compare
+from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.linear_chain import mean_loss, runge_kutta
+from diffphys.experiments.optimizers import HalfInverse, half_inverse_arms
 from diffphys.nets import MLP
-from diffphys.runs import Run, setting
+from diffphys.runs import Program, Run, setting
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def report(run: Run) -> Table:
     return show(run, label="test loss")
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     "oscillators",
     Settings,
     {"demo": {"seconds": 30.0, "seeds": 1}, "book": {"seconds": 30.0, "seeds": 2}, "paper": {"seconds": 3600.0}},

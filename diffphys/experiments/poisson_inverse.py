@@ -15,13 +15,13 @@ import jax.numpy as jnp
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments import Experiment
-from diffphys.experiments.arms import compare, show
+from diffphys.experiments.comparison import compare
+from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.inverse_problems import InverseProblem, answers, inverse_problem_arms
 from diffphys.experiments.smooth_noise import smooth_noise
 from diffphys.inversion import LinearInverse, PoissonSolve, PoissonStencil
 from diffphys.nets import UNet
-from diffphys.runs import Run, setting
+from diffphys.runs import Program, Run, setting
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def report(run: Run) -> Table:
     return show(run, label="mean |x - x*|", columns={"mean |y - y*|": "error_y"})
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     "poisson-inverse",
     Settings,
     {

@@ -17,10 +17,11 @@ import numpy as np
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments import Experiment
-from diffphys.experiments.arms import HalfInverse, compare, half_inverse_arms, show
+from diffphys.experiments.comparison import compare
+from diffphys.experiments.comparison_figures import show
+from diffphys.experiments.optimizers import HalfInverse, half_inverse_arms
 from diffphys.nets import MLP
-from diffphys.runs import Run, setting
+from diffphys.runs import Program, Run, setting
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def report(run: Run) -> Table:
     return show(run, label="test loss, 1 - fidelity")
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     "quantum-dipole",
     Settings,
     {"demo": {"seconds": 50.0, "seeds": 1}, "book": {"seconds": 40.0, "seeds": 2}, "paper": {"seconds": 5400.0}},

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from diffphys.experiments.arms import Arm, Batch, MakeNetwork, half_inverse_arm, training_arm
+from diffphys.experiments.comparison import Arm
+from diffphys.experiments.optimizers import Batch, MakeNetwork, half_inverse_arm, training_arm
 
 
 class AdaHessianState(NamedTuple):

@@ -22,12 +22,13 @@ from jax.typing import ArrayLike
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from diffphys.experiments import Experiment
-from diffphys.experiments.arms import Arm, Budget, compare, gradient_arm, show
+from diffphys.experiments.comparison import Arm, Budget, compare
+from diffphys.experiments.comparison_figures import show
+from diffphys.experiments.optimizers import gradient_arm
 from diffphys.inversion import SaddleFreeNewton, absolute_values, scale_invariant_loss
 from diffphys.nets import MLP
 from diffphys.plots import COLORS, DPI, WIDTH
-from diffphys.runs import Run, setting
+from diffphys.runs import Program, Run, setting
 
 
 OPTIMIZERS = ("scale-invariant", "adam", "rmsprop", "adagrad", "adadelta", "gradient-descent")
@@ -194,7 +195,7 @@ def report(run: Run) -> Table:
     return table
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     "sine",
     Settings,
     {

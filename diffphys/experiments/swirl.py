@@ -35,8 +35,9 @@ from jax import Array
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from diffphys.experiments import Experiment
-from diffphys.experiments.arms import Budget, compare, first_network, gradient_arm, seconds_to_pass, show
+from diffphys.experiments.comparison import Budget, compare, first_network, seconds_to_pass
+from diffphys.experiments.comparison_figures import show
+from diffphys.experiments.optimizers import gradient_arm
 from diffphys.experiments.smooth_noise import smooth_noise
 from diffphys.grids import Field, Grid, Periodic
 from diffphys.inversion import BFGS, TimeReversal, half_squares
@@ -45,7 +46,7 @@ from diffphys.operators import interpolate, maccormack
 from diffphys.physics import IncompressibleFlow
 from diffphys.plots import DPI, WIDTH
 from diffphys.rollout import rollout
-from diffphys.runs import Run, setting
+from diffphys.runs import Program, Run, setting
 
 
 SIZE, MIDDLE, RADIUS = 128.0, 64.0, 20.0
@@ -301,7 +302,7 @@ def report(run: Run) -> Table:
 
 SMALL = {"cells": 32, "adam_rate": 0.001, "seeds": 1}
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     "swirl",
     Settings,
     {

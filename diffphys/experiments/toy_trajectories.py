@@ -19,10 +19,9 @@ from jax import Array
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from diffphys.experiments import Experiment
 from diffphys.inversion import BFGS, newton, scale_invariant_target
 from diffphys.plots import COLORS, DPI, WIDTH
-from diffphys.runs import Run, setting
+from diffphys.runs import Program, Run, setting
 
 
 # Printed in the book's notebook: the last point, and the first step's alignment with the diagonal.
@@ -113,7 +112,7 @@ def report(run: Run) -> Table:
     grid = np.linspace(0.0, 3.3, 100)
     in_x.contour(grid, grid, grid[None, :] ** 2 + grid[:, None] ** 4, levels=np.geomspace(0.1, 120, 9), colors="0.8")
     in_y.contour(grid, 3 * grid, grid[None, :] ** 2 + 9 * grid[:, None] ** 2, levels=9, colors="0.8")
-    table = Table("arm", "last x", "published", "distance", "alignment", "published", title=run.experiment)
+    table = Table("arm", "last x", "published", "distance", "alignment", "published", title=run.program)
     for color, (name, arm) in zip(COLORS, arms.items(), strict=False):
         path = np.asarray(arm["path"])
         in_x.plot(*path.T, "o-", color=color, markersize=3, linewidth=1, label=name)
@@ -130,4 +129,4 @@ def report(run: Run) -> Table:
     return table
 
 
-EXPERIMENT = Experiment("toy-trajectories", Settings, {"demo": {}, "book": {}, "paper": {}}, run, report)
+PROGRAM = Program("toy-trajectories", Settings, {"demo": {}, "book": {}, "paper": {}}, run, report)

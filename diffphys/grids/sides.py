@@ -20,8 +20,8 @@ through an inflow where fluid leaves; what crosses them is the normal velocity t
 Fluid that enters through an `Outflow` or `Open` side comes from rest, so that it brings no kinetic energy: the pressure
 given there is its total pressure, $p + |v|^2 / 2$ (the directional do-nothing condition: Bruneau, Fabrie 1994; Braack,
 Mucha 2014). Where no fluid enters nothing is changed. With `from_rest=False` it brings the velocity that it has inside,
-and its energy: a channel driven by two pressures needs that, but a vortex that leaves can grow without bound. Only
-`RungeKuttaFlow` knows the difference. In `IncompressibleFlow` fluid that enters has the velocity on the side; a look-up
+and its energy: a channel driven by two pressures needs that, but a vortex that leaves can grow without bound. That
+holds for schemes of fluxes in stages. With `Splitting` fluid that enters has the velocity on the side; a look-up
 never exceeds what is there, and needs no treatment.
 
 What is given is a number, a profile along the side, or a function of time that returns one of them: a plain function,

@@ -129,6 +129,18 @@ class Corrected(eqx.Module):
         return list(self.normalization.fields), list(self.normalization.parameters)
 
 
+class Precomputed(eqx.Module):
+    """A solver whose step was made before: it leaves the state as it is, and tells its numbers.
+
+    In the place of a `Corrected`'s solver it leaves the correction alone, for supervised training.
+    """
+
+    solver: Any
+
+    def __call__(self, state: Any) -> Any:
+        return state
+
+
 def with_parameters(step: Any, parameters: Mapping[str, Array]) -> Any:
     """`step` with other values for some of its numbers: `with_parameters(flow, {"viscosity": 0.1})`; of a `Corrected`,
     its solver's.
@@ -140,7 +152,7 @@ def with_parameters(step: Any, parameters: Mapping[str, Array]) -> Any:
         raise InputError(f"with_parameters: parameters is {shown(parameters)}; a mapping from names is accepted.")
     if not parameters:
         return step
-    if isinstance(step, Corrected):
+    if isinstance(step, (Corrected, Precomputed)):
         return dataclasses.replace(step, solver=with_parameters(step.solver, parameters))
     names = [field.name for field in dataclasses.fields(step)] if dataclasses.is_dataclass(step) else []
     if unknown := [name for name in parameters if name not in names]:

@@ -16,9 +16,27 @@ from diffphys.operators.diffusion import (
 )
 from diffphys.operators.fluxes import advect, advection_rate
 from diffphys.operators.interpolation import interpolate, sample
+from diffphys.operators.schemes import (
+    Advection,
+    CubicSemiLagrangian,
+    FluxAdvection,
+    MacCormack,
+    SemiLagrangian,
+    SkewSymmetric,
+    Upwind,
+    VanLeer,
+)
 
 
 __all__ = [
+    "Advection",
+    "CubicSemiLagrangian",
+    "FluxAdvection",
+    "MacCormack",
+    "SemiLagrangian",
+    "SkewSymmetric",
+    "Upwind",
+    "VanLeer",
     "advect",
     "advection_rate",
     "cubic_semi_lagrangian",

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from diffphys.grids import Field
 from diffphys.operators.advection import check_carried, semi_lagrangian
+from diffphys.operators.differences import points_with_two_ghosts
 from diffphys.operators.interpolation import index_of, interpolate, sample, two_sided
 
 
@@ -98,6 +99,47 @@ def maccormack(
     return field.with_values(values)
 
 
+def beside_closed_cells(
+    carried: Field, field: Field, velocity: Sequence[Field], dt: ArrayLike, closed: np.ndarray
+) -> Field:
+    """`carried`, a look-up with more points than the linear one, where none of these can lie in a closed cell or behind
+    one; elsewhere the linear look-up, which reads neither: see `semi_lagrangian`.
+
+    Args:
+        carried: The result of the look-up of higher order.
+        field: The centered field before.
+        velocity: The velocity's components on the faces.
+        dt: Duration of the step.
+        closed: For each cell whether it is closed.
+    """
+    if not closed.any():
+        return carried
+    within = semi_lagrangian(field, velocity, dt, closed=closed).values
+    plain = semi_lagrangian(field, velocity, dt).values
+    dt = jnp.asarray(dt, field.values.dtype)
+    speeds = [interpolate(component, field.offset).values for component in velocity]
+    lines = [line.astype(field.values.dtype) for line in field.coordinates()]
+    lows, _ = _cells_around(field, [line - dt * speed for line, speed in zip(lines, speeds, strict=True)])
+    near = closed
+    for axis, wraps in enumerate(field.periodic):  # the points of the stencil, and one more for the path's own error
+        near = _dilated(near, axis, 3, wraps)
+    padded = np.pad(near, 2, mode="edge")
+    for axis, wraps in enumerate(field.periodic):
+        if wraps:
+            inner = np.moveaxis(padded, axis, 0)
+            inner[:2], inner[-2:] = inner[-4:-2], inner[2:4]
+    beside = jnp.asarray(padded)[tuple(lows)] | (within != plain)
+    return field.with_values(jnp.where(beside, within, carried.values))
+
+
+def _dilated(cells: np.ndarray, axis: int, reach: int, wraps: bool) -> np.ndarray:
+    """The cells that lie within `reach` of one of these along an axis."""
+    widths = [(reach, reach) if a == axis else (0, 0) for a in range(cells.ndim)]
+    padded = np.pad(cells, widths, mode="wrap" if wraps else "constant")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis)
+    return np.asarray(windows.any(axis=-1))
+
+
 @jax.custom_jvp
 def _limited(values: Array, smallest: Array, largest: Array) -> Array:
     """The values, kept between bounds. On a bound, but for round-off, they keep their own derivative: where the fluid
@@ -135,7 +177,7 @@ def _cubic_weights(field: Field, axis: int, low: Array, t: Array) -> list[Array]
             -(t + 1) * t * (t - 2) / 2,
             (t + 1) * t * (t - 1) / 6,
         ]
-    points = jnp.asarray(_points_with_two_ghosts(field, axis), t.dtype)
+    points = jnp.asarray(points_with_two_ghosts(field, axis), t.dtype)
     nodes = [points[low + shift] for shift in (-1, 0, 1, 2)]
     place = nodes[1] + t * (nodes[2] - nodes[1])
     weights = []
@@ -143,17 +185,6 @@ def _cubic_weights(field: Field, axis: int, low: Array, t: Array) -> list[Array]
         others = [other for other in range(4) if other != one]
         weights.append(jnp.prod(jnp.stack([(place - nodes[k]) / (nodes[one] - nodes[k]) for k in others]), 0))
     return weights
-
-
-def _points_with_two_ghosts(field: Field, axis: int) -> np.ndarray:
-    """The coordinates of the points along an axis, with two periods' or mirror images' beyond each end."""
-    edges, length = field.grid.edges[axis], field.grid.size[axis]
-    points = (edges[:-1] + edges[1:]) / 2 if field.offset[axis] == 0.5 else edges[: field.shape[axis]]
-    if field.periodic[axis]:
-        return np.concatenate([points[-2:] - length, points, points[:2] + length])
-    first = 0 if field.offset[axis] == 0.5 else 1
-    lower, upper = 2 * edges[0] - points[first : first + 2], 2 * edges[-1] - points[::-1][first : first + 2]
-    return np.concatenate([lower[::-1], points, upper])
 
 
 def _weighted_sum(

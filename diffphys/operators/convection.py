@@ -27,11 +27,12 @@ from diffphys.grids.conditions import pad_axis
 from diffphys.grids.field import check_field, check_velocity
 from diffphys.linear import linear_map
 from diffphys.operators.differences import shifted_sum, slice_axis, wrapped
+from diffphys.operators.fluxes import limited_steps, upstream, with_sides
 from diffphys.operators.fourth_order import check_order, spans
 
 
 def convection(
-    velocity: Sequence[Field], carrier: Sequence[Field] | None = None, *, order: int = 2
+    velocity: Sequence[Field], carrier: Sequence[Field] | None = None, *, order: int = 2, scheme: str = "central"
 ) -> tuple[Field, ...]:
     r"""The rate $\nabla \cdot (w\, v)$ at which a velocity $w$ is carried by $v$, on the faces where $w$ lives.
 
@@ -41,19 +42,30 @@ def convection(
 
     Second order in space on every grid; with `order=4` fourth order on uniform grids, save next to no-slip walls.
 
+    All of that holds for the central scheme. What a face of a control volume carries may also be the value upstream
+    (`"upwind"`, first order), or that and half a cell along a limited slope (`"van_leer"`, second order); then the
+    momentum is conserved and energy only lost.
+
     Args:
         velocity: What is carried: one field on the faces of each axis, with conditions that define ghost values.
         carrier: The velocity that carries, on the same faces. Default: `velocity`. Of its conditions only the topology
             matters: on the sides it has the values it is given with.
         order: 2 or 4.
+        scheme: "central", or with order 2 "upwind" or "van_leer".
 
     Returns:
         One field for each axis; zero on the sides where the normal velocity is fixed.
 
     Raises:
-        InputError: if component a does not live on the faces normal to axis a, or for another order.
+        InputError: if component a does not live on the faces normal to axis a, or for another order or
+            scheme.
     """
     check_order("convection", order)
+    if scheme not in ("central", "upwind", "van_leer") or (order == 4 and scheme != "central"):
+        raise InputError(
+            f"convection: scheme is {scheme!r} with order {order}; 'central', or with order 2 'upwind' or 'van_leer', "
+            "is accepted."
+        )
     carrier = velocity if carrier is None else carrier
     for name, components in (("velocity", velocity), ("carrier", carrier)):
         check_velocity("convection", name, components, None if components is velocity else velocity[0].grid)
@@ -64,7 +76,12 @@ def convection(
                     f"{face_offset(component.grid, axis)} is accepted."
                 )
     grid = velocity[0].grid
-    if order == 2 and all(grid.uniform) and all(all(part.periodic) for part in (*velocity, *carrier)):
+    if (
+        order == 2
+        and scheme == "central"
+        and all(grid.uniform)
+        and all(all(part.periodic) for part in (*velocity, *carrier))
+    ):
         closed = _Closed(tuple(float(spacing) for spacing in grid.spacing))
         rates = linear_map(
             closed.rates,
@@ -73,7 +90,9 @@ def convection(
             [part.values for part in velocity],
         )
         return tuple(component.with_values(rate) for component, rate in zip(velocity, rates, strict=True))
-    return tuple(_component(component, axis, carrier, order) for axis, component in enumerate(velocity))
+    return tuple(
+        component.with_values(component_convection(component, carrier, order, scheme)) for component in velocity
+    )
 
 
 def scalar_convection(scalar: Field, carrier: Sequence[Field], *, order: int = 2) -> Field:
@@ -200,8 +219,9 @@ def _points(closed: Array, steps: Sequence[int], before: int | None = None) -> A
     return closed[tuple(slice(start, start + extent - 2) for start, extent in zip(starts, closed.shape, strict=True))]
 
 
-def _component(component: Field, axis: int, carrier: Sequence[Field], order: int) -> Field:
-    grid = component.grid
+def component_convection(component: Field, carrier: Sequence[Field], order: int = 2, scheme: str = "central") -> Array:
+    """What `convection` gives for one component, which lives on the faces of an axis."""
+    grid, axis = component.grid, component.offset.index(0.0)
     total = jnp.zeros_like(component.values)
     for direction in range(grid.dimensions):
         area = 1.0  # of the faces that the carrier crosses; on a uniform axis the length cancels
@@ -211,7 +231,11 @@ def _component(component: Field, axis: int, carrier: Sequence[Field], order: int
                 area = area * _line(grid, other, line)
         flux = carrier[direction].values * jnp.asarray(area, component.values.dtype)
         flux = _at_control_faces(flux, component, axis, direction, order)
-        net = _net_flux(component, direction, flux, order)
+        if scheme == "central":
+            net = _net_flux(component, direction, flux, order)
+        else:
+            carried = flux * _upstream_values(component, direction, flux, scheme)
+            net = _two_points(carried, direction, component.shape[direction], {0: -1.0, 1: 1.0})
         volume = _line(
             grid, direction, spans(grid, direction, component.offset[direction], component.periodic[direction], order)
         )
@@ -220,7 +244,7 @@ def _component(component: Field, axis: int, carrier: Sequence[Field], order: int
                 line = spans(grid, other, component.offset[other], component.periodic[other], order) / grid.units[other]
                 volume = volume * _line(grid, other, line)
         total = total + net / jnp.asarray(volume, component.values.dtype)
-    return component.with_values(without_fixed_ends(component, axis, total))
+    return without_fixed_ends(component, axis, total)
 
 
 def without_fixed_ends(component: Field, axis: int, values: Array) -> Array:
@@ -258,6 +282,23 @@ def _net_flux(component: Field, direction: int, flux: Array, order: int) -> Arra
     narrow = _two_points(near, direction, count, {1: -1.0, 2: 1.0})
     wide = _two_points(far, direction, count, {0: -1.0, 3: 1.0})
     return 9 / 8 * narrow - wide / 24
+
+
+def _upstream_values(component: Field, direction: int, flux: Array, scheme: str) -> Array:
+    """What is carried through the faces of the control volumes normal to `direction`, from where the flux comes."""
+    grid, reach = component.grid, 2 if scheme == "van_leer" else 1
+    padded = component.padded([(reach, reach) if a == direction else (0, 0) for a in range(grid.dimensions)])
+    faces = component.shape[direction] + 1
+    points = [slice_axis(padded, direction, start, start + faces) for start in range(2 * reach)]
+    below, above = points[reach - 1], points[reach]
+    if scheme == "van_leer":
+        lower, upper = limited_steps(component, direction, *points)
+        values = upstream(flux, below + lower, above - upper)
+    else:
+        values = upstream(flux, below, above)
+    if component.offset[direction] == 0.0:
+        return values
+    return with_sides(component, direction, values, below, above, flux)
 
 
 def _far_flux(component: Field, direction: int, flux: Array, padded: Array) -> Array:

@@ -274,3 +274,14 @@ def _along_another_axis(condition: Condition) -> Condition:
 def _derived(pair: tuple[Condition, Condition]) -> tuple[Condition, Condition]:
     """A derivative is periodic where its field is; else nothing is known of it beyond the ends."""
     return pair if isinstance(pair[0], Periodic) else (Unknown(), Unknown())
+
+
+def points_with_two_ghosts(field: Field, axis: int) -> np.ndarray:
+    """The coordinates of the points along an axis, with two periods' or mirror images' beyond each end."""
+    edges, length = field.grid.edges[axis], field.grid.size[axis]
+    points = (edges[:-1] + edges[1:]) / 2 if field.offset[axis] == 0.5 else edges[: field.shape[axis]]
+    if field.periodic[axis]:
+        return np.concatenate([points[-2:] - length, points, points[:2] + length])
+    first = 0 if field.offset[axis] == 0.5 else 1
+    lower, upper = 2 * edges[0] - points[first : first + 2], 2 * edges[-1] - points[::-1][first : first + 2]
+    return np.concatenate([lower[::-1], points, upper])

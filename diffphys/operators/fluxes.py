@@ -6,9 +6,9 @@ The schemes differ in how the value on a face is taken from the centers beside i
 `f * volume` only changes through the sides of the domain, to round-off.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -18,7 +18,8 @@ from diffphys.errors import InputError
 from diffphys.grids import Field, Ghost, Periodic, Unknown, center_offset, face_offset
 from diffphys.grids.field import check_field, check_velocity
 from diffphys.grids.numbers import check_numbers, shown
-from diffphys.operators.differences import distances, slice_axis
+from diffphys.operators.differences import distances, points_with_two_ghosts, slice_axis
+from diffphys.stepping import RungeKutta
 
 
 SCHEMES = ("upwind", "van_leer", "central", "fourth_order")
@@ -54,9 +55,7 @@ def advection_rate(field: Field, velocity: Sequence[Field], scheme: str) -> Fiel
     _check("advection_rate", field, velocity, scheme)
     total = jnp.zeros_like(field.values)
     for axis, component in enumerate(velocity):
-        flux = component.values * _face_values(field, component.values, axis, scheme)
-        if scheme == "fourth_order":
-            flux = flux - _second_difference(flux, axis, field.periodic[axis]) / 24
+        flux = advective_flux(field, component, axis, scheme)
         if field.periodic[axis]:
             flux = jnp.concatenate([flux, slice_axis(flux, axis, 0, 1)], axis)
         count = field.shape[axis]
@@ -64,6 +63,21 @@ def advection_rate(field: Field, velocity: Sequence[Field], scheme: str) -> Fiel
         total = total - change / distances(field.grid, axis, 0.0, field.periodic[axis], change.dtype)
     forgotten = tuple(pair if isinstance(pair[0], Periodic) else (Unknown(), Unknown()) for pair in field.conditions)
     return Field(total, field.grid, field.offset, forgotten)
+
+
+def advective_flux(field: Field, component: Field, axis: int, scheme: str) -> Array:
+    """The flux `v f` of a centered field on the faces normal to an axis: see `advection_rate`.
+
+    Args:
+        field: The field.
+        component: The velocity's component on these faces.
+        axis: The axis.
+        scheme: "upwind", "van_leer", "central" or "fourth_order".
+    """
+    flux = component.values * _face_values(field, component.values, axis, scheme)
+    if scheme == "fourth_order":
+        flux = flux - _second_difference(flux, axis, field.periodic[axis]) / 24
+    return flux
 
 
 def advect(field: Field, velocity: Sequence[Field], dt: ArrayLike, scheme: str) -> Field:
@@ -92,32 +106,18 @@ def advect(field: Field, velocity: Sequence[Field], dt: ArrayLike, scheme: str) 
     """
     _check("advect", field, velocity, scheme)
     check_numbers("advect", dt=dt)
-    dt = jnp.asarray(dt, field.values.dtype)
-
-    def rate(values: Array) -> Array:
-        return advection_rate(field.with_values(values), velocity, scheme).values
-
-    start = field.values
-    if scheme == "upwind":
-        return field.with_values(start + dt * rate(start))
-    if scheme == "van_leer":
-        first = start + dt * rate(start)
-        return field.with_values((start + first + dt * rate(first)) / 2)
-    return field.with_values(_classical_step(rate, start, dt))
+    method = RungeKutta({"upwind": 1, "van_leer": 2}.get(scheme, 4))
+    return method.advance(_Transport(tuple(velocity), scheme), field, jnp.asarray(dt, field.values.dtype)).state
 
 
-def _classical_step(rate: Callable[[Array], Array], start: Array, dt: Array) -> Array:
-    """The classical Runge-Kutta method; a loop, since four copies of the rate take four times as long to compile."""
+class _Transport(NamedTuple):
+    """One field as a system: what a fixed velocity carries in and out of its cells."""
 
-    def stage(carry, coefficients):
-        slope, total = carry
-        ahead, weight = coefficients
-        slope = rate(start + dt * ahead * slope)
-        return (slope, total + dt * weight * slope), None
+    velocity: tuple[Field, ...]
+    scheme: str
 
-    ahead = jnp.asarray([0.0, 0.5, 0.5, 1.0], start.dtype)
-    weights = jnp.asarray([1 / 6, 1 / 3, 1 / 3, 1 / 6], start.dtype)
-    return jax.lax.scan(stage, (jnp.zeros_like(start), start), (ahead, weights))[0][1]
+    def rate(self, time: Any, field: Field, input: Any) -> Field:
+        return advection_rate(field, self.velocity, self.scheme)
 
 
 def _face_values(field: Field, speed: Array, axis: int, scheme: str) -> Array:
@@ -129,46 +129,50 @@ def _face_values(field: Field, speed: Array, axis: int, scheme: str) -> Array:
     padded = field.padded([widths if a == axis else (0, 0) for a in range(field.grid.dimensions)])
     below, above = (slice_axis(padded, axis, start, start + faces) for start in (reach - 1, reach))
     if scheme == "central":
-        return _with_sides(field, axis, (below + above) / 2, below, above, None)
+        return with_sides(field, axis, (below + above) / 2, below, above, None)
     if scheme == "upwind":
-        return _with_sides(field, axis, _upstream(speed, below, above), below, above, speed)
+        return with_sides(field, axis, upstream(speed, below, above), below, above, speed)
     before, behind = (slice_axis(padded, axis, start, start + faces) for start in (0, 3))
     if scheme == "fourth_order":
-        return _with_sides(field, axis, (9 * (below + above) - before - behind) / 16, below, above, None)
-    lower, upper, half_below, half_above = _slopes(field, axis, before, below, above, behind)
-    carried = _upstream(speed, below + half_below * lower, above - half_above * upper)
-    return _with_sides(field, axis, carried, below, above, speed)
+        return with_sides(field, axis, (9 * (below + above) - before - behind) / 16, below, above, None)
+    lower, upper = limited_steps(field, axis, before, below, above, behind)
+    carried = upstream(speed, below + lower, above - upper)
+    return with_sides(field, axis, carried, below, above, speed)
 
 
-def _upstream(speed: Array, below: Array, above: Array) -> Array:
+def upstream(speed: Array, below: Array, above: Array) -> Array:
     """The value on the side that the fluid comes from. At rest nothing is carried, and the derivative of what is, with
     respect to the speed, is the mean of both.
     """
     return jnp.where(speed > 0, below, jnp.where(speed < 0, above, (below + above) / 2))
 
 
-def _slopes(field: Field, axis: int, before: Array, below: Array, above: Array, behind: Array) -> tuple:
-    """The limited slopes of the cells below and above each face, and half of their widths."""
+def limited_steps(
+    field: Field, axis: int, before: Array, below: Array, above: Array, behind: Array
+) -> tuple[Array, Array]:
+    """By how much the limited slopes (van Leer 1974) of the points below and above each face change the values on the
+    way to it, given the four values around the face.
+    """
     steps = (below - before, above - below, behind - above)
     grid = field.grid
     if grid.uniform[axis]:  # in units of the spacing
-        return _harmonic(steps[0], steps[1]), _harmonic(steps[1], steps[2]), 0.5, 0.5
-    periodic, dtype = field.periodic[axis], below.dtype
+        return 0.5 * _harmonic(steps[0], steps[1]), 0.5 * _harmonic(steps[1], steps[2])
+    dtype, count = below.dtype, below.shape[axis]
     # Lengths in the axis' own unit: products of two slopes in the user's units might overflow.
-    between, widths = (
-        lengths / grid.units[axis] for lengths in (grid.center_distances(axis, periodic), grid.widths(axis))
+    points = points_with_two_ghosts(field, axis) / grid.units[axis]
+    centered = field.offset[axis] == 0.5
+    faces = (
+        grid.edges[axis][:count] / grid.units[axis] if centered else (points[1 : 1 + count] + points[2 : 2 + count]) / 2
     )
-    if periodic:
-        around = (np.roll(between, 1), between, np.roll(between, -1))
-        cells = (np.roll(widths, 1), widths)
-    else:  # beyond an end stand the mirror images
-        around = (np.append(between[1:2], between[:-1]), between, np.append(between[1:], between[-2:-1]))
-        cells = (np.append(widths[:1], widths), np.append(widths, widths[-1:]))
+    around = [np.diff(points)[start : start + count] for start in range(3)]
     gradients = [step / grid.along(axis, jnp.asarray(line, dtype)) for step, line in zip(steps, around, strict=True)]
-    cell_below, cell_above = (grid.along(axis, jnp.asarray(line, dtype)) for line in cells)
-    lower = _bounded(_harmonic(gradients[0], gradients[1]), steps[0], steps[1], cell_below)
-    upper = _bounded(_harmonic(gradients[1], gradients[2]), steps[1], steps[2], cell_above)
-    return lower, upper, cell_below / 2, cell_above / 2
+    to_face = [
+        grid.along(axis, jnp.asarray(line, dtype))
+        for line in (faces - points[1 : 1 + count], points[2 : 2 + count] - faces)
+    ]
+    lower = _bounded(_harmonic(gradients[0], gradients[1]), steps[0], steps[1], 2 * to_face[0])
+    upper = _bounded(_harmonic(gradients[1], gradients[2]), steps[1], steps[2], 2 * to_face[1])
+    return lower * to_face[0], upper * to_face[1]
 
 
 def _harmonic(one: Array, other: Array) -> Array:
@@ -183,7 +187,7 @@ def _bounded(slope: Array, before: Array, behind: Array, width: Array) -> Array:
     return jnp.clip(slope, -bound, bound)
 
 
-def _with_sides(field: Field, axis: int, values: Array, below: Array, above: Array, speed: Array | None) -> Array:
+def with_sides(field: Field, axis: int, values: Array, below: Array, above: Array, speed: Array | None) -> Array:
     """The values on the faces, on the sides as the conditions say: the mean with the ghost, or a ghost's own value.
 
     With a speed, only where it comes in; where fluid leaves a cell's own value goes with it.

@@ -1,16 +1,22 @@
 """One file per system. Each is a pure function `step(state) -> state` whose numbers are traced leaves."""
 
 from diffphys.physics.burgers import Burgers
+from diffphys.physics.forces import Buoyancy, FlowInput, Held
+from diffphys.physics.gray_scott import Concentrations, GrayScott
 from diffphys.physics.heat import Heat
-from diffphys.physics.immersed import Immersed
-from diffphys.physics.incompressible import FlowState, Held, IncompressibleFlow, PassiveScalar
-from diffphys.physics.runge_kutta import FlowInput, Forces, RungeKuttaFlow
-from diffphys.physics.smoke import Smoke
+from diffphys.physics.incompressible import FlowState, Forces, IncompressibleFlow
+from diffphys.physics.obstacles import Immersed
+from diffphys.physics.scalars import PassiveScalar
+from diffphys.physics.shallow_water import ShallowWater, WaterState
 from diffphys.physics.substeps import SubSteps
+from diffphys.physics.wave import Wave, WaveState
 
 
 __all__ = [
+    "Buoyancy",
     "Burgers",
+    "Concentrations",
+    "GrayScott",
     "Heat",
     "Immersed",
     "FlowState",
@@ -19,7 +25,9 @@ __all__ = [
     "PassiveScalar",
     "FlowInput",
     "Forces",
-    "RungeKuttaFlow",
-    "Smoke",
+    "ShallowWater",
+    "WaterState",
     "SubSteps",
+    "Wave",
+    "WaveState",
 ]

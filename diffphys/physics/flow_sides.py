@@ -385,3 +385,14 @@ def _scalar_condition(side: Side) -> Condition:
 
 def _profile(value: Array, axis: int) -> Array:
     return jnp.expand_dims(value, axis) if value.ndim else value
+
+
+def check_outside_pressure(owner: str, sides: Sides) -> None:
+    """Raise `InputError` where an outflow is given a pressure other than zero."""
+    for side in (side for pair in sides for side in pair if isinstance(side, Outflow)):
+        known = None if callable(side.pressure) else concrete(side.pressure)
+        if callable(side.pressure) or (known is not None and np.any(known != 0)):
+            raise InputError(
+                f"{owner}: an Outflow has a pressure and stepping is Splitting(); 0 is accepted with it, other values "
+                "with RungeKutta(...) and ImplicitExplicit(...)."
+            )

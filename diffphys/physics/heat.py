@@ -1,5 +1,7 @@
 """Heat conduction: the smallest example of how a system is added."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 from jax import Array
@@ -7,40 +9,48 @@ from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Conditions, Field, Grid, center_offset
-from diffphys.grids.conditions import check_condition_numbers, check_conditions
+from diffphys.grids.declared import Declared, choice, ends, quantity, within
 from diffphys.grids.field import check_field
-from diffphys.grids.grid import check_grid
-from diffphys.grids.numbers import as_array_of_shape, check_number, concrete, in_precision_of, number, of_types
-from diffphys.operators import explicit_diffusion, stable_diffusion_step
+from diffphys.grids.numbers import as_array_of_shape, concrete, in_precision_of, of_types
+from diffphys.operators import implicit_diffusion, laplacian, stable_diffusion_step
+from diffphys.stepping import ImplicitExplicit, RungeKutta
 
 
-class Heat(eqx.Module):
-    """`dT/dt = diffusivity * laplacian(T)` by explicit Euler steps: first order in time, second in space.
+class Heat(Declared):
+    r"""$\partial T / \partial t = \kappa \nabla^2 T$: a temperature that evens out.
+
+    In one dimension $T_t = \kappa T_{xx}$, in two $T_t = \kappa (T_{xx} + T_{yy})$. A wave of wavenumber $k$ decays
+    like $e^{-\kappa k^2 t}$, so fine detail is gone first and what is left spreads like $\sqrt{\kappa t}$. No value
+    exceeds those of the start and of the ends. Second order in space, of the order of `stepping` in time.
 
     `Heat(...)(temperature)` is the temperature one `dt` later, a centered `Field`.
 
+    - `RungeKutta(1)`, the default, costs least: `dt` up to `stable_diffusion_step`, $h^2 / (2 d \kappa)$ with the same
+      spacing $h$ along $d$ axes; order 3 and 4 reach 1.25 and 1.39 times as far.
+    - `ImplicitExplicit(2)` takes steps of any length, with two matrix products along each axis in each of two stages.
+      Choose `dt` by what is to be resolved in time.
+
     Args:
         grid: The grid.
-        diffusivity: Length squared per time.
+        diffusivity: Length squared per time, $\kappa$.
         dt: Duration of a step.
         conditions: For each axis what holds at its (lower, upper) end.
+        stepping: `RungeKutta(1)` to `(4)`, or `ImplicitExplicit(2)` to `(4)`.
 
     Raises:
-        InputError: if a number is out of range or `dt` exceeds `stable_diffusion_step`.
+        InputError: if a number is out of range or `dt` exceeds what is stable with `stepping`.
     """
 
     grid: Grid = eqx.field(static=True)
-    diffusivity: Array = eqx.field(converter=number("Heat: diffusivity"))
-    dt: Array = eqx.field(converter=number("Heat: dt"))
-    conditions: Conditions
+    diffusivity: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0))
+    dt: Array = eqx.field(converter=quantity, metadata=within(above=0.0))
+    conditions: Conditions = eqx.field(metadata=ends())
+    stepping: RungeKutta | ImplicitExplicit = eqx.field(
+        static=True, metadata=choice(RungeKutta, ImplicitExplicit), default=RungeKutta(1)
+    )
 
-    def __check_init__(self):
-        check_grid("Heat", self.grid)
-        check_conditions(self.conditions, self.grid.dimensions)
-        check_condition_numbers("Heat", self.conditions)
-        check_number("Heat", "diffusivity", self.diffusivity, minimum=0.0)
-        check_number("Heat", "dt", self.dt, above=0.0)
-        check_diffusion_step("Heat", self.grid, self.diffusivity, self.dt)
+    def check(self):
+        check_diffusion_step("Heat", self.grid, self.diffusivity, self.dt, self.stepping.real_axis)
 
     def initial_state(self, temperature: ArrayLike = 0.0) -> Field:
         """A field of this temperature: a number, or an array with an entry for each cell.
@@ -54,20 +64,44 @@ class Heat(eqx.Module):
     def __call__(self, temperature: Field) -> Field:
         check_field("Heat", "temperature", temperature, self.grid, center_offset(self.grid))
         step = in_precision_of("Heat", self, temperature.values)
-        diffused = explicit_diffusion(temperature.with_conditions(step.conditions), step.diffusivity, step.dt)
-        return of_types(diffused, temperature)
+        start = temperature.with_conditions(step.conditions)
+        return of_types(self.stepping.advance(step, start, step.dt).state, temperature)
+
+    def stiff_rate(self, time: Any, temperature: Field, input: Any) -> Array:
+        """`diffusivity * laplacian(temperature)`, all that there is."""
+        return self.diffusivity * laplacian(temperature).values
+
+    def stiff_change(self, time: Any, temperature: Field, length: Array, input: Any) -> Array:
+        """What an implicit step over `length` changes."""
+        return implicit_change(temperature, self.diffusivity, length)
 
 
-def check_diffusion_step(owner: str, grid: Grid, diffusivity: Array, dt: Array) -> None:
-    """Raise `InputError` if `dt` is beyond the bound of explicit diffusion; traced numbers pass."""
+def implicit_change(field: Field, diffusivity: ArrayLike, length: ArrayLike) -> Array:
+    """What implicit diffusion over `length` changes: the `w` that solves `w = length * diffusivity * laplacian(f + w)`.
+
+    Values that the conditions fix on the sides are changed to these.
+    """
+    return implicit_diffusion(field, diffusivity, length).values - field.values
+
+
+def check_diffusion_step(owner: str, grid: Grid, diffusivity: Array, dt: Array, real_axis: float = 2.0) -> None:
+    """Raise `InputError` if `dt` is beyond the bound of explicit diffusion; traced numbers pass.
+
+    Args:
+        owner: The name of the system, for the message.
+        grid: The grid.
+        diffusivity: Length squared per time.
+        dt: Duration of a step.
+        real_axis: How far the method's stability reaches on the negative real axis; 2 for Euler's.
+    """
     step, coefficient = concrete(dt), concrete(diffusivity)
     if step is None or coefficient is None or step.dtype == object or coefficient.dtype == object:
         return
     with jax.ensure_compile_time_eval():  # the numbers are known, also where the system is made inside of jit
         longest = float(stable_diffusion_step(grid, float(coefficient))) if coefficient > 0 else float("inf")
+    longest *= real_axis / 2
     if step > longest * (1 + 1e-6):
         raise InputError(
             f"{owner}: dt is {float(step):g}; with this diffusivity and spacing at most {longest:g} is accepted, "
-            f"beyond which explicit "
-            "diffusion is unstable."
+            "beyond which explicit diffusion is unstable."
         )

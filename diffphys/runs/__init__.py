@@ -1,9 +1,12 @@
-"""A run on disk: settings, checkpoints, metrics, figures, signals and progress. It knows no physics."""
+"""A run on disk: settings, checkpoints, metrics, figures, signals and progress; and the programs that make runs.
+
+It knows no physics.
+"""
 
 from diffphys.runs.checkpoints import checkpoint_metadata, load_checkpoint, save_checkpoint
 from diffphys.runs.files import replacing, storage_error, write_json
-from diffphys.runs.listed import Listed
 from diffphys.runs.memory import KEEP_FREED_MEMORY, keep_freed_memory
+from diffphys.runs.programs import Catalog, Entry, Program
 from diffphys.runs.progress import progress
 from diffphys.runs.run import Run, RunDescription, read_description
 from diffphys.runs.settings import make_settings, nearest, parse_overrides, setting
@@ -12,8 +15,10 @@ from diffphys.runs.signals import Interrupted, StopRequest, stop_on_signals
 
 __all__ = [
     "KEEP_FREED_MEMORY",
+    "Catalog",
+    "Entry",
     "Interrupted",
-    "Listed",
+    "Program",
     "Run",
     "RunDescription",
     "StopRequest",

@@ -22,7 +22,7 @@ from diffphys.runs.signals import Interrupted, StopRequest
 Tree = TypeVar("Tree")
 
 FORMAT = "diffphys run"
-VERSION = 1
+VERSION = 2
 _LOCK = ".lock"
 
 
@@ -39,7 +39,8 @@ class Figure(Protocol):
 class RunDescription:
     """What a directory says about the run in it (settings.json)."""
 
-    experiment: str
+    kind: str
+    program: str
     preset: str
     seed: int
     settings: dict[str, Any]
@@ -55,10 +56,11 @@ class Run:
     """
 
     directory: Path
-    experiment: str
+    program: str
     preset: str
     settings: Any
     seed: int
+    kind: str = "experiment"
     finished: bool = False
     stop: StopRequest = field(default_factory=StopRequest)
     _last_save: float = field(default_factory=time.monotonic)
@@ -68,31 +70,33 @@ class Run:
     def open(
         cls,
         directory: str | Path,
-        experiment: str,
+        program: str,
         preset: str,
         settings: Any,
         seed: int,
         stop: StopRequest | None = None,
+        kind: str = "experiment",
     ) -> Iterator["Run"]:
         """Create the run in a new or empty directory, or go on with it where the directory holds the same run.
 
-        The same run has the same experiment, preset, seed and settings, save those that do not change what is
+        The same run has the same kind, program, preset, seed and settings, save those that do not change what is
         computed. The directory is locked until the block ends, however the process ends.
 
         Args:
             directory: where everything is written.
-            experiment: the experiment's name.
+            program: the program's name.
             preset: the preset's name.
             settings: a frozen dataclass with fields made by `setting`.
             seed: the number from which all randomness is derived.
             stop: the request of `stop_on_signals`; without it nothing asks the run to stop.
+            kind: what the program is: "experiment", "verification" or "benchmark".
 
         Raises:
             InputError: the directory belongs to another run (the sentence names what differs), holds other files, is
                 in use by another process, or cannot be written.
         """
         directory = Path(directory)
-        run = cls(directory, experiment, preset, settings, seed, stop=stop or StopRequest())
+        run = cls(directory, program, preset, settings, seed, kind, stop=stop or StopRequest())
         with _locked(directory):
             # Only now nobody else is writing here: what is still partial was left by a killed process.
             for partial in directory.rglob(f"{PARTIAL_PREFIX}*"):
@@ -175,7 +179,7 @@ class Run:
         self._describe()
 
     def _kind(self, name: str) -> str:
-        return f"{self.experiment}: {name}"
+        return f"{self.program}: {name}"
 
     def _describe(self) -> None:
         description = {"format": FORMAT, "version": VERSION, **asdict(_description(self))}
@@ -199,21 +203,31 @@ def read_description(directory: str | Path) -> RunDescription:
             f'the run in "{directory}" has format version {content.get("version")}, written by a newer diffphys; '
             f"this one reads up to version {VERSION}: upgrade diffphys"
         )
+    if content["version"] == 1:
+        content |= _kind_and_program(str(content.get("experiment", "")))
     try:
         return RunDescription(**{name: content[name] for name in RunDescription.__dataclass_fields__})
     except KeyError as error:
         raise InputError(f'the file "{path}" is damaged: {error} is missing') from error
 
 
+def _kind_and_program(experiment: str) -> dict[str, str]:
+    """What version 1 said in one text: "heat" of an experiment, "verify heat" of a verification."""
+    command, _, program = experiment.rpartition(" ")
+    kinds = {"": "experiment", "verify": "verification", "bench": "benchmark"}
+    return {"kind": kinds[command], "program": program} if program and command in kinds else {}
+
+
 def _description(run: Run) -> RunDescription:
-    return RunDescription(run.experiment, run.preset, run.seed, asdict(run.settings), run.finished)
+    return RunDescription(run.kind, run.program, run.preset, run.seed, asdict(run.settings), run.finished)
 
 
 def _same_run(there: RunDescription, run: Run) -> bool:
     """Whether the run of a directory is finished; InputError if it is another run than `run`."""
     matter = results_settings(run.settings)
-    here = json.loads(json.dumps({"experiment": run.experiment, "preset": run.preset, "seed": run.seed} | matter))
-    old = {"experiment": there.experiment, "preset": there.preset, "seed": there.seed} | there.settings
+    named = {"kind": run.kind, "program": run.program, "preset": run.preset, "seed": run.seed}
+    here = json.loads(json.dumps(named | matter))
+    old = {"kind": there.kind, "program": there.program, "preset": there.preset, "seed": there.seed} | there.settings
     for name, value in here.items():
         if old.get(name) != value:
             given = old.get(name, "not set")

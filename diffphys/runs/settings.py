@@ -101,6 +101,37 @@ def results_settings(settings: Any) -> dict[str, Any]:
     return {field.name: getattr(settings, field.name) for field in fields if _rule(field).changes_results}
 
 
+@dataclasses.dataclass(frozen=True)
+class DescribedSetting:
+    """One setting in words: its name, its default as a user would write it, what it accepts, and what it means."""
+
+    name: str
+    default: str
+    accepted: str
+    help: str
+    changes_results: bool
+
+
+def described_settings(cls: type) -> list[DescribedSetting]:
+    """Every setting of a class, in words."""
+    hints = typing.get_type_hints(cls)
+    described = []
+    for name, field in _fields(cls).items():
+        rule = _rule(field)
+        accepted = _accepted(hints[name], rule)
+        described.append(DescribedSetting(name, written(field.default), accepted, rule.help, rule.changes_results))
+    return described
+
+
+def written(value: Any) -> str:
+    """A value as it is written after `key=`."""
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(written, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if value != "" else '""'
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the nearest known one, and all of them."""
     known = list(known)

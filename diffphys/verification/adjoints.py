@@ -6,6 +6,7 @@ cotangents scaled by 1e30 and 1e-30 keep their direction, and in float32 the gra
 differences.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,17 +36,22 @@ from diffphys.grids import (
     face_offset,
     parse_sides,
 )
+from diffphys.operators import SkewSymmetric
 from diffphys.plots import Panel, panels_figure
 from diffphys.rollout import rollout
 from diffphys.runs import nearest, setting
-from diffphys.verification.case import Case, Check, Parts
+from diffphys.stepping import ImplicitExplicit, RungeKutta, Splitting
+from diffphys.verification.case import Check, Parts, verification
 
 
 SOURCES = ("A. Griewank, A. Walther, Evaluating Derivatives, 2nd edition (2008), chapters 3 and 4",)
 
 NOT_COMPUTING = {
     "FlowState": "a state",
-    "FlowInput": "an argument of RungeKuttaFlow, moved with it",
+    "FlowInput": "an argument of IncompressibleFlow, moved with it",
+    "Concentrations": "a state",
+    "WaterState": "a state",
+    "WaveState": "a state",
     "Held": "a part of IncompressibleFlow, moved with it",
     "PassiveScalar": "a part of a flow, moved with it",
     "PressureProblem": "known before the program runs",
@@ -92,7 +98,9 @@ def measure(settings: Settings, parts: Parts) -> dict[str, Any]:
                     lambda make=make, x=x, y=y: _proof(*make(settings.seed, (x, y)), settings.seed),
                 )
     if "all" in settings.names:
-        found["float32"] = parts("float32", lambda: {"errors": {"RungeKuttaFlow": float32_error("RungeKuttaFlow")}})
+        found["float32"] = parts(
+            "float32", lambda: {"errors": {"in stages": float32_error("IncompressibleFlow in stages")}}
+        )
     return found
 
 
@@ -267,25 +275,54 @@ def _variable(make_solver: Callable) -> Callable[[int], Example]:
     return make
 
 
-def _heat(seed: int) -> Example:
-    heat = physics.Heat(Grid((5, 4), (1.5, 2.0)), 0.3, 0.05, ((Dirichlet(0.5), Neumann(0.1)), (Periodic(), Periodic())))
+def _heat(seed: int, **settings: Any) -> Example:
+    conditions = ((Dirichlet(0.5), Neumann(0.1)), (Periodic(), Periodic()))
+    heat = physics.Heat(Grid((5, 4), (1.5, 2.0)), 0.3, 0.05, conditions, **settings)
     state = heat.initial_state(np.random.default_rng(seed).standard_normal((5, 4)))
     return lambda heat, state: heat(state), (heat, state)
 
 
-def _burgers(seed: int) -> Example:
-    step = physics.Burgers(Grid((5, 4)), 0.1, 0.3, ((Dirichlet(0.5), Neumann(0.1)), (Periodic(), Periodic())))
+def _burgers(seed: int, **settings: Any) -> Example:
+    conditions = ((Dirichlet(0.5), Neumann(0.1)), (Periodic(), Periodic()))
+    step = physics.Burgers(Grid((5, 4)), 0.1, 0.3, conditions, **settings)
     generator = np.random.default_rng(seed)
     shapes = [part.shape for part in step.initial_state([0.0, 0.0])]
     state = step.initial_state([0.5 * generator.standard_normal(shape) for shape in shapes])
     return lambda step, state: step(state), (step, state)
 
 
+def _gray_scott(seed: int, stepping: Any) -> Example:
+    generator = np.random.default_rng(seed)
+    conditions = ((Dirichlet(0.5), Neumann(0.1)), (Periodic(), Periodic()))
+    feed, kill, u, v = generator.random((4, 5, 4))
+    step = physics.GrayScott(Grid((5, 4), (1.5, 2.0)), 0.3, 0.1, feed, kill, 0.04, conditions, stepping)
+    return lambda step, state: step(state), (step, step.initial_state(u, v))
+
+
+def _wave(seed: int, stepping: Any) -> Example:
+    generator = np.random.default_rng(seed)
+    conditions = ((Dirichlet(0.5), Neumann(0.1)), (Periodic(), Periodic()))
+    speed, damping = 0.5 + generator.random((2, 5, 4))
+    step = physics.Wave(Grid((5, 4), (1.5, 2.0)), speed, 0.1, conditions, damping, stepping)
+    state = step.initial_state(*generator.standard_normal((2, 5, 4)))
+    return lambda step, state: (step(state), step.energy(state)), (step, state)
+
+
+def _shallow_water(seed: int) -> Example:
+    generator = np.random.default_rng(seed)
+    bottom, coriolis = 0.3 * generator.random((5, 4)), generator.random((5, 4))
+    sides = dict(x=(Wall(), Open()), y=Periodic())
+    step = physics.ShallowWater(Grid((5, 4), (1.5, 2.0)), 0.02, sides, bottom, 9.0, coriolis)
+    velocity = 0.3 * generator.standard_normal((2, 5, 4))
+    state = step.initial_state(1 + 0.2 * generator.random((5, 4)), tuple(velocity))
+    return lambda step, state: (step(state), step.courant_number(state)), (step, state)
+
+
 def _around_flow(wrap: Callable[[Any], Any]) -> Callable[[int], Example]:
     """The example of a step that is made of a flow."""
 
     def make(seed: int) -> Example:
-        _, (flow, state, force) = _runge_kutta(seed, ((Periodic(), Periodic()), (Wall(), Wall())), solid=False)
+        _, (flow, state, force) = _in_stages(seed, ((Periodic(), Periodic()), (Wall(), Wall())), solid=False)
         return lambda step, state, force: step(state, force), (wrap(flow), state, force)
 
     return make
@@ -340,21 +377,36 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
     "VariableProblem": _variable(poisson.MultigridConjugateGradients),
     "FictitiousDomain": _variable(poisson.FictitiousDomain),
     "Heat": _heat,
+    "Heat Runge-Kutta": lambda seed: _heat(seed, stepping=RungeKutta(4)),
+    "Heat implicit": lambda seed: _heat(seed, stepping=ImplicitExplicit(2)),
     "Burgers": _burgers,
-    "Smoke": _around_flow(lambda flow: physics.Smoke(flow, (0.3, 1.1), "dye")),
-    "RungeKuttaFlow implicit diffusion": lambda seed: _runge_kutta(
-        seed, ((Inflow(0.3), Outflow()), (Wall(), Wall(velocity=jnp.asarray([0.2])))), diffusion="implicit"
+    "Burgers Runge-Kutta": lambda seed: _burgers(seed, stepping=RungeKutta(3)),
+    "Burgers implicit diffusion": lambda seed: _burgers(seed, stepping=ImplicitExplicit(3)),
+    "GrayScott": lambda seed: _gray_scott(seed, RungeKutta(2)),
+    "GrayScott implicit diffusion": lambda seed: _gray_scott(seed, ImplicitExplicit(2)),
+    "Wave": lambda seed: _wave(seed, Splitting()),
+    "Wave Runge-Kutta": lambda seed: _wave(seed, RungeKutta(4)),
+    "ShallowWater": _shallow_water,
+    "Buoyancy": _around_flow(
+        lambda flow: dataclasses.replace(flow, forces=(*flow.forces, physics.Buoyancy("dye", (0.3, 1.1))))
     ),
-    "RungeKuttaFlow implicit diffusion order 3": lambda seed: _runge_kutta(
-        seed, ((Periodic(), Periodic()), (Wall(), Wall(slip=True))), solid=False, stages=3, diffusion="implicit"
+    "IncompressibleFlow implicit diffusion": lambda seed: _in_stages(
+        seed, ((Inflow(0.3), Outflow()), (Wall(), Wall(velocity=jnp.asarray([0.2])))), stepping=ImplicitExplicit(2)
     ),
-    "RungeKuttaFlow three stages": lambda seed: _runge_kutta(
-        seed, ((Inflow(0.3), Outflow()), (Wall(), Wall(velocity=jnp.asarray([0.2])))), stages=3
+    "IncompressibleFlow implicit diffusion order 3": lambda seed: _in_stages(
+        seed, ((Periodic(), Periodic()), (Wall(), Wall(slip=True))), solid=False, stepping=ImplicitExplicit(3)
     ),
-    "RungeKuttaFlow four stages fourth order": lambda seed: _runge_kutta(
-        seed, ((Periodic(), Periodic()), (Wall(), Wall(velocity=jnp.asarray([0.2])))), solid=False, stages=4, order=4
+    "IncompressibleFlow three stages": lambda seed: _in_stages(
+        seed, ((Inflow(0.3), Outflow()), (Wall(), Wall(velocity=jnp.asarray([0.2])))), stepping=RungeKutta(3)
     ),
-    "RungeKuttaFlow inflow in time": lambda seed: _runge_kutta(
+    "IncompressibleFlow four stages fourth order": lambda seed: _in_stages(
+        seed,
+        ((Periodic(), Periodic()), (Wall(), Wall(velocity=jnp.asarray([0.2])))),
+        solid=False,
+        advection=SkewSymmetric(4),
+        stepping=RungeKutta(4),
+    ),
+    "IncompressibleFlow inflow in time": lambda seed: _in_stages(
         seed, ((Inflow(_Swelling(0.3, 1.7)), Outflow()), (Wall(), Wall(slip=True)))
     ),
     "Immersed": lambda seed: _around_body(seed, lambda flow, state: flow(state)),
@@ -363,9 +415,12 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
     ),
     "Immersed in a closed box": lambda seed: _around_body(seed, lambda flow, state: flow(state), Wall(slip=True)),
     "Immersed implicit diffusion": lambda seed: _around_body(
-        seed, lambda flow, state: flow(state), diffusion="implicit", scalars={"dye": physics.PassiveScalar(0.02)}
+        seed,
+        lambda flow, state: flow(state),
+        stepping=ImplicitExplicit(2),
+        scalars={"dye": physics.PassiveScalar(0.02)},
     ),
-    "Immersed forces": lambda seed: _around_body(seed, lambda flow, state: flow.forces(state)),
+    "Immersed forces": lambda seed: _around_body(seed, lambda flow, state: flow.forces_on_solid(state)),
     "SubSteps": _around_flow(lambda flow: physics.SubSteps(flow, 0.1, 4)),
 }
 
@@ -423,22 +478,22 @@ def _incompressible(seed: int, pairs: tuple, solid: bool = True) -> Example:
         dt=0.11,
         sides=parse_sides(grid, _balanced(pairs)),
         solid=Box((0.7, 0.7), (1.1, 1.1)) if solid else None,
-        held=(physics.Held(Box((1.3, -0.1), (1.7, 0.9)), (None, 0.2)),),  # no edge on a face: its place would jump
+        forces=(physics.Held(Box((1.3, -0.1), (1.7, 0.9)), (None, 0.2)),),  # no edge on a face: its place would jump
         scalars={"dye": physics.PassiveScalar(0.02, Sphere((0.4, 1.2), 0.35), 0.7)},
     )
     return _forced(flow, _random_start(flow, seed), seed)
 
 
-def _runge_kutta(seed: int, pairs: tuple, solid: bool = True, **settings: Any) -> Example:
+def _in_stages(seed: int, pairs: tuple, solid: bool = True, **settings: Any) -> Example:
     grid = Grid((6, 5), (1.8, 2.0))
-    flow = physics.RungeKuttaFlow(
+    flow = physics.IncompressibleFlow(
         grid,
         viscosity=0.05,
         dt=0.11,
         sides=parse_sides(grid, _balanced(pairs)),
         solid=Box((0.7, 0.7), (1.1, 1.1)) if solid else None,
         scalars={"dye": physics.PassiveScalar(0.02, Sphere((0.4, 1.2), 0.35), 0.7)},
-        **{"stages": 2, **settings},
+        **{"stepping": RungeKutta(2), **settings},
     )
     return _forced(flow, _random_start(flow, seed), seed)
 
@@ -456,19 +511,21 @@ class _Swelling(eqx.Module):
 def _around_body(seed: int, function: Callable, sides: Any = None, **settings: Any) -> Example:
     """A body that turns and moves, with respect to its center, radius, motion and pivot besides flow and state."""
     body = physics.Immersed(Sphere((0.83, 0.91), 0.42), velocity=(0.3, -0.2), rotation_rate=0.7, pivot=(0.8, 0.9))
-    flow = physics.RungeKuttaFlow(
+    flow = physics.IncompressibleFlow(
         Grid((6, 6), (1.8, 1.8)),
         viscosity=0.05,
         dt=0.02,
         sides=dict(x=(Inflow(1.0), Outflow()), y=Wall()) if sides is None else sides,
         solid=body,
-        stages=2,
-        **settings,
+        **{"stepping": RungeKutta(2), **settings},
     )
     return function, (flow, _random_start(flow, seed))
 
 
-STEPS: dict[str, Callable[..., Example]] = {"IncompressibleFlow": _incompressible, "RungeKuttaFlow": _runge_kutta}
+STEPS: dict[str, Callable[..., Example]] = {
+    "IncompressibleFlow": _incompressible,
+    "IncompressibleFlow in stages": _in_stages,
+}
 
 
 # In single precision --------------------------------------------------------------------------------------------------
@@ -568,7 +625,7 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-CASE = Case(
+PROGRAM = verification(
     "adjoints",
     Settings,
     {"quick": {"names": ("laplacian", "FastDiagonalization", "Heat")}},

@@ -13,8 +13,8 @@ from diffphys.grids import Field, Grid, Periodic, face_offset
 from diffphys.operators import advect, cubic_semi_lagrangian, maccormack, semi_lagrangian
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
-from diffphys.verification.case import Case, Check, Parts
-from diffphys.verification.marching import last_order, march
+from diffphys.verification.case import Check, Parts, verification
+from diffphys.verification.convergence import last_order, march
 
 
 SOURCES = (
@@ -187,7 +187,7 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     return {"profiles": panels_figure(panels, height=3.4)}
 
 
-CASE = Case(
+PROGRAM = verification(
     "advection",
     Settings,
     {"quick": {"schemes": ("van_leer", "cubic"), "levels": (32, 64), "cells": 50}},

@@ -13,8 +13,9 @@ from diffphys.grids import Grid, Periodic
 from diffphys.physics import Burgers
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
-from diffphys.verification.case import Case, Check, Parts
-from diffphys.verification.marching import largest_difference, last_order, march
+from diffphys.stepping import RungeKutta, Splitting
+from diffphys.verification.case import Check, Parts, verification
+from diffphys.verification.convergence import largest_difference, last_order, march
 
 
 SOURCES = (
@@ -43,7 +44,16 @@ def cole_hopf(x: np.ndarray, time: float, settings: Settings) -> np.ndarray:
     return 2 * settings.viscosity * decay * np.sin(x) / (settings.offset + decay * np.cos(x))
 
 
+METHODS = {"semi-Lagrangian": Splitting(), "central": RungeKutta(3)}
+
+
 def measure(settings: Settings, parts: Parts) -> dict[str, Any]:
+    found = {name: _refined(settings, method) for name, method in METHODS.items()}
+    return found["semi-Lagrangian"] | dict(central_errors=found["central"]["errors"])
+
+
+def _refined(settings: Settings, stepping: Splitting | RungeKutta) -> dict[str, Any]:
+    """The error on each grid, and the profiles on the finest."""
     errors, sizes, profiles = [], [], {}
     for count in settings.levels:
         cells, size = [2, 2], [1.0, 1.0]
@@ -55,7 +65,9 @@ def measure(settings: Settings, parts: Parts) -> dict[str, Any]:
         fastest = max(np.abs(start).max(), np.abs(exact).max())
         stable = 1 / (2 * settings.viscosity * sum(1 / spacing**2 for spacing in grid.spacing))
         steps = int(np.ceil(settings.time / min(settings.courant * h / fastest, 0.9 * stable)))
-        step = Burgers(grid, settings.viscosity, settings.time / steps, ((Periodic(), Periodic()),) * 2)
+        step = Burgers(
+            grid, settings.viscosity, settings.time / steps, ((Periodic(), Periodic()),) * 2, stepping=stepping
+        )
         values: list[Any] = [0.0, 0.0]
         values[settings.axis] = np.broadcast_to(start, (2, count)).T if settings.axis == 0 else np.tile(start, (2, 1))
         final = march(step, step.initial_state(values), steps)
@@ -81,6 +93,18 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
             at_most=0.01,
             meaning=f"largest error relative to the amplitude, {settings.levels[-1]} cells",
         ),
+        Check(
+            "order_central",
+            last_order(results["sizes"], results["central_errors"]),
+            at_least=1.9,
+            meaning="order of convergence of the central form, Runge-Kutta 3",
+        ),
+        Check(
+            "relative_error_central",
+            results["central_errors"][-1],
+            at_most=1e-4,
+            meaning=f"its largest error relative to the amplitude, {settings.levels[-1]} cells",
+        ),
     ]
 
 
@@ -98,8 +122,11 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
                     y="u",
                 ),
                 Panel(
-                    marked={"semi-Lagrangian": (results["sizes"], results["errors"])},
-                    orders=(1,),
+                    marked={
+                        "semi-Lagrangian": (results["sizes"], results["errors"]),
+                        "central": (results["sizes"], results["central_errors"]),
+                    },
+                    orders=(1, 2),
                     title="refined",
                     x="spacing",
                     y="largest error / amplitude",
@@ -110,4 +137,6 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-CASE = Case("burgers", Settings, {"quick": {"levels": (64, 128), "time": 2.0}}, measure, judge, draw, SOURCES)
+PROGRAM = verification(
+    "burgers", Settings, {"quick": {"levels": (64, 128), "time": 2.0}}, measure, judge, draw, SOURCES
+)

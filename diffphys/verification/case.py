@@ -13,7 +13,10 @@ from typing import Any
 from rich.table import Table
 
 from diffphys.errors import InputError
-from diffphys.runs import Run, make_settings, nearest, parse_overrides, write_json
+from diffphys.runs import Program, Run, write_json
+
+
+RESULTS = "results.json"
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,19 @@ class Parts:
         return _read(path)["result"]
 
 
-@dataclass(frozen=True)
-class Case:
-    """A case that `diffphys verify` can run.
+def verification(
+    name: str,
+    settings: type,
+    presets: Mapping[str, Mapping[str, Any]],
+    measure: Callable[[Any, Parts], dict[str, Any]],
+    judge: Callable[[Any, dict[str, Any]], Sequence[Check]],
+    draw: Callable[[Any, dict[str, Any]], Mapping[str, Any]],
+    sources: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Program:
+    """A case that `diffphys verify` can run, in float64. A finished run counts as long as the code stays the same.
 
-    Attributes:
+    Args:
         name: Its name in `CASES`.
         settings: A frozen dataclass whose fields are made by `diffphys.runs.setting`; its defaults are those that the
             bounds are stated for.
@@ -93,66 +104,49 @@ class Case:
         notes: Paragraphs for the page of the docs: what a reader of the numbers should know.
     """
 
-    name: str
-    settings: type
-    presets: Mapping[str, Mapping[str, Any]]
-    measure: Callable[[Any, Parts], dict[str, Any]]
-    judge: Callable[[Any, dict[str, Any]], Sequence[Check]]
-    draw: Callable[[Any, dict[str, Any]], Mapping[str, Any]]
-    sources: Sequence[str] = ()
-    notes: Sequence[str] = ()
+    def run_case(chosen: Any, run: Run) -> None:
+        _measure(measure, chosen, run)
 
-    def __post_init__(self):
-        """Refuse a preset with names or values that the settings do not accept."""
-        for overrides in self.presets.values():
-            make_settings(self.settings, overrides)
+    def report_case(run: Run) -> Table:
+        found = _results(run)
+        checks = list(judge(run.settings, found["results"]))
+        _write_metrics(run, checks, found)
+        for figure_name, figure in draw(run.settings, found["results"]).items():
+            run.save_figure(f"{figure_name}.png", figure)
+        return checks_table(run.program, checks)
 
-    def choose(self, preset: str, assignments: Sequence[str]) -> Any:
-        """The settings of a preset with the user's `key=value` texts on top.
-
-        Raises:
-            InputError: an unknown preset or setting, or a value that is not accepted.
-        """
-        presets = {"full": {}, **self.presets}
-        if preset not in presets:
-            raise InputError(f'{self.name} has no preset "{preset}": {nearest(preset, presets)}')
-        return make_settings(self.settings, {**presets[preset], **parse_overrides(self.settings, assignments)})
+    presets = {"full": {}, **presets}
+    return Program(name, settings, presets, run_case, report_case, current=_same_code, sources=sources, notes=notes)
 
 
-def run_case(case: Case, settings: Any, run: Run) -> list[Check]:
-    """Measure a case, or go on with it where it stopped, in float64; write results, metrics and figures.
-
-    A run of the same code that is finished is not computed anew.
-    """
+def _measure(measure: Callable[[Any, Parts], dict[str, Any]], settings: Any, run: Run) -> None:
+    """Compute, or go on where it stopped, and write the results."""
     import jax  # here, so that the command line need not wait for it
 
     code = code_identity()
-    path = run.directory / "results.json"
-    known = _read(path) if path.exists() and run.finished else {}
-    if known.get("code") != code:
-        started, parts = time.monotonic(), Parts(run, code)
-        with jax.enable_x64(True):
-            results = case.measure(settings, parts)
-        write_json(
-            path,
-            {
-                "code": code,
-                "seconds": time.monotonic() - started + parts.seconds,
-                "cores": os.cpu_count(),
-                "versions": {"jax": jax.__version__},
-                "results": results,
-            },
-        )
-    return report_case(case, settings, run)
+    started, parts = time.monotonic(), Parts(run, code)
+    with jax.enable_x64(True):
+        results = measure(settings, parts)
+    seconds = time.monotonic() - started + parts.seconds
+    versions = {"jax": jax.__version__}
+    found = {"code": code, "seconds": seconds, "cores": os.cpu_count(), "versions": versions, "results": results}
+    write_json(run.directory / RESULTS, found)
 
 
-def report_case(case: Case, settings: Any, run: Run) -> list[Check]:
-    """Make metrics and figures of a case from its results on disk."""
-    path = run.directory / "results.json"
+def _same_code(run: Run) -> bool:
+    """Whether the results on disk are those of this very code."""
+    path = run.directory / RESULTS
+    return path.exists() and _read(path).get("code") == code_identity()
+
+
+def _results(run: Run) -> dict[str, Any]:
+    path = run.directory / RESULTS
     if not path.exists():
         raise InputError(f'"{run.directory}" holds no results yet: its run has to get further first')
-    found = _read(path)
-    checks = list(case.judge(settings, found["results"]))
+    return _read(path)
+
+
+def _write_metrics(run: Run, checks: Sequence[Check], found: Mapping[str, Any]) -> None:
     metrics: dict[str, Any] = {check.name: check.value for check in checks}
     metrics["bounds"] = {
         check.name: {
@@ -161,18 +155,28 @@ def report_case(case: Case, settings: Any, run: Run) -> list[Check]:
         for check in checks
         if check.bound
     }
-    metrics["passed"] = {check.name: check.passed for check in checks if check.bound}
+    metrics["passed"] = {check.name: check.passed for check in checks if check.bound or not check.passed}
     metrics["paper"] = {check.name: check.published for check in checks if check.published is not None}
+    metrics["meanings"] = {check.name: check.meaning for check in checks}
     metrics["seconds"], metrics["cores"] = round(found["seconds"], 1), found["cores"]
     run.write_metrics(metrics)
-    for name, figure in case.draw(settings, found["results"]).items():
-        run.save_figure(f"{name}.png", figure)
+
+
+def checks_of(metrics: Mapping[str, Any]) -> list[Check]:
+    """The numbers of a case, each with its bounds, from its metrics."""
+    checks = []
+    for name, meaning in metrics["meanings"].items():
+        published = metrics["paper"].get(name)
+        checks.append(
+            Check(
+                name,
+                math.nan if metrics[name] is None else metrics[name],
+                **metrics["bounds"].get(name, {}),
+                published=tuple(published) if isinstance(published, list) else published,
+                meaning=meaning,
+            )
+        )
     return checks
-
-
-def seconds_of(run: Run) -> float:
-    """How long a case took to measure, with the pieces that were kept from before."""
-    return float(run.read_metrics().get("seconds", math.nan))
 
 
 def checks_table(title: str, checks: Sequence[Check]) -> Table:
@@ -185,20 +189,27 @@ def checks_table(title: str, checks: Sequence[Check]) -> Table:
             check.meaning or check.name,
             f"{check.value:.4g}",
             check.bound,
-            *([_published(check.published)] if published else []),
+            *([published_in_words(check.published)] if published else []),
             mark,
         )
     return table
 
 
-def summary_table(found: Mapping[str, tuple[Sequence[Check], float]]) -> Table:
-    """All cases, a line each: how many bounds hold and how long it took, by name."""
+def summary_table(metrics: Mapping[str, Mapping[str, Any]]) -> Table:
+    """All cases, a line each: how many bounds hold and how long it took, from the metrics by name."""
     table = Table("case", "bounds that hold", "seconds", "", title="verification")
-    for name, (checks, seconds) in found.items():
-        bounded = [check for check in checks if check.bound or not check.passed]
-        held = sum(check.passed for check in bounded)
-        table.add_row(name, f"{held} of {len(bounded)}", f"{seconds:.0f}", "" if held == len(bounded) else "MISSED")
+    for name, of_case in metrics.items():
+        passed = list(of_case["passed"].values())
+        mark = "" if all(passed) else "MISSED"
+        table.add_row(name, f"{sum(passed)} of {len(passed)}", f"{of_case['seconds']:.0f}", mark)
     return table
+
+
+def published_in_words(value: float | tuple[float, float] | None) -> str:
+    """A published number or interval; empty where there is none."""
+    if value is None:
+        return ""
+    return f"{value[0]:.5g} to {value[1]:.5g}" if isinstance(value, tuple) else f"{value:.5g}"
 
 
 def code_identity() -> str:
@@ -208,12 +219,6 @@ def code_identity() -> str:
     for path in sorted(package.rglob("*.py")):
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _published(value: float | tuple[float, float] | None) -> str:
-    if value is None:
-        return ""
-    return f"{value[0]:.5g} to {value[1]:.5g}" if isinstance(value, tuple) else f"{value:.5g}"
 
 
 def _read(path: Path) -> dict[str, Any]:

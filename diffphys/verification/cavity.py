@@ -12,12 +12,14 @@ import numpy as np
 from scipy.interpolate import CubicSpline, RegularGridInterpolator
 
 from diffphys.grids import Grid, Wall, face_offset, tanh_edges
-from diffphys.physics import FlowState, RungeKuttaFlow
+from diffphys.operators import SkewSymmetric
+from diffphys.physics import FlowState, IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.stepping import RungeKutta
 from diffphys.verification import published
-from diffphys.verification.case import Case, Check, Parts
-from diffphys.verification.marching import march
+from diffphys.verification.case import Check, Parts, verification
+from diffphys.verification.convergence import march
 from diffphys.verification.vorticity import steady_cavity
 
 
@@ -99,7 +101,7 @@ def _steady(settings: Settings, dimensions: int, re: float, cells: int, stretch:
     return dict(rate=rate, time=time, divergence=mass, steps_per_time=1 / float(flow.dt)) | _profiles(state)
 
 
-def _cavity(settings: Settings, dimensions: int, re: float, count: int, stretch: float) -> RungeKuttaFlow:
+def _cavity(settings: Settings, dimensions: int, re: float, count: int, stretch: float) -> IncompressibleFlow:
     edges = np.linspace(0.0, 1.0, count + 1) if stretch == 0 else tanh_edges(count, 0.0, 1.0, stretch)
     grid = Grid.from_edges([edges] * dimensions)
     narrow = float(np.diff(edges).min())
@@ -110,10 +112,12 @@ def _cavity(settings: Settings, dimensions: int, re: float, count: int, stretch:
     lid = [1.0] + [0.0] * (dimensions - 2)
     sides: dict[str, Any] = dict.fromkeys(grid.axis_names, Wall())
     sides["y"] = (Wall(), Wall(velocity=jnp.asarray(lid)))
-    return RungeKuttaFlow(grid, 1 / re, dt, sides, stages=settings.stages, order=order)
+    return IncompressibleFlow(
+        grid, 1 / re, dt, sides, advection=SkewSymmetric(order), stepping=RungeKutta(settings.stages)
+    )
 
 
-def _refined(state: FlowState, flow: RungeKuttaFlow) -> FlowState:
+def _refined(state: FlowState, flow: IncompressibleFlow) -> FlowState:
     """The velocity of a coarser grid, looked up linearly."""
     values = []
     for axis, component in enumerate(state.velocity):
@@ -263,7 +267,7 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     return {"profiles": panels_figure(panels)}
 
 
-CASE = Case(
+PROGRAM = verification(
     "cavity",
     Settings,
     {"quick": {"re": (100.0,), "cells": 32, "dimensions": (2,), "largest_time": 30.0}},

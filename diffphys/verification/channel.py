@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffphys.grids import Grid, Periodic, Wall, tanh_edges
-from diffphys.physics import RungeKuttaFlow
-from diffphys.verification.marching import largest_difference, march
+from diffphys.operators import SkewSymmetric
+from diffphys.physics import IncompressibleFlow
+from diffphys.verification.convergence import largest_difference, march, stepping_of
 
 
 KINDS = ("wall-wall", "wall-slip", "slip-wall", "slip-slip")
@@ -76,7 +77,7 @@ class Plates:
 class Pushed(eqx.Module):
     """A flow with a constant force."""
 
-    flow: RungeKuttaFlow
+    flow: IncompressibleFlow
     force: Any
 
     def __call__(self, state: Any) -> Any:
@@ -124,7 +125,14 @@ def error_of(
     longest = (0.4 if order == 2 else 0.25) / rate * (1.0 if diffusion == "explicit" else beyond)
     steps = int(np.ceil(time / longest))
     stages = 3 if diffusion == "explicit" else 4  # the error of a few long steps must not show beside that in space
-    flow = RungeKuttaFlow(grid, plates.viscosity, time / steps, named, order=order, stages=stages, diffusion=diffusion)
+    flow = IncompressibleFlow(
+        grid,
+        plates.viscosity,
+        time / steps,
+        named,
+        advection=SkewSymmetric(order),
+        stepping=stepping_of(diffusion, stages),
+    )
     line = [-1 if other == normal else 1 for other in range(dimensions)]
     start: list[Any] = [0.0] * dimensions
     force = tuple(plates.force if other == axis else 0.0 for other in range(dimensions))

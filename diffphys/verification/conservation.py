@@ -15,13 +15,14 @@ import numpy as np
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid, Periodic, Side, Wall, face_offset, tanh_edges
-from diffphys.operators import control_volume, convection
-from diffphys.physics import PassiveScalar, RungeKuttaFlow
+from diffphys.operators import SkewSymmetric, control_volume, convection
+from diffphys.physics import IncompressibleFlow, PassiveScalar
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
-from diffphys.verification.case import Case, Check, Parts
+from diffphys.stepping import RungeKutta
+from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.channel import Pushed
-from diffphys.verification.marching import last_order, march
+from diffphys.verification.convergence import last_order, march
 
 
 SOURCES = (
@@ -72,7 +73,15 @@ def _random_flow(
 ) -> tuple[Any, Any]:
     """A flow without viscosity and a random velocity without divergence of size one."""
     grid = _grid(settings, sides, stretch)
-    flow = RungeKuttaFlow(grid, 0.0, 0.01, dict(zip(grid.axis_names, sides, strict=True)), order=order, **more)
+    flow = IncompressibleFlow(
+        grid,
+        0.0,
+        0.01,
+        dict(zip(grid.axis_names, sides, strict=True)),
+        **more,
+        advection=SkewSymmetric(order),
+        stepping=RungeKutta(3),
+    )
     generator = np.random.default_rng(settings.seed)
     shapes = [
         grid.shape(face_offset(grid, axis), [isinstance(side, Periodic) for side in sides])
@@ -132,7 +141,7 @@ def _in_time(settings: Settings) -> dict[str, Any]:
     for stages in settings.stages:
         losses[str(stages)] = []
         for steps in settings.steps:
-            flow = RungeKuttaFlow(grid, 0.0, 2.0 / steps, Periodic(), stages=stages)
+            flow = IncompressibleFlow(grid, 0.0, 2.0 / steps, Periodic(), stepping=RungeKutta(stages))
             start = flow.initial_state([u, v])
             before, after = flow.kinetic_energy(start), flow.kinetic_energy(march(flow, start, steps))
             losses[str(stages)].append(abs(float(after - before)) / float(before))
@@ -196,7 +205,7 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-CASE = Case(
+PROGRAM = verification(
     "conservation",
     Settings,
     {"quick": {"cells": (8, 6), "orders": (2,), "stages": (3,), "steps": (80, 160)}},

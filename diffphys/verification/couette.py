@@ -8,9 +8,9 @@ import numpy as np
 from diffphys.errors import InputError
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
-from diffphys.verification.case import Case, Check, Parts
+from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.channel import KINDS, Plates, errors_of
-from diffphys.verification.marching import order_check
+from diffphys.verification.convergence import order_check
 
 
 SOURCES = ("G. K. Batchelor, An Introduction to Fluid Dynamics (1967), sections 4.2 and 4.3",)
@@ -101,7 +101,7 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-CASE = Case(
+PROGRAM = verification(
     "couette",
     Settings,
     {"quick": {"kinds": ("wall-wall",), "levels": (16, 32), "stretch": (0.0,)}},

@@ -20,10 +20,11 @@ from scipy.interpolate import CubicSpline
 
 from diffphys.errors import InputError
 from diffphys.grids import Grid, Inflow, Outflow, Sphere, Wall, face_offset
-from diffphys.physics import FlowState, Immersed, RungeKuttaFlow
+from diffphys.physics import FlowState, Immersed, IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
-from diffphys.verification.case import Case, Check, Parts
+from diffphys.stepping import RungeKutta
+from diffphys.verification.case import Check, Parts, verification
 
 
 SOURCES = ("M. Schaefer, S. Turek, Notes on Numerical Fluid Mechanics 52 (1996) 547-566",)
@@ -113,13 +114,13 @@ def _channel(settings: Settings, re: float) -> dict[str, Any]:
     pieces = 400
     each = int(np.ceil(settings.measured * unit / pieces / dt))
     dt = settings.measured * unit / pieces / each
-    flow = RungeKuttaFlow(
+    flow = IncompressibleFlow(
         grid,
         VISCOSITY,
         dt,
         dict(x=(west, Outflow()), y=Wall()),
         solid=Immersed(Sphere(CENTER, DIAMETER / 2)),
-        stages=settings.stages,
+        stepping=RungeKutta(settings.stages),
     )
     state = flow.initial_state((settings.pulse[0] * inlet * _around(grid), 0.0))
     state = _advanced(flow, state, int(np.ceil(from_ / dt)))
@@ -144,18 +145,18 @@ def _around(grid: Grid) -> np.ndarray:
 
 
 @eqx.filter_jit
-def _advanced(flow: RungeKuttaFlow, state: FlowState, steps: int | jax.Array) -> FlowState:
+def _advanced(flow: IncompressibleFlow, state: FlowState, steps: int | jax.Array) -> FlowState:
     return jax.lax.fori_loop(0, steps, lambda _, now: flow(now), state)
 
 
 @eqx.filter_jit
-def _observed(flow: RungeKuttaFlow, state: FlowState, pieces: int, each: int | jax.Array) -> tuple[FlowState, Any]:
+def _observed(flow: IncompressibleFlow, state: FlowState, pieces: int, each: int | jax.Array) -> tuple[FlowState, Any]:
     """Forces and pressure difference after every few steps."""
     difference = _pressure_difference(flow.grid)
 
     def piece(state: FlowState, _: None) -> tuple[FlowState, Any]:
         state = jax.lax.fori_loop(0, each, lambda _, now: flow(now), state)
-        return state, (flow.forces(state).force, difference(state))
+        return state, (flow.forces_on_solid(state).force, difference(state))
 
     return jax.lax.scan(piece, state, length=pieces)
 
@@ -258,7 +259,7 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     return {"forces": panels_figure(panels)}
 
 
-CASE = Case(
+PROGRAM = verification(
     "cylinder",
     Settings,
     {"quick": {"re": (20.0,), "cells": 8, "time": 3.0, "measured": 0.5}},

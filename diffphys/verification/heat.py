@@ -19,8 +19,8 @@ from diffphys.grids import Conditions, Dirichlet, Grid, Neumann, Periodic
 from diffphys.physics import Heat
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
-from diffphys.verification.case import Case, Check, Parts
-from diffphys.verification.marching import largest_difference, last_order, march
+from diffphys.verification.case import Check, Parts, verification
+from diffphys.verification.convergence import largest_difference, last_order, march
 
 
 KINDS = ("periodic", "slope-slope", "value-value", "value-slope", "slope-value")
@@ -159,6 +159,6 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-CASE = Case(
+PROGRAM = verification(
     "heat", Settings, {"quick": {"cells": (4,), "size": (1.0,), "levels": (8, 16)}}, measure, judge, draw, SOURCES
 )

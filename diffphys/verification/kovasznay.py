@@ -13,11 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffphys.grids import Grid, Inflow, Outflow, Periodic, face_offset
-from diffphys.physics import RungeKuttaFlow
+from diffphys.operators import SkewSymmetric
+from diffphys.physics import IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
-from diffphys.verification.case import Case, Check, Parts
-from diffphys.verification.marching import largest_difference, last_order, march
+from diffphys.stepping import RungeKutta
+from diffphys.verification.case import Check, Parts, verification
+from diffphys.verification.convergence import largest_difference, last_order, march
 
 
 SOURCES = ("L. I. G. Kovasznay, Proc. Camb. Phil. Soc. 44 (1948) 58-62",)
@@ -98,8 +100,13 @@ def _solve(settings: Settings, count: int) -> dict[str, Any]:
     spacing = min(grid.spacing)
     stable = 1 / (2 / settings.re * sum(1 / h**2 for h in grid.spacing))
     dt = min(settings.courant * spacing / fastest, 0.9 * stable)
-    flow = RungeKuttaFlow(
-        grid, 1 / settings.re, dt, dict(x=(inflow, outflow), y=Periodic()), stages=settings.stages, order=settings.order
+    flow = IncompressibleFlow(
+        grid,
+        1 / settings.re,
+        dt,
+        dict(x=(inflow, outflow), y=Periodic()),
+        advection=SkewSymmetric(settings.order),
+        stepping=RungeKutta(settings.stages),
     )
     state, time, rate = flow.initial_state(starts), 0.0, np.inf
     many = max(1, int(0.5 / dt))
@@ -156,4 +163,6 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-CASE = Case("kovasznay", Settings, {"quick": {"levels": (32, 64), "largest_time": 8.0}}, measure, judge, draw, SOURCES)
+PROGRAM = verification(
+    "kovasznay", Settings, {"quick": {"levels": (32, 64), "largest_time": 8.0}}, measure, judge, draw, SOURCES
+)

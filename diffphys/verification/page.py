@@ -14,7 +14,8 @@ from typing import Any
 
 from diffphys.plots import save_for_page
 from diffphys.runs import Run, make_settings, read_description
-from diffphys.verification import CASES, Check, load_case, report_case, seconds_of
+from diffphys.verification import CASES, Check, checks_of
+from diffphys.verification.case import published_in_words
 
 
 HEAD = """# Verification
@@ -35,8 +36,8 @@ diffphys verify cavity --set re=400 --set cells=64 --set dimensions=2
 
 def write_page(docs: Path, directories: Sequence[Path]) -> None:
     """Write verification.md and its figures into the directory `docs` from these directories of finished cases."""
-    found = {path: read_description(path).experiment.removeprefix("verify ") for path in directories}
-    names = list(CASES)
+    found = {path: read_description(path).program for path in directories}
+    names = list(CASES.entries)
     sections, summary = [], []
     for path in sorted(directories, key=lambda path: (names.index(found[path]), str(path))):
         section, line = _section(
@@ -54,15 +55,16 @@ def summary_names(summary: list[tuple[str, str]]) -> list[str]:
 
 
 def _section(docs: Path, path: Path, name: str, first: bool) -> tuple[str, tuple[str, str]]:
-    case = load_case(name)
+    case = CASES.load(name)
     description = read_description(path)
     settings = make_settings(case.settings, description.settings)
-    with Run.open(path, description.experiment, description.preset, settings, description.seed) as run:
-        checks = report_case(case, settings, run)
-        seconds, cores = seconds_of(run), run.read_metrics()["cores"]
+    with Run.open(path, name, description.preset, settings, description.seed, kind=CASES.kind) as run:
+        case.report(run)
+        metrics = run.read_metrics()
+        checks, seconds, cores = checks_of(metrics), metrics["seconds"], metrics["cores"]
         changed = {key: value for key, value in description.settings.items() if _differs(case.settings, key, value)}
     title = name if first else f"{name}, {_words(changed, most=3)}"
-    lines = [f"## {title}", "", f"{CASES[name].summary[0].upper()}{CASES[name].summary[1:]}.", ""]
+    lines = [f"## {title}", "", f"{CASES.entries[name].summary[0].upper()}{CASES.entries[name].summary[1:]}.", ""]
     if changed:
         lines += [f"With {_words(changed)}.", ""]
     lines += _table(checks)
@@ -82,13 +84,7 @@ def _section(docs: Path, path: Path, name: str, first: bool) -> tuple[str, tuple
 def _table(checks: Sequence[Check]) -> list[str]:
     lines = ["| quantity | here | bound | published | |", "| --- | --- | --- | --- | --- |"]
     for check in checks:
-        match check.published:
-            case (low, high):
-                published = f"{low:.5g} to {high:.5g}"
-            case None:
-                published = ""
-            case value:
-                published = f"{value:.5g}"
+        published = published_in_words(check.published)
         mark = ("holds" if check.passed else "**missed**") if check.bound else ""
         lines.append(f"| {check.meaning or check.name} | {check.value:.4g} | {check.bound} | {published} | {mark} |")
     return [*lines, ""]

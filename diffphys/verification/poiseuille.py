@@ -10,12 +10,13 @@ import numpy as np
 
 from diffphys.errors import InputError
 from diffphys.grids import Grid, Inflow, Outflow, Wall, tanh_edges
-from diffphys.physics import RungeKuttaFlow
+from diffphys.operators import SkewSymmetric
+from diffphys.physics import IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
-from diffphys.verification.case import Case, Check, Parts
+from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.channel import KINDS, Plates, errors_of
-from diffphys.verification.marching import largest_difference, march, order_check
+from diffphys.verification.convergence import largest_difference, march, order_check, stepping_of
 
 
 SOURCES = ("G. K. Batchelor, An Introduction to Fluid Dynamics (1967), sections 4.2 and 4.3",)
@@ -87,7 +88,14 @@ def _through(settings: Settings, stretch: float) -> dict[str, Any]:
         time = 4 * height / speed
         steps = int(np.ceil(time * (diffusive + speed * count / height) / (0.4 if settings.order == 2 else 0.25)))
         sides = dict(x=(Inflow(parabola), Outflow()), y=Wall())
-        flow = RungeKuttaFlow(grid, viscosity, time / steps, sides, order=settings.order, diffusion=settings.diffusion)
+        flow = IncompressibleFlow(
+            grid,
+            viscosity,
+            time / steps,
+            sides,
+            advection=SkewSymmetric(settings.order),
+            stepping=stepping_of(settings.diffusion, 3),
+        )
         final = march(flow, flow.initial_state(), steps)
         errors.append(largest_difference(final.velocity[0].values, parabola[None, :]) / speed)
     return dict(sizes=[1 / n for n in settings.levels], errors=errors)
@@ -124,7 +132,7 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     return {"orders": panels_figure(panels)}
 
 
-CASE = Case(
+PROGRAM = verification(
     "poiseuille",
     Settings,
     {"quick": {"kinds": ("wall-slip",), "levels": (24, 48), "stretch": (0.0,)}},

@@ -11,6 +11,7 @@ r"""Smoke: at rest where it has to rest, in waves of the right frequency, and a 
   with the order of the scheme.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +20,12 @@ import numpy as np
 
 from diffphys.errors import InputError
 from diffphys.grids import Grid, Periodic, Sphere, Wall, tanh_edges
-from diffphys.physics import FlowState, IncompressibleFlow, PassiveScalar, RungeKuttaFlow, Smoke
+from diffphys.physics import Buoyancy, FlowState, IncompressibleFlow, PassiveScalar
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
-from diffphys.verification.case import Case, Check, Parts
-from diffphys.verification.marching import last_order, march
+from diffphys.stepping import RungeKutta
+from diffphys.verification.case import Check, Parts, verification
+from diffphys.verification.convergence import last_order, march
 
 
 SOURCES = (
@@ -70,9 +72,13 @@ def _upward(grid: Grid, buoyancy: float) -> list[float]:
     return [0.0] * (grid.dimensions - 1) + [buoyancy]
 
 
-def _with_smoke(smoke: Smoke, velocity: Any, values: Any) -> FlowState:
+def _buoyant(flow: IncompressibleFlow, acceleration: list[float]) -> IncompressibleFlow:
+    return dataclasses.replace(flow, forces=(Buoyancy("smoke", acceleration),))
+
+
+def _with_smoke(flow: IncompressibleFlow, velocity: Any, values: Any) -> FlowState:
     """A state with this velocity and scalar."""
-    return smoke.initial_state(velocity, {smoke.scalar: jnp.broadcast_to(values, smoke.flow.grid.cells)})
+    return flow.initial_state(velocity, {"smoke": jnp.broadcast_to(values, flow.grid.cells)})
 
 
 def _height(grid: Grid) -> np.ndarray:
@@ -89,14 +95,16 @@ def _rest(settings: Settings) -> dict[str, dict[str, float]]:
     step = 0.05 * min(uniform.spacing)
     dye: dict[str, Any] = dict(scalars={"smoke": PassiveScalar()})
     flows = {
-        "stretched cells": RungeKuttaFlow(stretched, 0.0, 0.01, walls, stages=settings.stages, **dye),
-        "periodic": RungeKuttaFlow(uniform, 0.0, step, mixed, stages=settings.stages, **dye),
-        "an obstacle": RungeKuttaFlow(uniform, 0.0, step, walls, stages=settings.stages, solid=ball, **dye),
+        "stretched cells": IncompressibleFlow(stretched, 0.0, 0.01, walls, **dye, stepping=RungeKutta(settings.stages)),
+        "periodic": IncompressibleFlow(uniform, 0.0, step, mixed, **dye, stepping=RungeKutta(settings.stages)),
+        "an obstacle": IncompressibleFlow(
+            uniform, 0.0, step, walls, solid=ball, **dye, stepping=RungeKutta(settings.stages)
+        ),
         "semi-Lagrangian": IncompressibleFlow(uniform, 0.0, step, walls, **dye),
     }
     found = {}
     for name, flow in flows.items():
-        smoke = Smoke(flow, _upward(flow.grid, settings.buoyancy))
+        smoke = _buoyant(flow, _upward(flow.grid, settings.buoyancy))
         top = float(flow.grid.edges[-1][-1])
         profile = np.sin(2.0 * _height(flow.grid) / top) + 0.3 * np.cos(11.0 * _height(flow.grid) / top)
         start = _with_smoke(smoke, None, profile)
@@ -126,15 +134,15 @@ def _wave(settings: Settings, count: int) -> dict[str, Any]:
     omega = np.sqrt(stratification) * k / np.hypot(k, m)
     steps = int(np.ceil(4 / 3 * 2 * np.pi / omega * count / settings.courant / 4))
     dt = 4 / 3 * 2 * np.pi / omega / steps
-    flow = RungeKuttaFlow(
+    flow = IncompressibleFlow(
         grid,
         0.0,
         dt,
         dict(x=Periodic(), y=Wall(slip=True)),
-        stages=settings.stages,
         scalars={"smoke": PassiveScalar()},
+        stepping=RungeKutta(settings.stages),
     )
-    smoke = Smoke(flow, (0.0, -settings.buoyancy))  # a heavy scalar that increases downward
+    smoke = _buoyant(flow, [0.0, -settings.buoyancy])  # a heavy scalar that increases downward
     x, y = np.arange(count) / count, np.arange(count + 1) / count
     half = 0.5 / count
     u = amplitude * m * np.cos(k * x)[:, None] * np.cos(m * (y[:-1] + half))
@@ -154,17 +162,15 @@ def _spot(grid: Grid) -> np.ndarray:
     return np.exp(-((np.asarray(x) - 0.45) ** 2 + (np.asarray(y) - 0.4) ** 2) / 0.15**2)
 
 
-def _sums(smoke: Smoke, state: FlowState) -> dict[str, float]:
+def _sums(flow: IncompressibleFlow, state: FlowState) -> dict[str, float]:
     """Height of the center of mass, kinetic and potential energy, and the variance of the scalar."""
-    flow = smoke.flow
-    assert isinstance(flow, RungeKuttaFlow)
-    grid, scalar = flow.grid, np.asarray(state.scalars[smoke.scalar].values)
+    grid, scalar = flow.grid, np.asarray(state.scalars["smoke"].values)
     volumes = np.asarray(grid.volumes())
     moment = float(np.sum(volumes * _height(grid) * scalar))
     return dict(
         height=moment / float(np.sum(volumes * scalar)),
         kinetic=float(flow.kinetic_energy(state)),
-        potential=-float(smoke.buoyancy[-1]) * moment,
+        potential=-float(flow.forces[0].acceleration[-1]) * moment,
         variance=float(np.sum(volumes * scalar**2)),
     )
 
@@ -174,10 +180,15 @@ def _energy(settings: Settings) -> dict[str, Any]:
     losses, sizes = [], []
     for steps in (40, 80, 160):
         grid = Grid((16, 24), (1.0, 1.5))
-        flow = RungeKuttaFlow(
-            grid, 0.0, 1.0 / steps, Wall(slip=True), stages=settings.stages, scalars={"smoke": PassiveScalar()}
+        flow = IncompressibleFlow(
+            grid,
+            0.0,
+            1.0 / steps,
+            Wall(slip=True),
+            scalars={"smoke": PassiveScalar()},
+            stepping=RungeKutta(settings.stages),
         )
-        smoke = Smoke(flow, _upward(grid, settings.buoyancy))
+        smoke = _buoyant(flow, _upward(grid, settings.buoyancy))
         start = _with_smoke(smoke, None, _spot(grid))
         before, after = _sums(smoke, start), _sums(smoke, march(smoke, start, steps))
         turned = before["potential"] - after["potential"]
@@ -194,15 +205,15 @@ def _plume(settings: Settings, count: int) -> dict[str, Any]:
     stable = 0.2 * spacing**2 / max(settings.viscosity, settings.diffusivity)
     pieces = 20
     each = int(np.ceil(settings.time / pieces / min(settings.courant * spacing / fastest, stable)))
-    flow = RungeKuttaFlow(
+    flow = IncompressibleFlow(
         grid,
         settings.viscosity,
         settings.time / pieces / each,
         Wall(),
-        stages=settings.stages,
         scalars={"smoke": PassiveScalar(diffusivity=settings.diffusivity)},
+        stepping=RungeKutta(settings.stages),
     )
-    smoke = Smoke(flow, _upward(grid, settings.buoyancy))
+    smoke = _buoyant(flow, _upward(grid, settings.buoyancy))
     state = _with_smoke(smoke, None, _spot(grid))
     times, heights = [0.0], [_sums(smoke, state)["height"]]
     for piece in range(pieces):
@@ -280,7 +291,7 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-CASE = Case(
+PROGRAM = verification(
     "smoke",
     Settings,
     {"quick": {"cells": (7, 6), "waves": (16, 32), "levels": (16, 32), "time": 1.0}},

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from diffphys.grids import Field, Grid, Periodic, center_offset, face_offset
-from diffphys.operators import centers_to_faces, faces_to_centers
-from diffphys.physics import RungeKuttaFlow
+from diffphys.operators import SkewSymmetric, centers_to_faces, faces_to_centers
+from diffphys.physics import IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
-from diffphys.verification.case import Case, Check, Parts
-from diffphys.verification.marching import march, order_check
+from diffphys.verification.case import Check, Parts, verification
+from diffphys.verification.convergence import march, order_check, stepping_of
 
 
 SOURCES = (
@@ -109,14 +109,13 @@ def _in_space(settings: Settings, dimensions: int, order: int) -> dict[str, Any]
         grid = Grid((count,) * dimensions, (LENGTH,) * dimensions)
         h = LENGTH / count
         steps = int(np.ceil(settings.time * (1 + abs(settings.stream)) / (settings.courant * h)))
-        flow = RungeKuttaFlow(
+        flow = IncompressibleFlow(
             grid,
             settings.viscosity,
             settings.time / steps,
             Periodic(),
-            stages=4,
-            order=order,
-            diffusion=settings.diffusion,
+            advection=SkewSymmetric(order),
+            stepping=stepping_of(settings.diffusion, 4),
         )
         start = flow.initial_state(on_faces(grid, 0.0, settings.viscosity, settings.stream))
         final = march(flow, start, steps)
@@ -134,7 +133,9 @@ def _in_time(settings: Settings, dimensions: int) -> dict[str, Any]:
     start_values = on_faces(grid, 0.0, settings.viscosity, settings.stream)
 
     def final(stages: int, steps: int, diffusion: str = settings.diffusion) -> list[Any]:
-        flow = RungeKuttaFlow(grid, settings.viscosity, 1.0 / steps, Periodic(), stages=stages, diffusion=diffusion)
+        flow = IncompressibleFlow(
+            grid, settings.viscosity, 1.0 / steps, Periodic(), stepping=stepping_of(diffusion, stages)
+        )
         return [part.values for part in march(flow, flow.initial_state(start_values), steps).velocity]
 
     reference = final(4, 16 * max(settings.steps), "explicit")
@@ -146,7 +147,9 @@ def _from_centers(settings: Settings, order: int) -> dict[str, Any]:
     """The relative error where the start is known at the centers and the result is asked for there."""
     grid = Grid((settings.start_cells,) * 2, (LENGTH, LENGTH))
     viscosity, dt = settings.start_viscosity, settings.start_dt
-    flow = RungeKuttaFlow(grid, viscosity, dt, Periodic(), order=order, diffusion=settings.diffusion)
+    flow = IncompressibleFlow(
+        grid, viscosity, dt, Periodic(), advection=SkewSymmetric(order), stepping=stepping_of(settings.diffusion, 3)
+    )
     centers = grid.coordinates(center_offset(grid), (True, True))
     conditions = ((Periodic(), Periodic()),) * 2
     start = [Field(values, grid, conditions=conditions) for values in exact(centers, 0.0, viscosity, 0.0)]
@@ -222,7 +225,7 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     return {"orders": panels_figure(panels)}
 
 
-CASE = Case(
+PROGRAM = verification(
     "taylor-green",
     Settings,
     {"quick": {"dimensions": (2,), "levels": (16, 32), "steps": (16, 32), "start_cells": 64}},

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from diffphys.benchmarks import BENCHMARKS, Row, load_benchmark
+from diffphys.benchmarks import BENCHMARKS, Row
 from diffphys.benchmarks.benchmark import markdown
 from diffphys.benchmarks.page import write_page
 from diffphys.benchmarks.peers import Peer, peer_rows
@@ -33,8 +33,8 @@ def test_a_benchmark_writes_table_figure_and_numbers(name, tmp_path, capsys):
 def test_all_are_listed_and_load(capsys):
     assert main(["list"]) == 0
     listed = capsys.readouterr().out
-    for name in BENCHMARKS:
-        assert name in listed and load_benchmark(name).name == name
+    for name in BENCHMARKS.entries:
+        assert name in listed and BENCHMARKS.load(name).name == name
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from diffphys.errors import InputError
-from diffphys.experiments import load_experiment, swirl
+from diffphys.experiments import EXPERIMENTS, swirl
 from diffphys.experiments.heat_inverse import draw_boxes
 from diffphys.experiments.inverse_problems import InverseProblem, inverse_problem_arms
 from diffphys.experiments.linear_chain import chain
@@ -26,7 +26,7 @@ from diffphys.runs import Interrupted, Run, StopRequest, make_settings
 
 
 def train(name: str, directory: Path, stop: StopRequest | None = None, **settings: Any) -> dict[str, Any]:
-    experiment = load_experiment(name)
+    experiment = EXPERIMENTS.load(name)
     chosen = make_settings(experiment.settings, settings)
     with Run.open(directory, name, "demo", chosen, 0, stop) as run:
         experiment.run(chosen, run)

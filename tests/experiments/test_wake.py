@@ -14,11 +14,13 @@ import pytest
 from PIL import Image
 
 from diffphys.cli import main
-from diffphys.experiments.wake import EXPERIMENT, Settings, _table, make_network, wake_flow
+from diffphys.experiments.studies import study_table
+from diffphys.experiments.wake import PROGRAM, make_network
 from diffphys.nets import count_parameters
 from diffphys.operators import coarsen, divergence
 from diffphys.rollout import rollout
 from diffphys.runs import Run
+from diffphys.scenarios import cylinder_wake
 
 
 SMALL = {
@@ -122,7 +124,7 @@ def test_the_published_preset_runs(tmp_path):
     """Its network and its single stage, on a small flow for two updates; the whole is meant for a GPU."""
     small = {name: value for name, value in SMALL.items() if name not in ("features", "unroll", "learning_rates")}
     words = [word for name, value in (small | {"updates": "2"}).items() for word in ("--set", f"{name}={value}")]
-    assert EXPERIMENT.choose("paper", []).unroll == (32,)
+    assert PROGRAM.choose("paper", []).unroll == (32,)
     out = tmp_path / "run"
     assert main(["run", "wake", "--preset", "paper", "--out", str(out), *words, "--set", "unroll=3"]) == 0
     metrics = json.loads((out / "metrics.json").read_text())
@@ -130,7 +132,7 @@ def test_the_published_preset_runs(tmp_path):
 
 
 def test_the_source_and_the_reference_solve_the_same_equations():
-    coarse, fine = (wake_flow(Settings(), cells, 585.9375) for cells in (32, 128))
+    coarse, fine = (cylinder_wake(cells, 585.9375) for cells in (32, 128))
     assert float(coarse.viscosity) == float(fine.viscosity) == pytest.approx(1e4 / 960_000)
     assert coarse.grid.size == fine.grid.size == (100.0, 200.0)
     assert coarse.grid.cells == (32, 64) and fine.grid.cells == (128, 256)
@@ -138,7 +140,7 @@ def test_the_source_and_the_reference_solve_the_same_equations():
 
 @pytest.mark.parametrize("sides", ["channel", "no-slip", "published"])
 def test_reference_frames_are_free_of_divergence_on_the_coarse_grid(sides):
-    flow = wake_flow(Settings(sides=sides), 32, 300.0)
+    flow = cylinder_wake(32, 300.0, sides=sides)
     state, _ = rollout(flow, flow.initial_state(), 20)
     coarse = [coarsen(field, 2) for field in state.velocity]
     # The flux through a coarse face is that of the fine ones, so cells away from the cylinder inherit a zero
@@ -184,14 +186,14 @@ def test_damaged_data_is_refused(tmp_path, capfd):
         key=lambda p: p.stat().st_size,
     )
     chunk.unlink()
-    settings = EXPERIMENT.choose("demo", [f"{k}={v}" for k, v in (SMALL | {"arms": "none"}).items()])
+    settings = PROGRAM.choose("demo", [f"{k}={v}" for k, v in (SMALL | {"arms": "none"}).items()])
     with pytest.raises(ValueError, match="damaged"), Run.open(out, "wake", "demo", settings, 0) as run:
-        EXPERIMENT.run(settings, run)
+        PROGRAM.run(settings, run)
 
 
 def test_a_rollout_that_does_not_stay_finite_is_reported_as_such():
     """In metrics.json it has no number: one Reynolds number too far from those of the training is enough."""
     lost = {"mae": [None], "mae_mean": None}
     metrics = {"mae_source_mean": 0.1, "arms": {"source": {"mae": [0.1], "mae_mean": 0.1}, "unrolled": lost}}
-    table = _table(metrics, Settings(test_reynolds=(1e12,)))
+    table = study_table("wake", "mae", metrics, ["Re 1e+12"], {})
     assert [list(column.cells) for column in table.columns][1] == ["0.1000", "not finite"]

@@ -7,7 +7,7 @@ import pytest
 
 import diffphys as dp
 from diffphys.grids.fractions import inside_fractions
-from diffphys.physics.immersed import open_part
+from diffphys.physics.obstacles.immersed import open_part
 
 
 pytestmark = pytest.mark.usefixtures("float64", "unchecked_types")

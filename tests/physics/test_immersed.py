@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import diffphys as dp
-from diffphys.verification.marching import march
+from diffphys.verification.convergence import march
 
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -37,8 +37,8 @@ def test_the_vortex_around_a_rotating_cylinder():
         )
         body = dp.Immersed(dp.Sphere((left, low), radius), rotation_rate=rate, pivot=(left, low))
         steps = 60 * (count // 12) ** 2
-        flow = dp.RungeKuttaFlow(
-            grid, viscosity, 1.0 / steps, dict(x=(west, east), y=(south, north)), solid=body, stages=2
+        flow = dp.IncompressibleFlow(
+            grid, viscosity, 1.0 / steps, dict(x=(west, east), y=(south, north)), solid=body, stepping=dp.RungeKutta(2)
         )
         places = [np.meshgrid(edges, middle, indexing="ij"), np.meshgrid(middle, edges, indexing="ij")]
         exact = [along(*places[0]), across(*places[1])]
@@ -52,18 +52,23 @@ def test_the_vortex_around_a_rotating_cylinder():
         ]
         errors.append(np.mean(np.concatenate(error)))
         torques.append(
-            abs(float(eqx.filter_jit(flow.forces)(state).torque) / (-4 * np.pi * viscosity * rate * radius**2) - 1)
+            abs(
+                float(eqx.filter_jit(flow.forces_on_solid)(state).torque) / (-4 * np.pi * viscosity * rate * radius**2)
+                - 1
+            )
         )
     assert np.log2(errors[0] / errors[1]) > 1.8, errors
     assert torques[1] < 0.05, torques
 
 
 def test_a_fluid_at_rest_carries_a_body_by_the_weight_it_displaces():
-    flow = dp.RungeKuttaFlow(BOX, 0.1, 0.01, dp.Wall(), solid=dp.Immersed(dp.Sphere((0.07, -0.04), 0.6)))
+    flow = dp.IncompressibleFlow(
+        BOX, 0.1, 0.01, dp.Wall(), solid=dp.Immersed(dp.Sphere((0.07, -0.04), 0.6)), stepping=dp.RungeKutta(3)
+    )
     state = eqx.filter_jit(flow)(flow.initial_state(), (0.3, -0.8))
     for part in state.velocity:
         np.testing.assert_allclose(part.values, 0, atol=1e-9)
-    found = eqx.filter_jit(flow.forces)(state)
+    found = eqx.filter_jit(flow.forces_on_solid)(state)
     area = np.pi * 0.36
     np.testing.assert_allclose(found.force, [-0.3 * area, 0.8 * area], rtol=0.01)
     np.testing.assert_allclose(found.torque, area * (0.07 * 0.8 - 0.04 * 0.3), atol=0.02 * area)
@@ -73,15 +78,16 @@ def test_a_fluid_at_rest_carries_a_body_by_the_weight_it_displaces():
 def test_a_cylinder_that_starts_to_move_feels_its_added_mass():
     """`-pi R^2 a` in an unbounded fluid (Lamb 1932); walls eight radii away add some percent."""
     grid = dp.Grid((40, 40), (8.0, 8.0), (-4.0, -4.0))
-    flow = dp.RungeKuttaFlow(
+    flow = dp.IncompressibleFlow(
         grid,
         0.0,
         1e-3,
         dp.Wall(),
         solid=lambda time: dp.Immersed(dp.Sphere((0.02, 0.01), 0.5), velocity=(2 * time, 0.0)),
+        stepping=dp.RungeKutta(3),
     )
     state = eqx.filter_jit(flow)(flow.initial_state())
-    force = eqx.filter_jit(flow.forces)(state).force
+    force = eqx.filter_jit(flow.forces_on_solid)(state).force
     np.testing.assert_allclose(force[0], -np.pi * 0.25 * 2, rtol=0.05)
     np.testing.assert_allclose(force[1], 0, atol=0.01)
 
@@ -99,4 +105,4 @@ def test_a_cylinder_that_starts_to_move_feels_its_added_mass():
 )
 def test_what_is_refused(solid, settings, words):
     with pytest.raises(dp.InputError, match=words):
-        dp.RungeKuttaFlow(BOX, 0.1, 0.01, dp.Wall(), solid=solid, **settings)
+        dp.IncompressibleFlow(BOX, 0.1, 0.01, dp.Wall(), solid=solid, **settings, stepping=dp.RungeKutta(3))

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import diffphys as dp
-from diffphys.physics.tableaus import ADDITIVE, square
-from diffphys.verification.marching import march
+from diffphys.stepping.tableaus import ADDITIVE, square
+from diffphys.verification.convergence import march
 
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -43,7 +43,7 @@ def test_pairs_of_methods_meet_all_conditions_of_their_order(order):
             np.testing.assert_allclose(found, exact, atol=1e-14)
 
 
-def channel(**settings: Any) -> dp.RungeKuttaFlow:
+def channel(**settings: Any) -> dp.IncompressibleFlow:
     """Inflow and wall that change in time, outflow, an obstacle, a carried scalar."""
     given: dict[str, Any] = dict(
         grid=dp.Grid((7, 6), (1.4, 1.2)),
@@ -55,12 +55,12 @@ def channel(**settings: Any) -> dp.RungeKuttaFlow:
         ),
         solid=dp.Sphere((0.6, 0.5), 0.25),
         scalars={"dye": dp.PassiveScalar(diffusivity=0.03)},
-        diffusion="implicit",
+        stepping=dp.ImplicitExplicit(3),
     )
-    return dp.RungeKuttaFlow(**(given | settings))
+    return dp.IncompressibleFlow(**(given | settings))
 
 
-def random_state(flow: dp.RungeKuttaFlow, seed: int = 0, size: float = 1.0) -> dp.FlowState:
+def random_state(flow: dp.IncompressibleFlow, seed: int = 0, size: float = 1.0) -> dp.FlowState:
     generator = np.random.default_rng(seed)
     shapes = [part.shape for part in flow.initial_state().velocity]
     scalars = {name: generator.random(flow.grid.cells) for name in flow.scalars}
@@ -79,12 +79,12 @@ def distance(first: dp.FlowState, second: dp.FlowState) -> list[float]:
 @pytest.mark.slow
 def test_order_in_time_beside_walls_and_an_obstacle():
     """Against the explicit method with short steps, which knows nothing of pairs and of coupled solves."""
-    flow = channel(stages=3)
+    flow = channel()
     start = random_state(flow)
-    explicit = dataclasses.replace(flow, stages=4, diffusion="explicit", dt=0.4 / 160)
+    explicit = dataclasses.replace(flow, stepping=dp.RungeKutta(4), dt=0.4 / 160)
     reference = march(explicit, start, 160)
     for stages in (2, 3):
-        flow = dataclasses.replace(flow, stages=stages)
+        flow = dataclasses.replace(flow, stepping=type(flow.stepping)(stages))
         finals = [march(dataclasses.replace(flow, dt=0.4 / steps), start, steps) for steps in (20, 40)]
         for coarse, fine in zip(*(distance(final, reference) for final in finals), strict=True):
             assert abs(np.log2(coarse / fine) - stages) < 0.15, (stages, coarse, fine)
@@ -101,11 +101,11 @@ def test_order_in_time_around_a_body_that_turns_to_and_fro():
     def body(time):
         return dp.Immersed(dp.Sphere((0.6, 0.53), 0.27), rotation_rate=jnp.sin(5 * time), pivot=(0.6, 0.53))
 
-    flow = channel(grid=dp.Grid((14, 12), (1.4, 1.2)), solid=body, stages=3)
+    flow = channel(grid=dp.Grid((14, 12), (1.4, 1.2)), solid=body)
     start = random_state(flow)
-    reference = march(dataclasses.replace(flow, stages=4, diffusion="explicit", dt=0.4 / 800), start, 800)
+    reference = march(dataclasses.replace(flow, stepping=dp.RungeKutta(4), dt=0.4 / 800), start, 800)
     for stages, steps in ((2, 20), (3, 40)):
-        flow = dataclasses.replace(flow, stages=stages)
+        flow = dataclasses.replace(flow, stepping=type(flow.stepping)(stages))
         finals = [march(dataclasses.replace(flow, dt=0.4 / count), start, count) for count in (steps, 2 * steps)]
         for coarse, fine in zip(*(distance(final, reference) for final in finals), strict=True):
             assert abs(np.log2(coarse / fine) - stages) < 0.25, (stages, coarse, fine)
@@ -121,13 +121,12 @@ def test_a_steady_flow_around_a_turning_body_is_the_explicit_one():
         viscosity=0.5,
         sides=dict(x=(dp.Inflow(1.0), dp.Outflow()), y=dp.Wall(slip=True)),
         solid=dp.Immersed(dp.Sphere((1.0, 1.03), 0.35), rotation_rate=1.0, pivot=(1.0, 1.03)),
-        stages=2,
     )
-    explicit = dp.RungeKuttaFlow(dt=0.03, **given)
-    implicit = dp.RungeKuttaFlow(dt=0.2, diffusion="implicit", **given)
+    explicit = dp.IncompressibleFlow(dt=0.03, **given, stepping=dp.RungeKutta(2))
+    implicit = dp.IncompressibleFlow(dt=0.2, **given, stepping=dp.ImplicitExplicit(2))
     slow, fast = march(explicit, explicit.initial_state(), 600), march(implicit, implicit.initial_state(), 90)
     assert distance(slow, fast)[0] < 1e-7
-    forces = [eqx.filter_jit(flow.forces)(state) for flow, state in ((explicit, slow), (implicit, fast))]
+    forces = [eqx.filter_jit(flow.forces_on_solid)(state) for flow, state in ((explicit, slow), (implicit, fast))]
     for one, other in zip(*map(jax.tree.leaves, forces), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
@@ -139,8 +138,13 @@ def test_a_wave_between_slip_walls_decays_by_the_function_of_the_method():
     x, y = np.arange(7) * 0.1, np.arange(8) / 8
     u = waves[1] * np.sin(waves[0] * x)[:, None] * np.sin(waves[1] * (y + 0.5 / 8))
     v = waves[0] * np.cos(waves[0] * (x[:-1] + 0.05))[:, None] * np.cos(waves[1] * y)
-    flow = dp.RungeKuttaFlow(
-        grid, viscosity, dt, dict(x=dp.Wall(slip=True), y=dp.Periodic()), stages=4, order=4, diffusion="implicit"
+    flow = dp.IncompressibleFlow(
+        grid,
+        viscosity,
+        dt,
+        dict(x=dp.Wall(slip=True), y=dp.Periodic()),
+        advection=dp.SkewSymmetric(4),
+        stepping=dp.ImplicitExplicit(4),
     )
     start = flow.initial_state((1e-7 * u, 1e-7 * v))
     value = -sum(
@@ -161,12 +165,12 @@ def test_steps_far_beyond_the_bound_stay_right_on_stretched_cells():
     """Steps of 30 and 15 times the explicit bound against many explicit ones, of a fluid that a wall sets in motion."""
     grid = dp.Grid.from_edges([dp.grids.tanh_edges(7, 0.0, 0.7, 1.2), dp.grids.tanh_edges(6, 0.0, 0.6, 0.8)])
     sides = dict(x=dp.Wall(), y=(dp.Wall(slip=True), dp.Wall(velocity=0.5)))
-    flow = dp.RungeKuttaFlow(grid, 1.0, 3e-4, sides, stages=4)
+    flow = dp.IncompressibleFlow(grid, 1.0, 3e-4, sides, stepping=dp.RungeKutta(4))
     start, time, steps = random_state(flow, size=1e-2), 0.03, 100
     reference = march(dataclasses.replace(flow, dt=time / steps), start, steps)
     with pytest.raises(dp.InputError, match="explicit diffusion"):
         dataclasses.replace(flow, dt=time)
-    implicit = dataclasses.replace(flow, diffusion="implicit", dt=time)
+    implicit = dataclasses.replace(flow, stepping=dp.ImplicitExplicit(4), dt=time)
     first, second = (
         distance(march(dataclasses.replace(implicit, dt=time / n), start, n), reference)[0] for n in (2, 4)
     )
@@ -178,8 +182,8 @@ def test_a_steady_channel_is_steady_for_any_step():
     grid, height = dp.Grid((3, 8), (1.0, 2.0)), 2.0
     y = (np.arange(8) + 0.5) * height / 8
     profile = 0.8 * (y * (height - y) + (height / 8) ** 2 / 4) / (2 * 0.5)
-    flow = dp.RungeKuttaFlow(
-        grid, 0.5, 0.5 * 1000 * (height / 8) ** 2, dict(x=dp.Periodic(), y=dp.Wall()), diffusion="implicit"
+    flow = dp.IncompressibleFlow(
+        grid, 0.5, 0.5 * 1000 * (height / 8) ** 2, dict(x=dp.Periodic(), y=dp.Wall()), stepping=dp.ImplicitExplicit(3)
     )
     state = flow.initial_state((np.tile(profile, (3, 1)), 0.0))
     final = march(Pushed(flow), state, 3)
@@ -189,7 +193,7 @@ def test_a_steady_channel_is_steady_for_any_step():
 
 
 class Pushed(eqx.Module):
-    flow: dp.RungeKuttaFlow
+    flow: dp.IncompressibleFlow
 
     def __call__(self, state):
         return self.flow(state, (0.8, 0.0))
@@ -198,5 +202,5 @@ class Pushed(eqx.Module):
 @pytest.mark.usefixtures("unchecked_types")
 def test_what_is_refused():
     for given in ("crank-nicolson", True, None):
-        with pytest.raises(dp.InputError, match="diffusion"):
-            channel(diffusion=given)
+        with pytest.raises(dp.InputError, match="stepping"):
+            channel(stepping=given)

@@ -35,7 +35,7 @@ def channel(**settings: Any) -> dp.IncompressibleFlow:
         dt=0.3,
         sides=dict(x=dp.Wall(slip=True), y=(dp.Inflow(1.1, scalar=0.4), dp.Outflow())),
         solid=dp.Sphere(center=(1.2, 1.8), radius=0.45),
-        held=(dp.Held(dp.Box((-1.0, -1.0), (9.0, 0.9)), (None, 1.05)),),
+        forces=(dp.Held(dp.Box((-1.0, -1.0), (9.0, 0.9)), (None, 1.05)),),
         scalars={"dye": dp.PassiveScalar(diffusivity=0.01, source=dp.Sphere((0.7, 3.0), 0.6), rate=0.5)},
     )
     return dp.IncompressibleFlow(**(given | settings))
@@ -168,7 +168,7 @@ def test_held_velocities_are_seen_by_the_advection():
         viscosity=0.0,
         dt=0.5,
         sides=dp.Periodic(),
-        held=[dp.Held(dp.Box((-9.0, -9.0), (99.0, 99.0)), (2.0, None))],
+        forces=[dp.Held(dp.Box((-9.0, -9.0), (99.0, 99.0)), (2.0, None))],
         scalars={"dye": dp.PassiveScalar()},
     )
     dye = np.random.default_rng(5).random((6, 5))
@@ -182,7 +182,7 @@ def test_a_source_releases_its_rate():
     empty = dataclasses.replace(
         flow,
         sides=dp.Wall(),
-        held=(),
+        forces=(),
         scalars={"dye": dp.PassiveScalar(source=dp.Box((-1.0, 1.0), (9.0, 4.0)), rate=0.7)},
     )
     state = empty(empty.initial_state())
@@ -207,7 +207,7 @@ def numbers_of(flow: dp.IncompressibleFlow) -> dict:
         viscosity=flow.viscosity,
         dt=flow.dt,
         inflow=flow.sides[1][0].speed,  # pyright: ignore[reportAttributeAccessIssue]
-        held=flow.held[0].velocity[1],
+        held=flow.forces[0].velocity[1],
         diffusivity=flow.scalars["dye"].diffusivity,
         rate=flow.scalars["dye"].rate,
         force=[jnp.asarray(0.1 * generator.standard_normal(shape)) for shape in shapes],
@@ -222,7 +222,7 @@ def with_numbers(flow: dp.IncompressibleFlow, numbers: dict) -> dp.Incompressibl
             viscosity=lambda f: f.viscosity,
             dt=lambda f: f.dt,
             inflow=lambda f: f.sides[1][0].speed,
-            held=lambda f: f.held[0].velocity[1],
+            held=lambda f: f.forces[0].velocity[1],
             diffusivity=lambda f: f.scalars["dye"].diffusivity,
             rate=lambda f: f.scalars["dye"].rate,
         )
@@ -238,7 +238,7 @@ def wake_step(flow, state, numbers):
 @pytest.mark.parametrize("largest_courant", [pytest.param(None, marks=pytest.mark.slow), 1])
 def test_derivatives_of_the_wake_step(largest_courant, key):
     """With respect to the state and every number, all at once, and each alone, since a small one could hide."""
-    flow = channel(largest_courant=largest_courant)
+    flow = channel(advection=dp.SemiLagrangian(largest_courant))
     state, numbers = random_state(flow), numbers_of(flow)
     assert float(flow.courant_number(state)) < 1
     point = (state, numbers)
@@ -259,7 +259,7 @@ class TinyNetwork(eqx.Module):
 @pytest.mark.slow
 def test_derivatives_of_five_steps_that_carry_a_network(key):
     """Through `rollout` and `Corrected`, with respect to the state, the numbers, and the network's weights."""
-    flow = channel(largest_courant=1)
+    flow = channel(advection=dp.SemiLagrangian(1))
     network = TinyNetwork(jax.random.normal(key, (2, 2)), jnp.asarray([0.3, -0.1]))
     state, numbers = flow.initial_state(), numbers_of(flow)
     state = random_state(flow)
@@ -325,8 +325,8 @@ REFUSED = {
     "velocity": [
         dict(sides=dict(x=dp.Wall(velocity=jnp.ones(3)), y=dp.Outflow())),
         dict(sides=dict(x=dp.Wall(velocity=NAN), y=dp.Outflow())),
-        dict(held=(dp.Held(dp.Sphere((1.0, 1.0), 1.0), (1.0,)),)),
-        dict(held=(dp.Held(dp.Sphere((1.0, 1.0), 1.0), (1.0, NAN)),)),
+        dict(forces=(dp.Held(dp.Sphere((1.0, 1.0), 1.0), (1.0,)),)),
+        dict(forces=(dp.Held(dp.Sphere((1.0, 1.0), 1.0), (1.0, NAN)),)),
     ],
     "scalar": dict(sides=dict(x=dp.Wall(), y=(dp.Inflow(1.0, scalar=NAN), dp.Outflow()))),
     "solid": [
@@ -336,13 +336,14 @@ REFUSED = {
         dict(solid="cylinder"),
     ],
     "center": dict(solid=dp.Sphere(center=(1.0, 1.0, 1.0), radius=0.5)),
-    "diffusivity": [dict(scalars={"dye": dp.PassiveScalar(diffusivity=value)}) for value in (-1.0, NAN, 5.0)],
-    "rate": dict(scalars={"dye": dp.PassiveScalar(rate=NAN)}),
+    "PassiveScalar 'dye': dt": dict(scalars={"dye": dp.PassiveScalar(diffusivity=5.0)}),
     "scalars": dict(scalars={"dye": 0.1}),
-    "held": dict(held=(dp.Sphere((1.0, 1.0), 1.0),)),
-    "where": dict(held=(dp.Held(dp.Sphere((1.0,), 1.0), (1.0, None)),)),
+    "forces": dict(forces=(dp.Sphere((1.0, 1.0), 1.0),)),
+    "where": dict(forces=(dp.Held(dp.Sphere((1.0,), 1.0), (1.0, None)),)),
     "source": dict(scalars={"dye": dp.PassiveScalar(source=dp.Sphere((1.0,), 1.0))}),
-    "largest_courant": [dict(largest_courant=value) for value in (0, 1.5)],
+    "largest_courant": dict(advection=dp.SemiLagrangian((1, 2, 3))),
+    "advection": [dict(advection=value) for value in (3, "upwind")],
+    "stepping": [dict(stepping=value) for value in (3, "RK4", None)],
 }
 
 
@@ -354,6 +355,13 @@ REFUSED = {
 def test_bad_settings_are_refused_by_name(name, settings):
     with pytest.raises(dp.InputError, match=name):
         channel(**settings)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("settings", [dict(diffusivity=-1.0), dict(diffusivity=NAN), dict(rate=NAN), dict(rate="x")])
+def test_bad_scalars_are_refused_by_name(settings):
+    with pytest.raises(dp.InputError, match=f"PassiveScalar: {next(iter(settings))} is"):
+        dp.PassiveScalar(**settings)
 
 
 @pytest.mark.usefixtures("unchecked_types")

@@ -35,9 +35,9 @@ def test_a_turning_body_may_cross_periodic_sides_at_any_time():
 
     @eqx.filter_jit
     def run(start):
-        flow = dp.RungeKuttaFlow(GRID, 0.02, 0.02, dp.Periodic(), solid=Drifting(start), stages=2)
+        flow = dp.IncompressibleFlow(GRID, 0.02, 0.02, dp.Periodic(), solid=Drifting(start), stepping=dp.RungeKutta(2))
         state = dp.rollout(flow, flow.initial_state(), 5)[0]
-        return [part.values for part in state.velocity], flow.forces(state)
+        return [part.values for part in state.velocity], flow.forces_on_solid(state)
 
     middle = np.array((1.23, 1.04))
     still, force = run(middle)
@@ -50,9 +50,9 @@ def test_a_turning_body_may_cross_periodic_sides_at_any_time():
         np.testing.assert_allclose(push.torque, force.torque, rtol=1e-6)
 
 
-@pytest.mark.parametrize("steps", [dp.IncompressibleFlow, pytest.param(dp.RungeKuttaFlow, marks=pytest.mark.slow)])
-def test_an_obstacle_a_source_and_a_held_region_on_a_side_are_whole(steps):
-    settings: dict = dict(viscosity=0.02, dt=0.02, sides=dict(x=dp.Periodic(), y=dp.Wall()))
+@pytest.mark.parametrize("stepping", [dp.Splitting(), pytest.param(dp.RungeKutta(3), marks=pytest.mark.slow)])
+def test_an_obstacle_a_source_and_a_held_region_on_a_side_are_whole(stepping):
+    settings: dict = dict(stepping=stepping, viscosity=0.02, dt=0.02, sides=dict(x=dp.Periodic(), y=dp.Wall()))
     body, source = dp.Sphere((1.23, 1.04), 0.45), dp.Sphere((0.5, 1.5), 0.3)
     results = []
     for cells in (0, 6, -5):
@@ -60,11 +60,11 @@ def test_an_obstacle_a_source_and_a_held_region_on_a_side_are_whole(steps):
         settings |= dict(
             solid=body.translated(by), scalars=dict(smoke=dp.PassiveScalar(0.01, source=source.translated(by)))
         )
-        if steps is dp.IncompressibleFlow:
-            settings |= dict(held=[dp.Held(dp.Box((0.3, 0.2), (0.7, 0.6)).translated(by), (1.0, None))])
-        flow = steps(GRID, **settings)
+        if stepping == dp.Splitting():
+            settings |= dict(forces=[dp.Held(dp.Box((0.3, 0.2), (0.7, 0.6)).translated(by), (1.0, None))])
+        flow = dp.IncompressibleFlow(GRID, **settings)
         state = eqx.filter_jit(lambda flow: dp.rollout(flow, flow.initial_state((0.3, 0.0)), 3)[0])(flow)
-        torque = eqx.filter_jit(flow.forces)(state) if isinstance(flow, dp.RungeKuttaFlow) else None
+        torque = None if stepping == dp.Splitting() else eqx.filter_jit(flow.forces_on_solid)(state)
         results.append(([state.velocity[0], state.velocity[1], state.scalars["smoke"]], torque))
         for one, other in zip(results[0][0], results[-1][0], strict=True):
             np.testing.assert_allclose(other.values, np.roll(one.values, cells, 0), atol=1e-11)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import diffphys as dp
-from diffphys.verification.marching import march
+from diffphys.verification.convergence import march
 from tests.gradients import check_derivatives
 
 
@@ -24,9 +24,10 @@ def largest_difference(first: dp.FlowState, second: dp.FlowState) -> float:
     )
 
 
-def channel(**settings: Any) -> dp.RungeKuttaFlow:
+def channel(**settings: Any) -> dp.IncompressibleFlow:
     """Inflow and wall that change in time, outflow, a carried scalar."""
     given: dict[str, Any] = dict(
+        stepping=dp.RungeKutta(3),
         grid=dp.Grid((6, 5), (1.2, 1.0)),
         viscosity=0.02,
         dt=0.05,
@@ -36,7 +37,7 @@ def channel(**settings: Any) -> dp.RungeKuttaFlow:
         ),
         scalars={"dye": dp.PassiveScalar(diffusivity=0.01, source=dp.Sphere((0.53, 0.46), 0.33), rate=0.5)},
     )
-    return dp.RungeKuttaFlow(**(given | settings))
+    return dp.IncompressibleFlow(**(given | settings))
 
 
 class Pulse(eqx.Module):
@@ -48,7 +49,7 @@ class Pulse(eqx.Module):
         return self.profile * (1 + 0.5 * jnp.sin(5 * time))
 
 
-def random_state(flow: dp.RungeKuttaFlow, seed: int = 0) -> dp.FlowState:
+def random_state(flow: dp.IncompressibleFlow, seed: int = 0) -> dp.FlowState:
     generator = np.random.default_rng(seed)
     shapes = [part.shape for part in flow.initial_state().velocity]
     scalars = {name: generator.random(flow.grid.cells) for name in flow.scalars}
@@ -58,7 +59,7 @@ def random_state(flow: dp.RungeKuttaFlow, seed: int = 0) -> dp.FlowState:
 @pytest.mark.slow
 @pytest.mark.parametrize("stages", [3, 4])
 def test_order_in_time_where_the_sides_change(stages):
-    flow = channel(stages=stages)
+    flow = channel(stepping=dp.RungeKutta(stages))
     start = random_state(flow)
 
     def final(steps):
@@ -84,7 +85,9 @@ def test_the_taylor_green_vortex(order):
         grid = dp.Grid((count, count), (2 * np.pi, 2 * np.pi))
         face, center = np.arange(count) * 2 * np.pi / count, (np.arange(count) + 0.5) * 2 * np.pi / count
         u, v = np.sin(face)[:, None] * np.cos(center), -np.cos(center)[:, None] * np.sin(face)
-        flow = dp.RungeKuttaFlow(grid, viscosity, 0.02, dp.Periodic(), stages=4, order=order)
+        flow = dp.IncompressibleFlow(
+            grid, viscosity, 0.02, dp.Periodic(), advection=dp.SkewSymmetric(order), stepping=dp.RungeKutta(4)
+        )
         state = march(flow, flow.initial_state([u, v]), 25)
         decay = np.exp(-2 * viscosity * 0.5)
         errors.append(
@@ -120,7 +123,7 @@ def test_kovasznay_flow_is_second_order_with_inflow_and_outflow():
             ),
             y=dp.Periodic(),
         )
-        flow = dp.RungeKuttaFlow(grid, 1 / reynolds, 0.3 / count, sides)
+        flow = dp.IncompressibleFlow(grid, 1 / reynolds, 0.3 / count, sides, stepping=dp.RungeKutta(3))
         exact = along(xf[:, None], yc), across(xc[:, None], yf)
         state = march(flow, flow.initial_state(exact), round(2.5 / float(flow.dt)))
         errors.append(
@@ -133,7 +136,9 @@ def test_kovasznay_flow_is_second_order_with_inflow_and_outflow():
 def test_without_viscosity_the_energy_falls_only_with_the_error_in_time(order):
     """Third order in time keeps the energy to third order in dt; space adds nothing."""
     sides = dict(x=dp.Wall(velocity=0.7), y=dp.Periodic())
-    flow = dp.RungeKuttaFlow(dp.Grid((7, 6), (1.0, 1.3)), 0.0, 0.01, sides, order=order)
+    flow = dp.IncompressibleFlow(
+        dp.Grid((7, 6), (1.0, 1.3)), 0.0, 0.01, sides, advection=dp.SkewSymmetric(order), stepping=dp.RungeKutta(3)
+    )
     start = random_state(flow)
     energy = float(flow.kinetic_energy(start))
     losses = [
@@ -145,14 +150,14 @@ def test_without_viscosity_the_energy_falls_only_with_the_error_in_time(order):
 
 
 def test_a_force_moves_what_is_periodic_and_the_sides_of_a_step_may_be_given():
-    flow = dp.RungeKuttaFlow(dp.Grid((4, 5)), 0.1, 0.5, dp.Periodic())
+    flow = dp.IncompressibleFlow(dp.Grid((4, 5)), 0.1, 0.5, dp.Periodic(), stepping=dp.RungeKutta(3))
     state = flow(random_state(flow), (0.3, jnp.full((4, 5), -0.2)))
     before = random_state(flow)
     for axis, push in enumerate((0.3, -0.2)):
         change = jnp.mean(state.velocity[axis].values - before.velocity[axis].values)
         np.testing.assert_allclose(change, 0.5 * push, atol=1e-14)
     walls = dict(x=dp.Periodic(), y=(dp.Wall(), dp.Wall(velocity=1.0)))
-    couette = dp.RungeKuttaFlow(dp.Grid((3, 4), (1.0, 1.0)), 0.1, 0.05, walls)
+    couette = dp.IncompressibleFlow(dp.Grid((3, 4), (1.0, 1.0)), 0.1, 0.05, walls, stepping=dp.RungeKutta(3))
     still = dataclasses.replace(couette, sides=dict(x=dp.Periodic(), y=dp.Wall()))
     start = random_state(couette)
     one, two = still(start, dp.FlowInput(sides=couette.sides)), couette(start)
@@ -163,7 +168,7 @@ def test_a_force_moves_what_is_periodic_and_the_sides_of_a_step_may_be_given():
 @pytest.mark.slow
 def test_derivatives_of_a_step(key):
     """With respect to the state, to every number of the flow, those in a function of time too, and to the force."""
-    flow = channel(stages=2)
+    flow = channel(stepping=dp.RungeKutta(2))
     state = random_state(flow)
     generator = np.random.default_rng(1)
     force = [jnp.asarray(generator.standard_normal(part.shape)) for part in state.velocity]
@@ -173,35 +178,44 @@ def test_derivatives_of_a_step(key):
 
 def test_a_fluid_at_rest_carries_an_obstacle_by_the_weight_it_displaces():
     """Per density: minus the acceleration times the area of its cells, at their centroid."""
-    flow = dp.RungeKuttaFlow(dp.Grid((7, 6), (1.4, 1.2)), 0.1, 0.01, dp.Wall(), solid=dp.Sphere((0.8, 0.5), 0.35))
+    flow = dp.IncompressibleFlow(
+        dp.Grid((7, 6), (1.4, 1.2)), 0.1, 0.01, dp.Wall(), solid=dp.Sphere((0.8, 0.5), 0.35), stepping=dp.RungeKutta(3)
+    )
     state = eqx.filter_jit(flow)(flow.initial_state(), (0.3, -0.8))
     for part in state.velocity:
         np.testing.assert_allclose(part.values, 0, atol=1e-13)
-    found = flow.forces(state, (0.3, -0.8))
+    found = flow.forces_on_solid(state, (0.3, -0.8))
     assert flow.solid is not None
     area = 0.04 * flow.solid.cells.sum()
     x, y = (np.broadcast_to(line, (7, 6))[flow.solid.cells].mean() for line in flow.grid.centers())
     np.testing.assert_allclose(found.force, [-0.3 * area, 0.8 * area], rtol=1e-9)
     np.testing.assert_allclose(found.torque, area * (x * 0.8 + y * 0.3), rtol=1e-9)
     with pytest.raises(dp.InputError, match="solid"):
-        dataclasses.replace(flow, solid=None).forces(state)
+        dataclasses.replace(flow, solid=None).forces_on_solid(state)
 
 
 def test_what_pushes_a_steady_channel_rests_on_its_obstacle_and_walls():
     """The momentum budget, exactly: the force on all fluid is what obstacle and walls take."""
     grid = dp.Grid((8, 6), (1.6, 1.2))
-    flow = dp.RungeKuttaFlow(grid, 0.3, 0.01, dict(x=dp.Periodic(), y=dp.Wall()), solid=dp.Sphere((0.7, 0.5), 0.25))
+    flow = dp.IncompressibleFlow(
+        grid,
+        0.3,
+        0.01,
+        dict(x=dp.Periodic(), y=dp.Wall()),
+        solid=dp.Sphere((0.7, 0.5), 0.25),
+        stepping=dp.RungeKutta(3),
+    )
     state = march(Pushed(flow), flow.initial_state(), 800)
     along = state.velocity[0].values
     assert float(jnp.max(along)) > 0.1
     friction = 0.3 * float(jnp.sum(along[:, 0] + along[:, -1])) / 0.1 * 0.2  # the slope at the walls times their area
     assert flow.solid is not None
     fluid = 0.04 * (~flow.solid.cells).sum()
-    np.testing.assert_allclose(flow.forces(state, (1.0, 0.0)).force[0] + friction, fluid, rtol=1e-8)
+    np.testing.assert_allclose(flow.forces_on_solid(state, (1.0, 0.0)).force[0] + friction, fluid, rtol=1e-8)
 
 
 class Pushed(eqx.Module):
-    flow: dp.RungeKuttaFlow
+    flow: dp.IncompressibleFlow
 
     def __call__(self, state):
         return self.flow(state, (1.0, 0.0))
@@ -231,9 +245,17 @@ REFUSED = {
     "grid": dict(grid=(5, 8)),
     "viscosity": [dict(viscosity=value) for value in (-0.1, float("nan"), None)],
     "dt": [dict(dt=value) for value in (0.0, float("nan"), "long")],
-    "dt is": [dict(viscosity=1.0), dict(order=4, dt=0.8), dict(stages=2, dt=0.8)],
-    "stages": [dict(stages=value) for value in (1, 5, "RK4")],
-    "order": [dict(order=3), dict(order=4, solid=dp.Sphere((0.5, 0.5), 0.2))],
+    "dt is": [
+        dict(viscosity=1.0),
+        dict(advection=dp.SkewSymmetric(4), dt=0.8),
+        dict(stepping=dp.RungeKutta(2), dt=0.8),
+    ],
+    "stepping": [dict(stepping=value) for value in (3, "RK4", None)],
+    "advection": [
+        dict(advection=dp.SemiLagrangian()),
+        dict(advection="upwind"),
+        dict(advection=dp.SkewSymmetric(4), solid=dp.Sphere((0.5, 0.5), 0.2)),
+    ],
     "sides let": dict(sides=dict(x=(dp.Inflow(1.0), dp.Wall()), y=dp.Wall())),
     "tangential": dict(sides=dict(x=(dp.Inflow(1.0, tangential=(1.0, jnp.ones(2))), dp.Outflow()), y=dp.Wall())),
     "pressure": dict(sides=dict(x=(dp.Inflow(1.0), dp.Outflow(pressure=jnp.ones(3))), y=dp.Wall())),

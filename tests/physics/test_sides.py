@@ -40,11 +40,11 @@ def test_moving_and_slipping_walls_on_every_axis(axes):
     flow = dp.IncompressibleFlow(grid, viscosity=0.02, dt=0.1, sides=sides)
     velocity = []
     for axis in range(dimensions):
-        offset, conditions = face_offset(grid, axis), flow.velocity_conditions(axis)
+        offset, conditions = face_offset(grid, axis), flow.variables(0.0).velocity[axis]
         shape = grid.shape(offset, [isinstance(pair[0], dp.Periodic) for pair in conditions])
         values = jnp.broadcast_to(linear + wave if axis == along else 0.0, shape)
         velocity.append(dp.Field(values, grid, offset, conditions))
-    pressure = dp.Field(jnp.zeros(grid.cells), grid, conditions=flow.pressure_conditions())
+    pressure = dp.Field(jnp.zeros(grid.cells), grid, conditions=flow.variables(0.0).pressure)
     start = dp.FlowState(tuple(velocity), pressure, {}, jnp.asarray(0.0))
     after = eqx.filter_jit(flow)(start)
     for axis, component in enumerate(after.velocity):

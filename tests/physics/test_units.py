@@ -66,12 +66,12 @@ def smoke(length, speed):
     return {"smoke": PassiveScalar(0.01 * length * speed, source, speed / length)}
 
 
-def flow(make, sides, solid=None, scalars=None, stretched=False, **options):
+def flow(sides, solid=None, scalars=None, stretched=False, **options):
     """Two steps of a flow from random velocities, the forces on its obstacle, and a gradient."""
 
     def measure(length, speed):
         grid = grid_of(length, stretched)
-        system = make(
+        system = dp.IncompressibleFlow(
             grid,
             0.01 * length * speed,
             0.02 * length / speed,
@@ -86,9 +86,9 @@ def flow(make, sides, solid=None, scalars=None, stretched=False, **options):
         def run(viscosity, system, start):
             system = eqx.tree_at(lambda one: one.viscosity, system, viscosity)
             final, _ = dp.rollout(system, start, steps=2)
-            around = hasattr(system, "forces") and system.solid is not None
+            around = system.solid is not None and not isinstance(system.stepping, dp.Splitting)
             total = sum(jnp.sum(component.values) for component in final.velocity) / speed
-            return total, (final, system.forces(final) if around else (), system.courant_number(final))
+            return total, (final, system.forces_on_solid(final) if around else (), system.courant_number(final))
 
         start = system.initial_state()
         disturbed = [
@@ -198,28 +198,29 @@ QUICK = {
     "calculus": compiled(calculus),
     "fractions in space": compiled(fractions_in_space),
     "solvers": compiled(solvers),
-    "immersed": flow(dp.RungeKuttaFlow, channel, immersed, stages=2),
+    "immersed": flow(channel, immersed, stepping=dp.RungeKutta(2)),
 }
+STAGES, IMPLICIT = dp.RungeKutta(3), dp.ImplicitExplicit(3)
 MORE = QUICK | {
-    "immersed, smoke": flow(dp.RungeKuttaFlow, channel, immersed, smoke),
-    "stretched": flow(dp.RungeKuttaFlow, cavity, stretched=True),
-    "splitting": flow(dp.IncompressibleFlow, periodic),
-    "splitting around a ball": flow(dp.IncompressibleFlow, channel, ball, smoke),
-    "splitting, shifts": flow(dp.IncompressibleFlow, channel, ball, largest_courant=2),
-    "splitting, stretched": flow(dp.IncompressibleFlow, cavity, stretched=True),
-    "splitting, multigrid": flow(
-        dp.IncompressibleFlow, channel, ball, pressure_solver=poisson.MultigridConjugateGradients
-    ),
-    "periodic": flow(dp.RungeKuttaFlow, periodic, scalars=smoke),
-    "order 4": flow(dp.RungeKuttaFlow, cavity, order=4),
-    "ball": flow(dp.RungeKuttaFlow, channel, ball, smoke),
-    "ball, stretched": flow(dp.RungeKuttaFlow, channel, ball, stretched=True),
-    "implicit": flow(dp.RungeKuttaFlow, cavity, diffusion="implicit"),
-    "implicit around a ball": flow(dp.RungeKuttaFlow, channel, ball, smoke, diffusion="implicit"),
-    "implicit, immersed": flow(dp.RungeKuttaFlow, channel, immersed, smoke, diffusion="implicit"),
-    "moving box": flow(dp.RungeKuttaFlow, cavity, moving),
+    "immersed, smoke": flow(channel, immersed, smoke, stepping=STAGES),
+    "stretched": flow(cavity, stretched=True, stepping=STAGES),
+    "splitting": flow(periodic),
+    "splitting around a ball": flow(channel, ball, smoke),
+    "splitting, shifts": flow(channel, ball, advection=dp.SemiLagrangian(2)),
+    "splitting, stretched": flow(cavity, stretched=True),
+    "splitting, multigrid": flow(channel, ball, pressure_solver=poisson.MultigridConjugateGradients),
+    "cubic": flow(channel, ball, smoke, advection=dp.CubicSemiLagrangian(limited=True)),
+    "van Leer, stretched": flow(channel, None, smoke, stretched=True, advection=dp.VanLeer(), stepping=STAGES),
+    "periodic": flow(periodic, scalars=smoke, stepping=STAGES),
+    "order 4": flow(cavity, advection=dp.SkewSymmetric(4), stepping=STAGES),
+    "ball": flow(channel, ball, smoke, stepping=STAGES),
+    "ball, stretched": flow(channel, ball, stretched=True, stepping=STAGES),
+    "implicit": flow(cavity, stepping=IMPLICIT),
+    "implicit around a ball": flow(channel, ball, smoke, stepping=IMPLICIT),
+    "implicit, immersed": flow(channel, immersed, smoke, stepping=IMPLICIT),
+    "moving box": flow(cavity, moving, stepping=STAGES),
     "immersed, multigrid": flow(
-        dp.RungeKuttaFlow, channel, immersed, pressure_solver=poisson.MultigridConjugateGradients
+        channel, immersed, pressure_solver=poisson.MultigridConjugateGradients, stepping=STAGES
     ),
 }
 REFERENCES: dict = {}

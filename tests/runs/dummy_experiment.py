@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffphys.cli import main
-from diffphys.experiments import EXPERIMENTS, Experiment, Listed
-from diffphys.runs import Run, setting
+from diffphys.experiments import EXPERIMENTS
+from diffphys.runs import Entry, Program, Run, setting
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Picture:
             file.write(self.content)
 
 
-EXPERIMENT = Experiment("dummy", Settings, {"demo": {}, "short": {"updates": 3}}, run, report)
+PROGRAM = Program("dummy", Settings, {"demo": {}, "short": {"updates": 3}}, run, report)
 
 if __name__ == "__main__":
-    EXPERIMENTS["dummy"] = Listed("__main__", "A map for the tests.")
+    EXPERIMENTS.entries["dummy"] = Entry("__main__", "A map for the tests.")
     sys.exit(main())

@@ -23,8 +23,8 @@ class Settings:
     save_every: float = setting(30.0, help="seconds between checkpoints", changes_results=False)
 
 
-def opened(directory, experiment="wake", preset="demo", settings=None, seed=0):
-    return Run.open(directory, experiment, preset, settings or Settings(), seed)
+def opened(directory, program="wake", preset="demo", settings=None, seed=0, kind="experiment"):
+    return Run.open(directory, program, preset, settings or Settings(), seed, kind=kind)
 
 
 def test_a_run_is_created_and_continued(tmp_path):
@@ -39,14 +39,17 @@ def test_a_run_is_created_and_continued(tmp_path):
     with opened(directory, seed=3) as run:
         assert run.finished
     found = read_description(directory)
-    assert (found.experiment, found.preset, found.seed, found.finished) == ("wake", "demo", 3, True)
+    assert (found.kind, found.program, found.preset, found.seed, found.finished) == (
+        "experiment", "wake", "demo", 3, True,
+    )  # fmt: skip
     assert found.settings == {"frames": 10, "reynolds": [73.2, 100.0], "save_every": 30.0}
 
 
 @pytest.mark.parametrize(
     "other, words",
     [
-        ({"experiment": "burgers"}, "there experiment is wake, here burgers"),
+        ({"program": "burgers"}, "there program is wake, here burgers"),
+        ({"kind": "benchmark"}, "there kind is experiment, here benchmark"),
         ({"preset": "book"}, "there preset is demo, here book"),
         ({"seed": 1}, "there seed is 0, here 1"),
         ({"settings": Settings(frames=11)}, "there frames is 10, here 11"),
@@ -84,9 +87,24 @@ def test_a_newer_run_is_refused(tmp_path):
     with opened(tmp_path):
         pass
     path = tmp_path / "settings.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 2}))
-    with pytest.raises(InputError, match="format version 2, written by a newer diffphys"), opened(tmp_path):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 3}))
+    with pytest.raises(InputError, match="format version 3, written by a newer diffphys"), opened(tmp_path):
         pass
+
+
+@pytest.mark.parametrize(
+    "said, kind, program",
+    [("wake", "experiment", "wake"), ("verify wake", "verification", "wake"), ("bench wake", "benchmark", "wake")],
+)
+def test_a_run_of_the_first_version_is_known_for_what_it_is(tmp_path, said, kind, program):
+    """Version 1 told the kinds apart by the beginning of one text."""
+    settings = {"frames": 10, "reynolds": [73.2, 100.0], "save_every": 30.0}
+    old = {"format": "diffphys run", "version": 1, "experiment": said, "preset": "demo", "seed": 0}
+    (tmp_path / "settings.json").write_text(json.dumps(old | {"settings": settings, "finished": True}))
+    found = read_description(tmp_path)
+    assert (found.kind, found.program) == (kind, program)
+    with opened(tmp_path, program=program, kind=kind) as run:
+        assert run.finished
 
 
 def test_a_directory_with_other_files_is_refused_and_left_alone(tmp_path):

@@ -1,10 +1,12 @@
 """Burgers' equation against the Cole-Hopf solution."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import diffphys as dp
+from diffphys.stepping import ImplicitExplicit, RungeKutta
 from tests.gradients import check_derivatives
 
 
@@ -43,6 +45,62 @@ def test_the_solution_converges_to_first_order(axis, largest_courant):
     assert errors[-1] < 0.02 * np.abs(exact).max()
 
 
+@pytest.mark.parametrize("stepping", [RungeKutta(3), ImplicitExplicit(3)], ids=str)
+def test_central_steps_converge_to_second_order_against_a_potential_of_two_dimensions(stepping):
+    """Cole-Hopf in 2D: `v = -2 nu grad(phi) / phi` where phi solves the heat equation."""
+    viscosity, time, errors = 0.1, 1.0, []
+
+    def exact(x, y, t):
+        both, one = np.exp(-2 * viscosity * t), 0.7 * np.exp(-viscosity * t)
+        phi = 2.2 + both * np.cos(x) * np.cos(y) + one * np.sin(y)
+        slopes = -both * np.sin(x) * np.cos(y), -both * np.cos(x) * np.sin(y) + one * np.cos(y)
+        return [-2 * viscosity * slope / phi for slope in slopes]
+
+    for count in (12, 24):
+        grid = dp.Grid((count, count), (2 * np.pi, 2 * np.pi))
+        face = np.arange(count) * 2 * np.pi / count
+        center = face + np.pi / count
+        places = (face[:, None], center[None, :]), (center[:, None], face[None, :])
+        step = dp.Burgers(grid, viscosity, time / count, (PERIODIC, PERIODIC), stepping=stepping)
+        start, end = ([exact(*place, t)[axis] for axis, place in enumerate(places)] for t in (0.0, time))
+        final, _ = dp.rollout(step, step.initial_state(start), count)
+        errors.append(max(np.abs(part.values - to).max() for part, to in zip(final, end, strict=True)))
+    assert abs(np.log2(errors[0] / errors[1]) - 2) < 0.15, errors
+
+
+def test_a_central_front_between_fixed_values_is_of_second_order_and_conserves():
+    """The front of the test below; and on a periodic axis without viscosity neither sum nor energy change."""
+    errors = []
+    for count in (40, 80):
+        grid = dp.Grid((count,), (10.0,), origin=(-4.0,))
+
+        def front(x, time):
+            return 0.5 - 0.4 * np.tanh(0.4 * (x - 0.5 * time) / 0.2)
+
+        ends = ((dp.Dirichlet(front(-np.inf, 0.0)), dp.Dirichlet(front(np.inf, 0.0))),)
+        step = dp.Burgers(grid, 0.1, 1.0 / count, ends, stepping=ImplicitExplicit(3))
+        x = -4.0 + np.arange(count + 1) * 10.0 / count
+        final, _ = dp.rollout(step, step.initial_state([front(x, 0.0)]), count)
+        errors.append(np.abs(final[0].values - front(x, 1.0)).max())
+    assert 1.8 < np.log2(errors[0] / errors[1]) < 2.4 and errors[1] < 0.02, errors
+
+    step = dp.Burgers(dp.Grid((16,)), 0.0, 0.01, (PERIODIC,), stepping=RungeKutta(3))
+    velocity = step.initial_state([np.random.default_rng(0).standard_normal(16)])
+    (rate,) = step.rate(0.0, velocity, None)
+    assert abs(rate.sum()) < 1e-12 and abs(jnp.sum(rate * velocity[0].values)) < 1e-12
+
+
+def test_the_default_is_diffusion_and_then_advection():
+    """Bit for bit, as it was before a method could be chosen."""
+    conditions = ((dp.Dirichlet(0.5), dp.Neumann(0.1)), PERIODIC)
+    step = dp.Burgers(dp.Grid((4, 3)), 0.1, 0.3, conditions)
+    random = np.random.default_rng(0)
+    velocity = step.initial_state([random.standard_normal(part.shape) for part in step.initial_state([0.0, 0.0])])
+    diffused = tuple(dp.operators.explicit_diffusion(part, step.viscosity, step.dt) for part in velocity)
+    for found, part in zip(step(velocity), diffused, strict=True):
+        np.testing.assert_array_equal(found.values, dp.operators.semi_lagrangian(part, diffused, step.dt).values)
+
+
 def test_a_travelling_front_between_fixed_values():
     """`u = c - a tanh(a (x - c t) / (2 nu))` keeps its form: bounded ends."""
     viscosity, speed, height, errors = 0.1, 0.5, 0.4, []
@@ -63,9 +121,10 @@ def test_a_travelling_front_between_fixed_values():
 
 
 @pytest.mark.slow
-def test_derivatives(key):
+@pytest.mark.parametrize("settings", [{}, dict(stepping=RungeKutta(3)), dict(stepping=ImplicitExplicit(2))], ids=str)
+def test_derivatives(settings, key):
     conditions = ((dp.Dirichlet(0.5), dp.Neumann(0.1)), PERIODIC)
-    step = dp.Burgers(dp.Grid((4, 3)), 0.1, 0.3, conditions)
+    step = dp.Burgers(dp.Grid((4, 3)), 0.1, 0.3, conditions, **settings)
     shapes = [part.shape for part in step.initial_state([0.0, 0.0])]
     start = step.initial_state(
         [jax.random.normal(one, shape) for one, shape in zip(jax.random.split(key), shapes, strict=True)]
@@ -85,6 +144,8 @@ def test_bad_input_is_refused_by_name():
         ("conditions", dict(conditions=(PERIODIC,))),
         ("conditions", dict(conditions=(PERIODIC, (dp.Dirichlet(np.inf), dp.Neumann())))),
         ("largest_courant", dict(largest_courant=0)),
+        ("largest_courant is given with stepping", dict(largest_courant=1, stepping=RungeKutta(3))),
+        ("stepping is 'fast'", dict(stepping="fast")),
     ):
         with pytest.raises(dp.InputError, match=words):
             dp.Burgers(grid, **(good | settings))  # pyright: ignore

@@ -9,9 +9,9 @@ import pytest
 
 from diffphys.cli import main
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import Listed, setting
-from diffphys.verification import CASES, Case, Check, load_case
-from diffphys.verification.marching import order_check
+from diffphys.runs import Entry, setting
+from diffphys.verification import CASES, Check, checks_of, verification
+from diffphys.verification.convergence import order_check
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +42,16 @@ def draw(settings, results):
     return {"line": panels_figure([Panel(lines={"found": ([0, 1], [0, results["0"]["found"][0]])})])}
 
 
+def dummy_case(measure):
+    return verification("dummy", Settings, {"quick": {"pieces": 1}}, measure, judge, draw)
+
+
 @pytest.fixture(autouse=True)
 def dummy(monkeypatch, tmp_path):
     module = types.ModuleType("dummy_case")
-    module.CASE = Case("dummy", Settings, {"quick": {"pieces": 1}}, measure, judge, draw)  # pyright: ignore
+    module.PROGRAM = dummy_case(measure)  # pyright: ignore
     monkeypatch.setitem(sys.modules, "dummy_case", module)
-    monkeypatch.setitem(CASES, "dummy", Listed("dummy_case", "A number for the tests."))
+    monkeypatch.setitem(CASES.entries, "dummy", Entry("dummy_case", "A number for the tests."))
     monkeypatch.chdir(tmp_path)
     computed.clear()
 
@@ -58,6 +62,7 @@ def test_a_case_writes_numbers_bounds_and_figures(tmp_path, capsys):
     assert metrics["found"] == 0.5 and metrics["bounds"] == {"found": {"at_most": 1.0}}
     assert metrics["passed"] == {"found": True} and metrics["paper"] == {"found": [0.4, 0.6]}
     assert metrics["seconds"] >= 0 and metrics["cores"] >= 1
+    assert checks_of(metrics) == judge(Settings(), {"0": {"found": [0.5]}})
     assert (tmp_path / "here" / "settings.json").exists() and (tmp_path / "here" / "figures" / "line.png").exists()
     out = capsys.readouterr().out
     assert "what was found" in out and "holds" in out and "0.4 to 0.6" in out
@@ -70,6 +75,9 @@ def test_a_case_writes_numbers_bounds_and_figures(tmp_path, capsys):
 def test_a_missed_bound_is_exit_code_1_also_where_a_number_is_not_finite(capsys):
     assert main(["verify", "dummy", "--set", "value=2.0"]) == 1
     assert "MISSED" in capsys.readouterr().out
+    assert main(["verify", "dummy", "--set", "value=2.0"]) == 1, "also where it is finished and only looked up"
+    out = capsys.readouterr().out
+    assert "MISSED" in out and "finished" in out
     assert not Check("nan", float("nan"), at_least=0.0).passed and not Check("nan", float("nan")).passed
 
 
@@ -87,10 +95,10 @@ def test_a_killed_case_goes_on_with_the_pieces_it_lacks(monkeypatch, tmp_path):
         parts("piece-0", lambda: {"found": [0.25]})
         raise KeyboardInterrupt
 
-    case = load_case("dummy")
-    monkeypatch.setattr(sys.modules["dummy_case"], "CASE", dataclasses.replace(case, measure=killed))
+    case = CASES.load("dummy")
+    monkeypatch.setattr(sys.modules["dummy_case"], "PROGRAM", dummy_case(killed))
     assert main(["verify", "dummy"]) == 130
-    monkeypatch.setattr(sys.modules["dummy_case"], "CASE", case)
+    monkeypatch.setattr(sys.modules["dummy_case"], "PROGRAM", case)
     out = tmp_path / "runs" / "verify" / "dummy"
     piece = out / "parts" / "piece-0.json"
     piece.write_text(json.dumps(json.loads(piece.read_text()) | {"seconds": 100.0}))
@@ -108,8 +116,8 @@ def test_other_settings_have_a_directory_of_their_own(tmp_path):
 
 
 def test_all_cases_end_in_a_summary(monkeypatch, capsys):
-    for name in [name for name in CASES if name != "dummy"]:
-        monkeypatch.delitem(CASES, name)
+    for name in [name for name in CASES.entries if name != "dummy"]:
+        monkeypatch.delitem(CASES.entries, name)
     assert main(["verify", "--out", "all"]) == 0
     out = capsys.readouterr().out
     assert "1 of 1" in out and "verification" in out
@@ -141,9 +149,9 @@ def test_a_mistake_is_one_line_that_names_it(words, said, capsys, tmp_path):
 
 
 def test_every_listed_case_is_there_under_its_name_with_a_quick_preset_and_sources():
-    for name in CASES:
+    for name in CASES.entries:
         if name != "dummy":
-            case = load_case(name)
+            case = CASES.load(name)
             assert case.name == name and "quick" in case.presets and case.sources
             assert case.settings.__doc__
 

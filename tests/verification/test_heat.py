@@ -2,12 +2,14 @@
 
 import itertools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import diffphys as dp
+from diffphys.stepping import ImplicitExplicit, RungeKutta, Splitting
 from tests.gradients import check_derivatives
 
 
@@ -55,6 +57,43 @@ def test_every_mode_decays_by_the_discrete_factor():
         np.testing.assert_allclose(found, factors.reshape(-1, 1, 1) * starts, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("stepping", [RungeKutta(3), ImplicitExplicit(2), ImplicitExplicit(3)], ids=str)
+def test_every_method_gives_each_mode_the_factor_of_its_stability_function(stepping):
+    """A mode is an eigenvector, so a step multiplies it by what the method does to `y' = rate * y` alone."""
+    grid, diffusivity = dp.Grid((5, 4), (1.5, 3.2)), 0.3
+    (hx, hy), dt = grid.spacing, 0.1 if isinstance(stepping, RungeKutta) else 5.0
+
+    class Alone(eqx.Module):
+        factor: jax.Array
+
+        def stiff_rate(self, time, state, input):
+            return self.factor * state
+
+        def stiff_change(self, time, state, length, input):
+            return length * self.factor * state / (1 - length * self.factor)
+
+    for x_kind, y_kind in zip(KINDS, (*KINDS[1:], *KINDS[:1]), strict=True):
+        x_pair, x_modes, x_angles = modes(x_kind, 5)
+        y_pair, y_modes, y_angles = modes(y_kind, 4)
+        heat = dp.Heat(grid, diffusivity, dt, conditions=(x_pair, y_pair), stepping=stepping)
+        starts = np.array([x[:, None] * y[None, :] for x in x_modes for y in y_modes])
+        found = jax.vmap(lambda values, heat=heat: heat(heat.initial_state(values)).values)(jnp.asarray(starts))
+        rates = np.sin(x_angles / 2)[:, None] ** 2 / hx**2 + np.sin(y_angles / 2)[None, :] ** 2 / hy**2
+        rates = jnp.asarray(-4 * diffusivity * rates.reshape(-1))
+        factors = jax.vmap(lambda rate: stepping.advance(Alone(rate), jnp.ones(()), dt).state)(rates)
+        np.testing.assert_allclose(found, factors.reshape(-1, 1, 1) * starts, rtol=0, atol=1e-12)
+
+
+def test_a_bar_between_fixed_ends_is_linear_after_long_implicit_steps():
+    """A steady state is reached by steps 16,000 times as long as explicit ones, and then stays what it is."""
+    ends = ((dp.Dirichlet(1.0), dp.Dirichlet(3.0)),)
+    heat = dp.Heat(dp.Grid((40,), (1.0,)), 1.0, 5.0, ends, stepping=ImplicitExplicit(2))
+    state = heat.initial_state(np.sin(9 * np.arange(40.0)))
+    for _ in range(14):
+        state = heat(state)
+    np.testing.assert_allclose(state.values, 1 + 2 * (np.arange(40) + 0.5) / 40, atol=1e-10)
+
+
 def test_the_solution_converges_to_second_order_in_space():
     """With dt like the square of the spacing the first order in time is second order in the spacing."""
     errors = []
@@ -90,6 +129,14 @@ def test_derivatives(key):
     check_derivatives(lambda given: given[0](given[1]), (heat, heat.initial_state(jax.random.normal(key, (4, 3)))), key)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("stepping", [RungeKutta(4), ImplicitExplicit(2)], ids=str)
+def test_derivatives_of_every_method(stepping, key):
+    ends = ((dp.Dirichlet(0.5), dp.Neumann(0.1)), (dp.Periodic(), dp.Periodic()))
+    heat = dp.Heat(dp.Grid((4, 3)), 0.3, 0.02, ends, stepping)
+    check_derivatives(lambda given: given[0](given[1]), (heat, heat.initial_state(jax.random.normal(key, (4, 3)))), key)
+
+
 @pytest.mark.usefixtures("unchecked_types")
 def test_bad_input_is_refused_by_name():
     grid = dp.Grid((4, 3))
@@ -106,9 +153,17 @@ def test_bad_input_is_refused_by_name():
         ("conditions", dict(conditions=((dp.Neumann(), dp.Wall()),) * 2)),
         ("conditions", dict(conditions=((dp.Dirichlet(nan), dp.Neumann()),) * 2)),
         ("conditions", dict(conditions=None)),
+        ("stepping is Splitting", dict(stepping=Splitting())),
     ):
         with pytest.raises(dp.InputError, match=words):
             dp.Heat(grid, **(good | settings))  # pyright: ignore
+    # Methods of higher order reach further: 1 / (2 D (1 + 1)) times half of where their stability ends.
+    for stepping, longest in ((RungeKutta(2), 0.25), (RungeKutta(3), 0.25 * 2.51 / 2), (RungeKutta(4), 0.25 * 1.39)):
+        unit = dict(diffusivity=1.0, conditions=good["conditions"], stepping=stepping)
+        dp.Heat(dp.Grid((4, 3), (4.0, 3.0)), dt=longest, **unit)  # pyright: ignore
+        with pytest.raises(dp.InputError, match=f"at most {longest:g} is accepted"):
+            dp.Heat(dp.Grid((4, 3), (4.0, 3.0)), dt=1.01 * longest, **unit)  # pyright: ignore
+    dp.Heat(grid, **(good | dict(dt=1e6, stepping=ImplicitExplicit(2))))  # pyright: ignore
     heat = dp.Heat(grid, **good)  # pyright: ignore
     for words, values in (
         ("temperature", np.zeros((3, 4))),

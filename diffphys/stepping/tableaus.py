@@ -18,12 +18,13 @@ import numpy as np
 
 
 class Tableau(NamedTuple):
-    """The coefficients of an explicit Runge-Kutta method, and how far its stability reaches on the real axis."""
+    """The coefficients of an explicit Runge-Kutta method, and how far its stability reaches on both axes."""
 
     a: tuple[tuple[float, ...], ...]
     b: tuple[float, ...]
     c: tuple[float, ...]
     real_axis: float
+    imaginary_axis: float
 
 
 class AdditiveTableau(NamedTuple):
@@ -37,9 +38,26 @@ class AdditiveTableau(NamedTuple):
 
 
 EXPLICIT = {
-    2: Tableau(((), (1.0,)), (0.5, 0.5), (0.0, 1.0), 2.0),  # Heun
-    3: Tableau(((), (1.0,), (0.25, 0.25)), (1 / 6, 1 / 6, 2 / 3), (0.0, 1.0, 0.5), 2.51),  # Shu, Osher 1988
-    4: Tableau(((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6), (0.0, 0.5, 0.5, 1.0), 2.78),
+    1: Tableau(  # Euler
+        a=((),), b=(1.0,), c=(0.0,), real_axis=2.0, imaginary_axis=0.0
+    ),
+    2: Tableau(  # Heun
+        a=((), (1.0,)), b=(0.5, 0.5), c=(0.0, 1.0), real_axis=2.0, imaginary_axis=0.0
+    ),
+    3: Tableau(  # Shu, Osher 1988
+        a=((), (1.0,), (0.25, 0.25)),
+        b=(1 / 6, 1 / 6, 2 / 3),
+        c=(0.0, 1.0, 0.5),
+        real_axis=2.51,
+        imaginary_axis=1.73,
+    ),
+    4: Tableau(  # Kutta
+        a=((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)),
+        b=(1 / 6, 1 / 3, 1 / 3, 1 / 6),
+        c=(0.0, 0.5, 0.5, 1.0),
+        real_axis=2.78,
+        imaginary_axis=2.82,
+    ),
 }
 """The explicit method of each order."""
 

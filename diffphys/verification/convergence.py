@@ -1,4 +1,4 @@
-"""Marching in time for any number of steps with one compiled program, and orders of convergence."""
+"""Orders of convergence, and marching to an end time with one compiled program for any number of steps."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from diffphys.stepping import ImplicitExplicit, RungeKutta
 from diffphys.verification.case import Check
 
 
@@ -21,6 +22,11 @@ def march(step: Callable[[Any], Any], state: Any, steps: int | jax.Array) -> Any
         return jax.tree.map(lambda new, old: new.astype(old.dtype), step(state), state)
 
     return jax.lax.fori_loop(0, steps, advance, state)
+
+
+def stepping_of(diffusion: str, order: int) -> RungeKutta | ImplicitExplicit:
+    """The Runge-Kutta method of this order with diffusion "explicit" or "implicit"."""
+    return RungeKutta(order) if diffusion == "explicit" else ImplicitExplicit(order)
 
 
 def orders_of(sizes: Sequence[float], errors: Sequence[float]) -> np.ndarray:

@@ -1,0 +1,236 @@
+"""Comparing optimizers: every arm trains for the same time, from the same networks, and is measured on the way.
+
+An arm is a start and an update of a pytree of arrays, so that a state between any two updates can be saved, and the
+state after n updates has the same bits however often it was interrupted. Only where an arm *stops* depends on the
+machine when it is stopped by its time; give a limit of updates to have that, too, the same everywhere.
+
+Seconds are those of the clock on the wall. Where a machine has other work as well, those say little, and one arm may be
+luckier than the next: with `clock=processor` a second is one of the processor's work for this process, all cores
+together.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax import Array
+
+from diffphys.errors import InputError
+from diffphys.runs import Run, nearest, setting
+
+
+LONGEST_CALL = 5.0  # seconds that one compiled call may take, so that a signal is answered soon
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """How long and how often every arm trains: what the settings of all experiments on updates begin with."""
+
+    seconds: float = setting(60.0, help="training time of each arm and seed, with compiling", above=0.0)
+    updates: int = setting(10_000_000, help="updates of each arm at most", minimum=1)
+    seeds: int = setting(3, help="networks trained for each arm", minimum=1)
+    clock: str = setting(
+        "wall", help="whose seconds: on a shared machine the processor's say more", choices=tuple(CLOCKS)
+    )
+    arms: tuple[str, ...] = setting(("all",), help="names of the arms to train, or all")
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One way to train.
+
+    Attributes:
+        start: from a random key to the first state, a pytree of arrays. Arms that are compared use the key alike.
+        update: one update of the state; traced.
+        network: from a state to what is measured, the network.
+    """
+
+    start: Callable[[Array], Any]
+    update: Callable[[Any], Any]
+    network: Callable[[Any], Any]
+
+
+def compare(
+    run: Run,
+    arms: Mapping[str, Arm],
+    budget: Budget,
+    *,
+    measure: Callable[[Any], Mapping[str, Array]],
+    published: Mapping[str, Mapping[str, Any]] | None = None,
+    more: Mapping[str, Any] | None = None,
+    points: Sequence[int] = (),
+) -> dict[str, Arm]:
+    """Train the arms that are asked for, for all seeds, and write metrics.json.
+
+    Seconds count compiling and training, not measuring. An arm is compiled once, and every seed is charged for it.
+    Measured is at the start, then each time the number of updates has grown by a fifth, and at the end.
+
+    Args:
+        run: where everything is saved.
+        arms: by name.
+        budget: the same for all of them.
+        measure: from a network to named numbers or lists, of which the number "error" is compared.
+        published: figures of the paper for arms, by the names of `metrics.json`.
+        more: other metrics.
+        points: numbers of updates at which to measure, too.
+
+    Returns:
+        The arms that were trained; the first network of each stands in the checkpoint of `first_network`.
+
+    Raises:
+        InputError: there is no arm of a name that was asked for.
+    """
+    for name in budget.arms:
+        if name != "all" and name not in arms:
+            raise InputError(f'arms: there is no arm "{name}": {nearest(name, [*arms, "all"])}')
+    arms = {name: arm for name, arm in arms.items() if name in budget.arms or "all" in budget.arms}
+    work = [(name, seed) for seed in range(budget.seeds) for name in arms]
+    programs = {name: _Program(arm, budget.clock) for name, arm in arms.items()}
+    finished: dict[str, list[dict[str, Any]]] = {name: [] for name in arms}
+    measured = eqx.filter_jit(measure)
+    with run.progress("training", total=len(work)) as advance:
+        for name, seed in work:
+            record = _train(run, f"{name}-{seed}", programs[name], seed, budget, measured, points)
+            finished[name].append(record)
+            summary = {arm: _summary(records) for arm, records in finished.items() if records}
+            run.write_metrics({"arms": summary, "paper": {"arms": published or {}}, **(more or {})})
+            advance(note=f"{name}: {in_short(record['curve']['error'][-1])}")
+    return arms
+
+
+def first_network(run: Run, name: str, arm: Arm) -> Any:
+    """What an arm has trained from the first seed."""
+    return arm.network(run.load_checkpoint(f"{name}-0", arm.start(jax.random.key(0))))
+
+
+class _Program:
+    """An arm's updates as one compiled program, made when it is first needed."""
+
+    def __init__(self, arm: Arm, clock: str):
+        self.arm, self.clock = arm, CLOCKS[clock]
+        self.compile_seconds = 0.0
+        self._compiled: Any = None
+
+    def prepare(self, state: Any) -> None:
+        if self._compiled is None:
+            began = self.clock()
+            update = self.arm.update
+            several = jax.jit(lambda state, count: jax.lax.fori_loop(0, count, lambda _, now: update(now), state))
+            self._compiled = several.lower(state, 1).compile()
+            self.compile_seconds = self.clock() - began
+
+    def __call__(self, state: Any, count: int) -> tuple[Any, float]:
+        """The state after so many updates, and the seconds they took."""
+        began = self.clock()
+        state = jax.block_until_ready(self._compiled(state, count))
+        return state, self.clock() - began
+
+
+def _train(
+    run: Run,
+    name: str,
+    program: _Program,
+    seed: int,
+    budget: Budget,
+    measured: Callable[[Any], Mapping[str, Array]],
+    points: Sequence[int],
+) -> dict[str, Any]:
+    """One training; its record is what the checkpoint says beside the state."""
+    state = program.arm.start(jax.random.fold_in(jax.random.key(run.seed), seed))
+    record: dict[str, Any] = {"seconds": 0.0, "updates": 0, "compile_seconds": 0.0, "curve": {}, "done": False}
+    if run.has_checkpoint(name):
+        record = run.checkpoint_metadata(name)
+        state = run.load_checkpoint(name, state)
+    if record["done"]:
+        return record
+
+    program.prepare(state)
+    if not record["updates"]:
+        record["compile_seconds"] = record["seconds"] = program.compile_seconds
+    if not record["curve"]:
+        _note(record, measured(program.arm.network(state)))
+    pace = 0.0  # seconds for an update
+    # The first update is made even where compiling took all the time.
+    while record["updates"] == 0 or (record["updates"] < budget.updates and record["seconds"] < budget.seconds):
+        last = record["curve"]["updates"][-1]
+        goal = min([budget.updates, max(last + 1, int(1.2 * last)), *(point for point in points if point > last)])
+        while record["updates"] == 0 or (record["updates"] < goal and record["seconds"] < budget.seconds):
+            # Not beyond the time, and never so long that a signal has to wait.
+            affordable = min(LONGEST_CALL, max(budget.seconds - record["seconds"], 0.0)) / pace if pace else 1
+            count = max(1, min(goal - record["updates"], int(affordable)))
+            state, spent = program(state, count)
+            pace = max(spent, 1e-9) / count
+            record["seconds"] += spent
+            record["updates"] += count
+            if run.stop_requested or run.checkpoint_due():
+                run.save_checkpoint(name, state, record)
+                run.leave_if_asked()
+        _note(record, measured(program.arm.network(state)))
+        # From numbers that are not finite no update leads back.
+        if not np.isfinite(record["curve"]["error"][-1]):
+            break
+    record["done"] = True
+    run.save_checkpoint(name, state, record)
+    run.leave_if_asked()
+    return record
+
+
+def _note(record: dict[str, Any], numbers: Mapping[str, Array]) -> None:
+    """Add a point to the curve."""
+    for key, value in (("updates", record["updates"]), ("seconds", record["seconds"]), *numbers.items()):
+        record["curve"].setdefault(key, []).append(np.asarray(value).tolist())
+
+
+def _summary(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What metrics.json says of an arm: medians over the seeds, and every seed's curve."""
+    curves = [record["curve"] for record in records]
+    finals = [as_number(curve["error"][-1]) for curve in curves]
+    return {
+        "final_error": float(np.median(finals)),
+        "final_errors": finals,
+        "seconds": float(np.median([record["seconds"] for record in records])),
+        "updates": int(np.median([record["updates"] for record in records])),
+        "compile_seconds": [record["compile_seconds"] for record in records],
+        "curve": _median_curve(curves),
+        "curves": curves,
+    }
+
+
+def _median_curve(curves: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Seconds and error after those numbers of updates at which every seed was measured, medians over the seeds."""
+    updates = [n for n in curves[0]["updates"] if all(n in curve["updates"] for curve in curves)]
+    rows = [[curve["updates"].index(n) for n in updates] for curve in curves]
+
+    def median(key: str) -> list[float]:
+        values = [[as_number(curve[key][i]) for i in row] for curve, row in zip(curves, rows, strict=True)]
+        return np.median(np.array(values, float), axis=0).tolist()
+
+    return {"updates": updates, "seconds": median("seconds"), "error": median("error")}
+
+
+def median_after(arm: Mapping[str, Any], key: str, updates: int) -> float | None:
+    """What was measured of an arm after so many updates, the median over the seeds; None where one never got there."""
+    found = [dict(zip(curve["updates"], curve[key], strict=True)).get(updates) for curve in arm["curves"]]
+    return None if None in found else float(np.median(np.array(found, float)))
+
+
+def seconds_to_pass(arms: Mapping[str, Mapping[str, Any]], arm: str, other: str) -> float | None:
+    """When the median curve of an arm first lies below the best error that the other's ever had; None: never."""
+    best = np.nanmin(arms[other]["curve"]["error"])
+    curve = arms[arm]["curve"]
+    return next((s for s, e in zip(curve["seconds"], curve["error"], strict=True) if e < best), None)
+
+
+def as_number(value: float | None) -> float:
+    """None stands in files for a number that was not finite."""
+    return float("nan") if value is None else value
+
+
+def in_short(value: float | None) -> str:
+    """Three digits; nothing where there is no number."""
+    return "" if value is None else f"{value:.3g}"

@@ -1,0 +1,70 @@
+"""Figures and the table of a study, from what is on disk."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from diffphys import plots
+from diffphys.learning.study import Study, data_path, load_evaluation
+from diffphys.learning.trajectories import load_trajectories
+from diffphys.runs import Run
+
+
+Frames = dict[str, np.ndarray]
+
+
+def report_study(study: Study, run: Run, draw: Callable[[Run, Mapping[str, Frames]], None], title: str) -> Table:
+    """The error over time, the losses, the arms side by side, and what `draw` makes of the first test case's frames.
+
+    Args:
+        study: The study.
+        run: A run that `run_study` has written.
+        draw: `draw(run, shown)` saves figures and animations of the frames that follow the first, by name of the flow
+            ("reference", "source", each arm) and of the field.
+        title: Of the table.
+    """
+    settings = run.settings
+    names = ["source", *(arm for arm in settings.arms if arm != "none")]
+    saved = {name: load_evaluation(run, name) for name in names}
+
+    reference, _, _ = load_trajectories(data_path(study, settings, run, study.test_cases[0]))
+    truth = {name: np.asarray(reference.frames[name][0, 1 : settings.frames + 1]) for name in study.names}
+    draw(run, {"reference": truth} | {name: tree["shown"] for name, tree in saved.items()})
+
+    errors = {
+        study.label(value): {name: tree["errors"][case] for name, tree in saved.items()}
+        for case, value in enumerate(study.test_cases)
+    }
+    times = np.arange(1, settings.frames + 1) * (study.interval or 1.0)
+    run.save_figure("error-over-time.png", plots.error_over_time_figure(errors, times, label=study.error))
+    for name, tree in saved.items():
+        if "losses" in tree:
+            run.save_figure(f"loss-{name}.png", plots.training_loss_figure(tree["losses"], tree["unroll"]))
+    metrics, main = run.read_metrics(), next(iter(study.metrics))
+    arms = {name: arm[main] for name, arm in metrics["arms"].items()}
+    run.save_figure("arms.png", plots.arms_figure(arms, dict(study.published), label=study.error))
+    return study_table(title, main, metrics, [study.label(value) for value in study.test_cases], study.published)
+
+
+def study_table(
+    title: str, metric: str, metrics: Mapping[str, Any], cases: list[str], published: Mapping[str, float]
+) -> Table:
+    """The error of the source and of every arm in each test case, its mean, the published one, and the reduction."""
+    table = Table(title=title)
+    table.add_column("arm")
+    for heading in (*cases, "mean", *(["published"] if published else []), "reduction"):
+        table.add_column(heading, justify="right")
+    source = metrics[f"{metric}_source_mean"]
+    for name, arm in metrics["arms"].items():
+        mean = arm[f"{metric}_mean"]
+        known = f"{published[name]:.3f}" if name in published else ""
+        reduction = "" if mean is None else f"{source / mean:.1f}x"
+        table.add_row(name, *map(_error, arm[metric]), _error(mean), *([known] if published else []), reduction)
+    return table
+
+
+def _error(value: float | None) -> str:
+    """Of a rollout that did not stay finite, metrics.json holds no number."""
+    return "not finite" if value is None else f"{value:.4f}"

@@ -1,0 +1,28 @@
+"""What every paper with a solver and a network shares: data, arms, training, evaluation, all on disk.
+
+A `Study` says what is compared; `run_study` does it. See `diffphys/experiments/burgers.py` for a small one.
+"""
+
+from diffphys.learning.study.data import data_path, generate_data, load_cases
+from diffphys.learning.study.evaluation import Evaluation, evaluate, load_evaluation
+from diffphys.learning.study.running import run_study
+from diffphys.learning.study.settings import ARMS, StudySettings
+from diffphys.learning.study.study import Study
+from diffphys.learning.study.training import load_network, precomputed_corrections, train_arm
+
+
+__all__ = [
+    "Study",
+    "StudySettings",
+    "ARMS",
+    "run_study",
+    "generate_data",
+    "load_cases",
+    "data_path",
+    "train_arm",
+    "precomputed_corrections",
+    "load_network",
+    "evaluate",
+    "Evaluation",
+    "load_evaluation",
+]

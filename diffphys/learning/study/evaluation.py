@@ -1,0 +1,83 @@
+"""Long rollouts from the first frame of every test case, beside the reference."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from diffphys.learning.corrected import with_parameters
+from diffphys.learning.study.study import Study
+from diffphys.learning.trajectories import Trajectories
+from diffphys.rollout import rollout
+from diffphys.runs import Run
+
+
+class Evaluation(NamedTuple):
+    """What came of the rollouts.
+
+    Attributes:
+        errors: For each metric its value in each frame, (cases, frames).
+        shown: The first case's frames, by name.
+        step_ms: Milliseconds per step.
+        diagnostics: The largest magnitude of each diagnostic in any frame.
+    """
+
+    errors: dict[str, np.ndarray]
+    shown: dict[str, np.ndarray]
+    step_ms: float
+    diagnostics: dict[str, float]
+
+
+def evaluate(study: Study, step: Any, test: Trajectories) -> Evaluation:
+    """Roll out every test case from its first frame; the first frame is not compared."""
+    steps = test.length - 1
+
+    @eqx.filter_jit
+    def roll(step: Any, frames: dict[str, Array], parameters: dict[str, Array]):
+        first = jax.tree.map(lambda leaf: leaf[0], frames)
+        adapted = with_parameters(step, parameters)
+        _, states = rollout(adapted, study.state(first), steps, save_every=1, save=study.fields)
+        found = {name: jnp.max(jnp.abs(jax.vmap(measure)(states))) for name, measure in study.diagnostics.items()}
+        predicted = {name: field.values for name, field in zip(study.names, states, strict=True)}
+        target = {name: frames[name][1:] for name in predicted}
+        errors = {name: jax.vmap(metric)(predicted, target) for name, metric in study.metrics.items()}
+        return errors, predicted, found
+
+    errors, shown, found, seconds = [], {}, [], []
+    for index in range(test.cases):
+        frames, parameters = test.case(index)
+        if not index:
+            jax.block_until_ready(roll(step, frames, parameters))
+        started = time.perf_counter()
+        of_case, predicted, diagnosed = jax.block_until_ready(roll(step, frames, parameters))
+        seconds.append(time.perf_counter() - started)
+        errors.append({name: np.asarray(values) for name, values in of_case.items()})
+        found.append({name: float(value) for name, value in diagnosed.items()})
+        shown = shown or {name: np.asarray(values) for name, values in predicted.items()}
+    return Evaluation(
+        {name: np.stack([of_case[name] for of_case in errors]) for name in study.metrics},
+        shown,
+        1e3 * float(np.median(seconds)) / steps,
+        {name: max(one[name] for one in found) for name in study.diagnostics},
+    )
+
+
+def save_evaluation(run: Run, name: str, found: Evaluation, losses: Mapping[str, np.ndarray]) -> None:
+    """Keep what figures and tables are made of."""
+    main, *others = found.errors
+    more = {f"errors_{other}": found.errors[other] for other in others}
+    tree = {"errors": found.errors[main], "shown": found.shown, **more, **losses}
+    shapes = jax.tree.map(lambda leaf: [list(leaf.shape), str(leaf.dtype)], tree)
+    run.save_checkpoint(f"evaluation-{name}", tree, {"shapes": shapes})
+
+
+def load_evaluation(run: Run, name: str) -> dict[str, Any]:
+    """The errors of the first metric, the first case's frames ("shown") and the losses of the source or an arm."""
+    shapes = run.checkpoint_metadata(f"evaluation-{name}")["shapes"]
+    like = jax.tree.map(lambda leaf: np.zeros(leaf[0], leaf[1]), shapes, is_leaf=lambda node: isinstance(node, list))
+    return run.load_checkpoint(f"evaluation-{name}", like)

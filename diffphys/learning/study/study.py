@@ -1,0 +1,106 @@
+"""What a study compares."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from diffphys.grids import Field, Grid
+from diffphys.learning.corrected import Corrected, Normalization
+from diffphys.learning.losses import mean_absolute_error
+
+
+Frame = dict[str, Array]
+
+
+def _no_parameters(label: float) -> dict[str, Any]:
+    return {}
+
+
+def _no_numbers(solver: Any) -> Sequence[Array]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """A source system that a network corrects so that it follows a better reference.
+
+    A case is a number, its label: a Reynolds number, or the seed of a random forcing. Each case is one trajectory of
+    the reference, whose states are transferred to frames of the source: mappings from names to arrays.
+
+    Attributes:
+        name: Of the experiment; networks and shared data say it.
+        case: What a label is, in a word that names files and metrics.
+        train_cases: Labels of the cases that are trained on.
+        test_cases: Labels of the cases that are tested on.
+        reference: The better step.
+        source: The step that is corrected.
+        grid: The source's grid.
+        begin: From the reference, with a case's parameters, to its first state.
+        transfer: From a state of the reference to a frame.
+        state: From a frame to a state of the source.
+        names: Of what is compared and corrected, in a frame.
+        fields: From a state of the source to the fields of these names.
+        parameters: From a label to those numbers of both steps in which cases differ (`with_parameters`).
+        conditioning: From the source to the numbers that the network is told.
+        make_network: `make_network(key=key, **architecture)`, a network from arrays (fields and numbers, *cells) to
+            (fields, *cells).
+        architecture: What the network is, as a checkpoint says it: names to numbers and texts.
+        identity: The settings that decide what the reference computes, for data that runs share.
+        steps_per_frame: Steps of the reference for one of the source.
+        interval: The time between frames. Where it is given, each frame has a number "time", which is not compared;
+            the reference begins at time zero.
+        metrics: From (prediction, target), mappings of arrays, to a number; the first is the one that arms are
+            compared by.
+        diagnostics: From a state's fields to an array, of which the largest magnitude in any frame of the source is
+            reported.
+        published: Arm to the published mean of the first metric; "source" is the source alone.
+        shipped: The file of the weights that the package ships.
+        advice: What to do where the reference does not stay finite.
+        label: From a label to words for tables and figures.
+        error: What the first metric is, in words.
+    """
+
+    name: str
+    case: str
+    train_cases: tuple[float, ...]
+    test_cases: tuple[float, ...]
+    reference: Any
+    source: Any
+    grid: Grid
+    begin: Callable[[Any], Any]
+    transfer: Callable[[Any], Frame]
+    state: Callable[[Frame], Any]
+    names: tuple[str, ...]
+    fields: Callable[[Any], tuple[Field, ...]]
+    make_network: Callable[..., Any]
+    architecture: Mapping[str, Any]
+    parameters: Callable[[float], dict[str, Any]] = _no_parameters
+    conditioning: Callable[[Any], Sequence[Array]] = _no_numbers
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    steps_per_frame: int = 1
+    interval: float | None = None
+    metrics: Mapping[str, Callable[[Frame, Frame], Array]] = field(default_factory=lambda: {"mae": mean_absolute_error})
+    diagnostics: Mapping[str, Callable[[tuple[Field, ...]], Array]] = field(default_factory=dict)
+    published: Mapping[str, float] = field(default_factory=dict)
+    shipped: Path | None = None
+    advice: str = "other settings may be accepted"
+    label: Callable[[float], str] = "{:g}".format
+    error: str = "mean absolute error"
+
+    def observe(self, state: Any) -> Frame:
+        """What is compared of a state of the source."""
+        return {name: field.values for name, field in zip(self.names, self.fields(state), strict=True)}
+
+    def corrected(self, network: Any, normalization: Normalization) -> Corrected:
+        """The source with a network."""
+        return Corrected(self.source, network, normalization, fields=self.fields, conditioning=self.conditioning)
+
+    def parameters_of(self, labels: Sequence[float]) -> dict[str, Array]:
+        """The parameters of several cases, with a leading axis."""
+        cases = [jax.tree.map(jnp.asarray, self.parameters(label)) for label in labels]
+        return jax.tree.map(lambda *values: jnp.stack(values), *cases)

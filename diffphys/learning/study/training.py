@@ -1,0 +1,186 @@
+"""Training the arms of a study."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+
+from diffphys.errors import InputError
+from diffphys.learning.corrected import Corrected, Normalization, Precomputed, with_parameters
+from diffphys.learning.losses import half_sum_of_squares
+from diffphys.learning.study.data import load_cases
+from diffphys.learning.study.settings import StudySettings
+from diffphys.learning.study.study import Frame, Study
+from diffphys.learning.training import Progress, Stage, initial_progress, train
+from diffphys.learning.trajectories import Trajectories
+from diffphys.nets import count_parameters
+from diffphys.rollout import Detached, StoreAll, rollout
+from diffphys.runs import Run, checkpoint_metadata, load_checkpoint
+
+
+Trained = tuple[Corrected, dict[str, Any], dict[str, Any]]
+
+
+def train_arm(study: Study, settings: StudySettings, run: Run, arm: str) -> Trained:
+    """Train one arm, from its checkpoint if there is one; return the corrected source, metrics, and the losses."""
+    data = load_cases(study, settings, run, study.train_cases, settings.train_frames)
+    normalization = Normalization.of([data.frames[name] for name in study.names], _conditioning_of(study, data))
+    network = study.make_network(key=jax.random.key(run.seed), **study.architecture)
+    corrected = study.corrected(network, normalization)
+    scales = dict(zip(study.names, normalization.fields, strict=True))
+    start, step = study.state, corrected
+    if arm == "supervised":
+        data = precomputed_corrections(study, data, max(settings.unroll))
+        start, step = _state_before_correction(study), _only_correction(study, corrected)
+    stages = curriculum(settings, unrolled=arm not in ("supervised", "one-step"))
+    total = sum(stage.updates for stage in stages)
+    name = f"training-{arm}"
+
+    progress, spent = initial_progress(step, stages), 0.0
+    if run.has_checkpoint(name):
+        progress = run.load_checkpoint(name, progress)
+        spent = run.checkpoint_metadata(name)["seconds"]
+    done = sum(stage.updates for stage in stages[: int(progress.stage)]) + int(progress.update)
+    started = time.perf_counter()
+
+    def save(current: Progress) -> None:
+        run.save_checkpoint(name, current, {"seconds": spent + time.perf_counter() - started})
+
+    def loss(prediction: Frame, target: Frame) -> jax.Array:
+        return half_sum_of_squares(prediction, {name: target[name] for name in prediction}, scales)
+
+    with run.progress(f"training {arm}", total, done) as advance:
+
+        def after_update(current: Progress, number: int, loss: float) -> None:
+            advance(note=f"loss {loss:.3g}")
+            if run.checkpoint_due(settings.checkpoint_seconds):
+                save(current)
+                run.leave_if_asked()
+
+        trained, log = train(
+            step,
+            data,
+            curriculum=stages,
+            batch=settings.batch,
+            seed=run.seed,
+            averaging=settings.averaging,
+            adjoint=Detached() if arm == "detached" else StoreAll(),
+            loss=loss,
+            start=start,
+            observe=study.observe,
+            resume=progress,
+            after_update=after_update,
+        )
+    seconds = spent + time.perf_counter() - started
+    run.save_checkpoint(
+        f"network-{arm}", (trained.network, normalization), {**study.architecture, "study": study.name, "arm": arm}
+    )
+    learned = {
+        "parameters": count_parameters(trained.network),
+        "unroll": max(stage.unroll for stage in stages),
+        "updates": total,
+        "updates_skipped": log.skipped,
+        "train_seconds": seconds,
+        "seconds_per_update": seconds / total,
+    }
+    return study.corrected(trained.network, normalization), learned, {"losses": log.losses, "unroll": log.unroll}
+
+
+def load_arm(study: Study, settings: StudySettings) -> Trained:
+    """The corrected source with weights from a file, in the form of `train_arm`."""
+    network, normalization = load_network(study, settings.weights)
+    return study.corrected(network, normalization), {"parameters": count_parameters(network)}, {}
+
+
+def load_network(study: Study, weights: str) -> tuple[Any, Normalization]:
+    """A trained network and the statistics of its inputs: "shipped" with the package, or from a file.
+
+    Raises:
+        InputError: there is no such file, or it holds no network of this study.
+    """
+    path = Path(weights)
+    if weights == "shipped":
+        if study.shipped is None:
+            raise InputError(f"weights: the {study.name} experiment ships none; a file is accepted.")
+        path = study.shipped
+    described = checkpoint_metadata(path)
+    # Networks of before there were studies do not say whose they are.
+    if described.get("study", study.name) != study.name or not study.architecture.keys() <= described.keys():
+        raise InputError(
+            f"weights: {path} holds no network of the {study.name} experiment; one that a run has trained is accepted."
+        )
+    network = study.make_network(key=jax.random.key(0), **{name: described[name] for name in study.architecture})
+    told = len(study.conditioning(study.source))
+    return load_checkpoint(path, (network, Normalization(jnp.ones(len(study.names)), jnp.ones(told) if told else ())))
+
+
+def curriculum(settings: StudySettings, unrolled: bool) -> list[Stage]:
+    """The stages of an arm; where it is not unrolled, each looks over one step."""
+    stages = []
+    for unroll, updates, rate in zip(settings.unroll, settings.updates, settings.learning_rates, strict=True):
+        warmup = min(settings.rate_warmup, updates // 2)
+        schedule = optax.warmup_cosine_decay_schedule(rate / (1 + warmup), rate, warmup, updates, settings.decay * rate)
+        optimizer = optax.adam(schedule, b2=settings.beta2)
+        stages.append(Stage(unroll if unrolled else 1, updates, optimizer))
+    return stages
+
+
+# ------------------------------------------------------------------- supervised training on corrections known before
+
+
+def precomputed_corrections(study: Study, data: Trajectories, steps: int) -> Trajectories:
+    """The data of the supervised arm: frames, and with each what the source alone makes of an earlier one.
+
+    The source starts from every `steps`-th frame and runs alone. Beside frame t stands, as "before " and its name, what
+    it had come to at t + 1: `frame[t + 1] - before[t]` is the correction that was missing there. With one step these
+    are the corrections of the reference's own states.
+    """
+    segments = (data.length - 1) // steps
+    length = segments * steps
+    starts = jax.tree.map(lambda leaf: leaf[:, :length:steps], data.frames)
+
+    @eqx.filter_jit
+    def run_alone(source: Any, starts: Frame, parameters: dict[str, jax.Array]) -> Frame:
+        def of_case(starts: Frame, parameters: dict[str, jax.Array]) -> Frame:
+            step = with_parameters(source, parameters)
+
+            def of_start(frame: Frame) -> Frame:
+                return rollout(step, study.state(frame), steps, save_every=1, save=study.observe)[1]
+
+            found = jax.lax.map(of_start, starts)
+            return jax.tree.map(lambda leaf: leaf.reshape(length, *leaf.shape[2:]), found)
+
+        return jax.lax.map(lambda case: of_case(*case), (starts, parameters))
+
+    alone = run_alone(study.source, starts, data.parameters)
+    frames = jax.tree.map(lambda leaf: leaf[:, : length + 1], data.frames)
+    # The last frame is only ever a target; beside it stands what is never read.
+    before = {f"before {name}": jnp.concatenate([part, part[:, -1:]], axis=1) for name, part in alone.items()}
+    return Trajectories(frames | before, data.parameters)
+
+
+def _state_before_correction(study: Study) -> Any:
+    def state(frame: Frame) -> Any:
+        return study.state({name: frame.get(f"before {name}", values) for name, values in frame.items()})
+
+    return state
+
+
+def _only_correction(study: Study, corrected: Corrected) -> Corrected:
+    return Corrected(
+        Precomputed(corrected.solver),
+        corrected.network,
+        corrected.normalization,
+        fields=corrected.fields,
+        conditioning=lambda made: study.conditioning(made.solver),
+    )
+
+
+def _conditioning_of(study: Study, data: Trajectories) -> list[jax.Array]:
+    """The numbers that the network is told, of all cases."""
+    told = [study.conditioning(with_parameters(study.source, data.case(index)[1])) for index in range(data.cases)]
+    return [jnp.stack(numbers) for numbers in zip(*told, strict=True)]

@@ -1,0 +1,150 @@
+"""What acts on a flow: buoyancy, regions that hold the velocity, forces of one's own, and inputs of single steps."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from diffphys.errors import InputError
+from diffphys.grids import Field, Shape, Sides
+from diffphys.grids.declared import Declared, quantity, within
+from diffphys.grids.numbers import as_number, check_number, shown
+from diffphys.grids.shapes import Periods
+from diffphys.operators import interpolate
+from diffphys.physics.obstacles import Immersed
+
+
+class Buoyancy(Declared):
+    r"""Density differences that matter only as weight (Boussinesq 1903; Fedkiw, Stam, Jensen 2001).
+
+    The acceleration is $s\, b$, the scalar times `acceleration`, upward for hot smoke.
+
+    Args:
+        scalar: The scalar's name.
+        acceleration: Per unit of the scalar: one number for each axis.
+    """
+
+    scalar: str = eqx.field(static=True)
+    acceleration: Array = eqx.field(converter=quantity, metadata=within(scalar=False))
+
+    def __call__(self, scalars: Mapping[str, Field], velocity: Sequence[Field]) -> list[Array]:
+        """The acceleration on the faces of each axis: that of the mean of the scalar in the cells beside."""
+        scalar = scalars[self.scalar]
+        return [
+            self.acceleration[axis].astype(scalar.values.dtype) * interpolate(scalar, part.offset).values
+            for axis, part in enumerate(velocity)
+        ]
+
+    def check_fits(self, owner: str, dimensions: int, scalars: Mapping[str, Any]) -> None:
+        """Raise `InputError` unless a flow with these scalars can have it."""
+        if self.scalar not in scalars:
+            raise InputError(
+                f"{owner}: Buoyancy: scalar is {shown(self.scalar)}; this flow carries {sorted(scalars)}, and one of "
+                "them is accepted."
+            )
+        if self.acceleration.shape != (dimensions,):
+            raise InputError(
+                f"{owner}: Buoyancy: acceleration has shape {self.acceleration.shape}; one number for each of "
+                f"{dimensions} axes is accepted."
+            )
+
+
+def _held_components(parts: Any) -> tuple[Array | None, ...]:
+    if not isinstance(parts, (Sequence, np.ndarray, Array)) or isinstance(parts, str):
+        raise InputError(f"Held: velocity is {shown(parts)}; a number or None for each axis is accepted.")
+    return tuple(None if part is None else as_number(part, "Held: velocity") for part in parts)
+
+
+class Held(eqx.Module):
+    """A region in which velocity components are overwritten.
+
+    With `Splitting` that is done after diffusion and before advection, with other methods before each projection. The
+    projection may change them again: this is a forcing zone, not a side.
+
+    Args:
+        where: Region; faces whose center lies in it are overwritten.
+        velocity: One number for each axis, or None for components that are left alone.
+    """
+
+    where: Shape
+    velocity: tuple[Array | None, ...] = eqx.field(converter=_held_components)
+
+    def of(self, velocity: Sequence[Field], periods: Periods) -> tuple[Field, ...]:
+        """The velocity with the held values, where axes may be periodic."""
+        where = self.where.repeated(periods)
+        return tuple(
+            component
+            if value is None
+            else component.with_values(
+                jnp.where(
+                    where.contains(component.coordinates()),
+                    value.astype(component.values.dtype),
+                    component.values,
+                )
+            )
+            for component, value in zip(velocity, self.velocity, strict=True)
+        )
+
+    def check_fits(self, dimensions: int) -> None:
+        """Raise `InputError` unless it fits a grid of so many axes."""
+        if self.where is None:
+            raise InputError("Held: where is None; a shape is accepted.")
+        for axis, value in enumerate(self.velocity):
+            if value is not None:
+                check_number("Held", f"velocity[{axis}]", value)
+        if len(self.velocity) != dimensions:
+            raise InputError(
+                f"Held: velocity has {len(self.velocity)} components; a number or None for each of {dimensions} axes "
+                "is accepted."
+            )
+
+
+class Acceleration(eqx.Module):
+    """A plain function from scalars and velocity to an acceleration; static, so that another one is compiled anew."""
+
+    function: Callable[[Mapping[str, Field], Sequence[Field]], Any] = eqx.field(static=True)
+
+    def __call__(self, scalars: Mapping[str, Field], velocity: Sequence[Field]) -> Any:
+        return self.function(scalars, velocity)
+
+
+def as_forces(owner: str, forces: Any, dimensions: int) -> tuple[Any, ...]:
+    """What acts on a flow, as a user gives it: plain functions become static, numbers traced.
+
+    Raises:
+        InputError: for something that is none.
+    """
+    if not isinstance(forces, (tuple, list)):
+        raise InputError(f"{owner}: forces is {shown(forces)}; a tuple of forces is accepted.")
+    found = []
+    for force in forces:
+        if isinstance(force, (Buoyancy, Held)) or (callable(force) and isinstance(force, eqx.Module)):
+            found.append(force)
+        elif callable(force):
+            found.append(Acceleration(force))
+        elif isinstance(force, (tuple, list)) and len(force) == dimensions:
+            found.append(tuple(as_number(part, f"{owner}: a component of forces") for part in force))
+        else:
+            raise InputError(
+                f"{owner}: forces has {shown(force)}; Buoyancy(...), Held(...), a function from scalars and velocity "
+                f"to an acceleration, or {dimensions} numbers or arrays are accepted."
+            )
+    return tuple(found)
+
+
+class FlowInput(eqx.Module):
+    """What acts on a flow during one step: an argument of the step, and an entry of the `inputs` of `rollout`.
+
+    Args:
+        force: Acceleration, for each axis a number or an array with an entry for each face; or a function that returns
+            one from the scalars and the velocity of a stage, each as fields; or None.
+        sides: Sides to use in this step instead of those of the flow, of the same kinds; or None.
+        solid: The immersed body as it is during this step, instead of that of the flow, which must have one; or None.
+    """
+
+    force: Any = None
+    sides: Sides | None = None
+    solid: Immersed | None = None

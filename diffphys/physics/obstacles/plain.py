@@ -1,0 +1,179 @@
+"""The space of a flow without obstacle."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import Array
+
+from diffphys.errors import InputError
+from diffphys.grids import Dirichlet, Field
+from diffphys.operators import laplacian
+from diffphys.operators.convection import without_fixed_ends
+from diffphys.physics.flow_sides import imposed
+from diffphys.physics.obstacles.space import (
+    Convection,
+    Differences,
+    Space,
+    Stokes,
+    Variables,
+    as_it_is,
+    face_volumes,
+    trusted,
+)
+from diffphys.poisson import PressureProblem, Solution, direct
+from diffphys.poisson.separable import lines_of, solve_separable
+
+
+class Plain(Space):
+    """No obstacle.
+
+    Args:
+        variables: What the sides mean.
+        differences: Of second or fourth order.
+        pressure_solver: From a `PressureProblem` to its solver, for second order.
+    """
+
+    variables: Variables
+    differences: Differences = eqx.field(static=True)
+    pressure_solver: Any = eqx.field(static=True)
+
+    def impose(self, velocity: Sequence[Field]) -> tuple[Field, ...]:
+        """The velocity with its given values on the sides."""
+        return tuple(imposed(axis, component) for axis, component in enumerate(velocity))
+
+    def divergence(self, velocity: Sequence[Field]) -> Field:
+        """The divergence, of the order of the differences."""
+        return self.differences.divergence(velocity)
+
+    def project(
+        self, velocity: Sequence[Field], accept: Callable[[Solution], Solution] = trusted
+    ) -> tuple[tuple[Array, ...], Solution]:
+        """The nearest velocity without divergence, and the potential."""
+        solution = accept(self.solved(self.divergence(velocity).values))
+        slopes = self.slopes(solution.pressure)
+        return tuple(component.values - slope for component, slope in zip(velocity, slopes, strict=True)), solution
+
+    def solved(self, source: Array) -> Solution:
+        """The solution of the pressure problem."""
+        grid = self.variables.grid
+        if self.differences.order == 2:
+            return self.pressure_solver(self.problem()).solve(source)
+        if all(grid.uniform):
+            return direct(self.problem()).solve(source)
+        potential = solve_separable(self.lines(self.variables.potential_field(source)), source, 0.0, 1.0)
+        slopes = [
+            self.differences.difference(self.variables.potential_field(potential), axis) for axis in range(source.ndim)
+        ]
+        difference = self.differences.divergence(slopes).values - source
+        imbalance = jnp.abs(jnp.mean(difference))  # what is left of the right side is its part in the null space
+        residual = jnp.max(jnp.abs(difference - jnp.mean(difference)))
+        return Solution(potential, residual, jnp.zeros((), jnp.int32), jnp.ones((), bool), imbalance)
+
+    def problem(self) -> PressureProblem:
+        """The pressure problem."""
+        order = self.differences.order if all(self.variables.grid.uniform) else 2
+        return PressureProblem.from_conditions(self.variables.grid, self.variables.pressure, order=order)
+
+    def slopes(self, potential: Array) -> list[Array]:
+        """The gradient of the potential on the faces of each axis."""
+        field = self.variables.potential_field(potential)
+        return [self.differences.difference(field, axis).values for axis in range(field.grid.dimensions)]
+
+    def given_slope(self, axis: int, like: Array) -> Array | None:
+        """What the pressure that is given at the sides of an axis contributes to its gradient; None where none is."""
+        variables = self.variables
+        if not any(isinstance(end, Dirichlet) for end in variables.pressure[axis]):
+            return None
+        outside = variables.pressure_field(jnp.zeros(variables.grid.cells, like.dtype))
+        return self.differences.difference(outside, axis).values
+
+    def carrier(self, velocity: Sequence[Field]) -> Sequence[Field]:
+        """The velocity itself."""
+        return velocity
+
+    def momentum(
+        self, velocity: Sequence[Field], convection: Sequence[Field], acceleration: Sequence[Array] | None
+    ) -> tuple[Array, ...]:
+        """`-convection - grad(given pressure) + acceleration` on the free faces."""
+        rates = []
+        for axis, component in enumerate(velocity):
+            rate = -convection[axis].values
+            slope = self.given_slope(axis, rate)
+            rate = rate if slope is None else rate - slope
+            rate = rate if acceleration is None else rate + acceleration[axis]
+            rates.append(without_fixed_ends(component, axis, rate))
+        return tuple(rates)
+
+    def viscous(self, velocity: Sequence[Field], viscosity: Array) -> tuple[Array, ...]:
+        """`viscosity * laplacian(v)` on the free faces."""
+        return tuple(
+            without_fixed_ends(part, axis, viscosity * self.differences.laplacian(part).values)
+            for axis, part in enumerate(velocity)
+        )
+
+    def scalar_rate(self, gain: Array) -> Array:
+        """The gain itself."""
+        return gain
+
+    def released(self, rate: Array) -> Array:
+        """The rate itself."""
+        return rate
+
+    def off_the_obstacle(self, changed: Sequence[Field], before: Sequence[Field]) -> tuple[Field, ...]:
+        """The changed velocity."""
+        return tuple(changed)
+
+    def scalar_laplacian(self, scalar: Field) -> Array:
+        """The Laplacian, of second order."""
+        return laplacian(scalar).values
+
+    def scalar_change(self, rhs: Array, reach: Array) -> Array:
+        """By fast diagonalization."""
+        field = self.variables.scalar_field(rhs)
+        return solve_separable(lines_of(field.grid, field.offset, field.conditions, 2), rhs, 1.0, -reach)
+
+    def lines(self, field: Field) -> Any:
+        """The one-dimensional operators of a field's Laplacian."""
+        return lines_of(field.grid, field.offset, field.conditions, self.differences.order)
+
+    def stokes(self, reach: Array) -> Stokes:
+        """The parts of an implicit step of diffusion."""
+
+        def project(parts: Sequence[Field]) -> Sequence[Array]:
+            free = [part.with_values(without_fixed_ends(part, a, part.values)) for a, part in enumerate(parts)]
+            return self.project(free, as_it_is)[0]
+
+        return stokes_in_a_box(self, project, reach)
+
+    def at_rest(self) -> "Plain":
+        """The same with homogeneous conditions."""
+        return Plain(self.variables.homogeneous(), self.differences, self.pressure_solver)
+
+    def forces(
+        self,
+        velocity: Sequence[Field],
+        convect: Convection,
+        viscosity: Array,
+        pressure: Field,
+        acceleration: Sequence[Array] | None,
+    ) -> tuple[Array, Array]:
+        """Refused: there is nothing that a force acts on."""
+        raise InputError("forces: the flow has no solid; a flow with an obstacle is accepted.")
+
+
+def stokes_in_a_box(box: Plain, project: Callable[[Sequence[Field]], Sequence[Array]], reach: Array) -> Stokes:
+    """The parts of an implicit step with the diffusion of a box without obstacle."""
+    order = box.differences.order
+
+    def smooth(parts: Sequence[Field]) -> Sequence[Array]:
+        return [reach * box.differences.laplacian(part).values for part in parts]
+
+    def precondition(parts: Sequence[Field]) -> Sequence[Array]:
+        return [solve_separable(box.lines(part), part.values, 1.0, -reach) for part in parts]
+
+    velocity = box.variables.velocity_fields  # of any values: volumes depend on the place alone
+    shapes = [box.variables.velocity_shape(axis) for axis in range(box.variables.grid.dimensions)]
+    fields = velocity([jnp.zeros(shape, reach.dtype) for shape in shapes])
+    return Stokes(project, smooth, precondition, [face_volumes(a, part, order) for a, part in enumerate(fields)])

@@ -1,0 +1,243 @@
+r"""The discrete calculus of a flow at one moment: what the sides of the domain and an obstacle make of it.
+
+A flow asks its space for the projection, for the rates of momentum, and for what scalars do; which obstacle there is,
+and of which order the differences are, only the space knows. `Plain` has no obstacle, in `Staircase` it is a set of
+whole cells, in `CutCells` its surface cuts through them.
+"""
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from diffphys.grids import Conditions, Field, Grid, Periodic, Sides, face_offset
+from diffphys.operators import difference, divergence, laplacian
+from diffphys.operators.convection import relative_control_volume
+from diffphys.operators.fourth_order import (
+    fourth_order_difference,
+    fourth_order_divergence,
+    fourth_order_laplacian,
+)
+from diffphys.physics import flow_sides
+from diffphys.poisson import Solution
+from diffphys.poisson.problem import trusted_pressure
+
+
+class Differences(NamedTuple):
+    """Central differences of one order.
+
+    Attributes:
+        order: 2 or 4.
+        difference: The derivative along an axis, half a cell away.
+        divergence: Of a velocity on the faces, at the centers.
+        laplacian: At the field's own place.
+    """
+
+    order: int
+    difference: Callable[[Field, int], Field]
+    divergence: Callable[[Sequence[Field]], Field]
+    laplacian: Callable[[Field], Field]
+
+
+SECOND_ORDER = Differences(2, difference, divergence, laplacian)
+FOURTH_ORDER = Differences(4, fourth_order_difference, fourth_order_divergence, fourth_order_laplacian)
+
+
+Convection = Callable[[Sequence[Field], Sequence[Field]], Sequence[Field]]
+"""From a velocity and what carries it to the rate at which it is carried."""
+
+
+class Variables(eqx.Module):
+    """What the sides mean for each variable of a flow at one moment.
+
+    Attributes:
+        grid: The grid.
+        sides: The sides, with what they are at this moment.
+        velocity: The conditions of each component.
+        pressure: The conditions of the pressure, with the values that are given on sides.
+        scalar: The conditions of a scalar at rest.
+    """
+
+    grid: Grid = eqx.field(static=True)
+    sides: Sides
+    velocity: tuple[Conditions, ...]
+    pressure: Conditions
+    scalar: Conditions
+
+    def velocity_fields(self, values: Sequence[Array]) -> tuple[Field, ...]:
+        """One field on the faces of each axis."""
+        return tuple(
+            Field(part, self.grid, face_offset(self.grid, axis), self.velocity[axis])
+            for axis, part in enumerate(values)
+        )
+
+    def velocity_shape(self, axis: int) -> tuple[int, ...]:
+        """The extents of a component's array."""
+        periodic = tuple(isinstance(pair[0], Periodic) for pair in self.velocity[axis])
+        return self.grid.shape(face_offset(self.grid, axis), periodic)
+
+    def scalar_field(self, values: Array) -> Field:
+        """A carried scalar."""
+        return Field(values, self.grid, conditions=self.scalar)
+
+    def carried_scalar(self, values: Array, carrier: Sequence[Field], at_rest: float) -> Field:
+        """A scalar as advection sees it: see `flow_sides.carried_conditions`."""
+        conditions = flow_sides.carried_conditions(self.sides, values, carrier, at_rest=at_rest)
+        return Field(values, self.grid, conditions=conditions)
+
+    def diffused_scalar(self, values: Array, carrier: Sequence[Field]) -> Field:
+        """A scalar as diffusion sees it: see `flow_sides.diffused_conditions`."""
+        conditions = flow_sides.diffused_conditions(self.sides, values, carrier)
+        return Field(values, self.grid, conditions=conditions)
+
+    def pressure_field(self, values: Array) -> Field:
+        """The pressure."""
+        return Field(values, self.grid, conditions=self.pressure)
+
+    def potential_field(self, values: Array) -> Field:
+        """What a projection takes away: a pressure that changes nothing of what is given at the sides."""
+        return Field(values, self.grid, conditions=homogeneous(self.pressure))
+
+    def homogeneous(self) -> "Variables":
+        """The same kinds of conditions with zeros in them."""
+        return Variables(
+            self.grid,
+            self.sides,
+            tuple(homogeneous(one) for one in self.velocity),
+            homogeneous(self.pressure),
+            homogeneous(self.scalar),
+        )
+
+
+def homogeneous(conditions: Conditions) -> Conditions:
+    """The same kinds of conditions with zeros in them."""
+    return tuple((type(lower)(), type(upper)()) for lower, upper in conditions)
+
+
+class Stokes(NamedTuple):
+    """What `poisson.constrained` asks for, as functions of the velocity's components.
+
+    Attributes:
+        project: Onto the velocities without divergence.
+        smooth: What diffusion changes over the time in question.
+        precondition: An approximation of the inverse of `1 - smooth`.
+        weights: The volume of each unknown.
+    """
+
+    project: Callable[[Sequence[Field]], Sequence[Array]]
+    smooth: Callable[[Sequence[Field]], Sequence[Array]]
+    precondition: Callable[[Sequence[Field]], Sequence[Array]]
+    weights: Sequence[Array]
+
+
+def trusted(solution: Solution) -> Solution:
+    """The solution, with NaN as pressure where the solver did not meet its tolerance: it is not used silently."""
+    return solution._replace(pressure=trusted_pressure(solution))
+
+
+def as_it_is(solution: Solution) -> Solution:
+    """The solution, whatever came of it: for a projection that is transposed within a solve, which asking for
+    convergence is not; that the stage's own projection converges is asked.
+    """
+    return solution
+
+
+class Space(eqx.Module):
+    """The discrete calculus of a flow at one moment; final classes: `Plain`, `Staircase`, `CutCells`."""
+
+    variables: eqx.AbstractVar[Variables]
+
+    @abc.abstractmethod
+    def impose(self, velocity: Sequence[Field]) -> tuple[Field, ...]:
+        """The velocity with its given values on the sides, and on an obstacle of whole cells."""
+
+    @abc.abstractmethod
+    def divergence(self, velocity: Sequence[Field]) -> Field:
+        """What the projection makes zero."""
+
+    @abc.abstractmethod
+    def project(
+        self, velocity: Sequence[Field], accept: Callable[[Solution], Solution] = trusted
+    ) -> tuple[tuple[Array, ...], Solution]:
+        """The nearest velocity without divergence, `v - grad phi` on the faces that are free, and the solution with
+        `phi`, as it is accepted.
+        """
+
+    @abc.abstractmethod
+    def carrier(self, velocity: Sequence[Field]) -> Sequence[Field]:
+        """What crosses the faces."""
+
+    @abc.abstractmethod
+    def momentum(
+        self, velocity: Sequence[Field], convection: Sequence[Field], acceleration: Sequence[Array] | None
+    ) -> tuple[Array, ...]:
+        """The rate of the velocity by convection, by the pressure that is given at sides, and by a force."""
+
+    @abc.abstractmethod
+    def viscous(self, velocity: Sequence[Field], viscosity: Array) -> tuple[Array, ...]:
+        """The rate of the velocity by viscosity."""
+
+    @abc.abstractmethod
+    def scalar_rate(self, gain: Array) -> Array:
+        """The rate of a scalar whose amount in each cell changes by `gain` per volume of the cell."""
+
+    @abc.abstractmethod
+    def released(self, rate: Array) -> Array:
+        """The rate of a scalar of which so much is released per time and volume, not within an obstacle."""
+
+    @abc.abstractmethod
+    def off_the_obstacle(self, changed: Sequence[Field], before: Sequence[Field]) -> tuple[Field, ...]:
+        """A velocity that was changed, as it was before on the faces of an obstacle of whole cells."""
+
+    @abc.abstractmethod
+    def scalar_laplacian(self, scalar: Field) -> Array:
+        """The rate of a scalar of diffusivity 1 by diffusion; nothing diffuses into an obstacle."""
+
+    @abc.abstractmethod
+    def scalar_change(self, rhs: Array, reach: Array) -> Array:
+        """The solution of `w - reach * laplacian(w) = rhs` for a scalar, with homogeneous conditions."""
+
+    @abc.abstractmethod
+    def stokes(self, reach: Array) -> Stokes:
+        """The parts of an implicit step of diffusion over `reach`, viscosity times time."""
+
+    @abc.abstractmethod
+    def at_rest(self) -> "Space":
+        """The same with homogeneous conditions and a body that does not move: the space of changes."""
+
+    @abc.abstractmethod
+    def forces(
+        self,
+        velocity: Sequence[Field],
+        convect: Convection,
+        viscosity: Array,
+        pressure: Field,
+        acceleration: Sequence[Array] | None,
+    ) -> tuple[Array, Array]:
+        """What the obstacle takes from the momentum of the fluid: the force, and the torque (three numbers)."""
+
+
+def face_volumes(axis: int, component: Field, order: int) -> Array:
+    """The volume around each face; of a face on a side of the domain the half that lies within; in the units of
+    `operators.convection.times_volume_unit`.
+    """
+    volume = np.broadcast_to(relative_control_volume(component, order), component.shape).copy()
+    if not component.periodic[axis]:
+        for end in (0, -1):
+            volume[(slice(None),) * axis + (end,)] *= 0.5
+    return jnp.asarray(volume, component.values.dtype)
+
+
+def torque_of(taken: Sequence[Array], arms: Sequence[Sequence[Array]]) -> Array:
+    """`sum r x F` as three numbers, of the components of a force with the places on which they act."""
+    torque = jnp.zeros(3, taken[0].dtype)
+    for axis, (part, places) in enumerate(zip(taken, arms, strict=True)):
+        for other, arm in enumerate(places):  # r x F has the component that is neither of the two
+            if other != axis:
+                sign = 1.0 if (axis - other) % 3 == 1 else -1.0
+                torque = torque.at[3 - axis - other].add(sign * jnp.sum(arm * part))
+    return torque

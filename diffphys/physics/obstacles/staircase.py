@@ -1,0 +1,250 @@
+"""The space of a flow around an obstacle made of whole cells, whose surface is a staircase."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from diffphys.errors import InputError
+from diffphys.grids import Field, Grid, Shape, Sides
+from diffphys.grids.numbers import shown
+from diffphys.grids.shapes import Periods, Repeated, is_traced
+from diffphys.grids.sides import periods
+from diffphys.operators import difference, divergence
+from diffphys.operators.convection import times_volume_unit, without_fixed_ends
+from diffphys.physics.obstacles.plain import Plain, stokes_in_a_box
+from diffphys.physics.obstacles.space import (
+    SECOND_ORDER,
+    Convection,
+    Space,
+    Stokes,
+    Variables,
+    as_it_is,
+    face_volumes,
+    torque_of,
+    trusted,
+)
+from diffphys.poisson import PressureProblem, Solution
+from diffphys.poisson.constrained import solve_constrained
+from diffphys.poisson.problem import neighbors
+from diffphys.poisson.separable import lines_of, solve_separable
+
+
+@jax.tree_util.register_static
+class FixedSolid:
+    """A shape whose numbers are known before the program runs; static and hashable by the cells that it fills.
+
+    Args:
+        shape: The shape.
+        grid: The grid.
+        periods: For each axis its period, or None where it is bounded: see `Shape.repeated`. Default: none.
+    """
+
+    def __init__(self, shape: Shape, grid: Grid, periods: Periods = ()):
+        self.shape, self.grid, self.periods = shape, grid, tuple(periods)
+        self.images = shape.repeated(periods)
+        with jax.ensure_compile_time_eval():  # the numbers are known, also where the flow is made inside of jit
+            self.cells = np.asarray(self.images.contains(grid.centers()))
+        self._key = (grid, self.periods, self.cells.tobytes())
+
+    @staticmethod
+    def of(owner: str, grid: Grid, sides: Sides, solid: "Shape | FixedSolid | None") -> "FixedSolid | None":
+        """The obstacle that a user gives, checked; one that was made for another grid, or for other periods, is made
+        anew for these.
+        """
+        if isinstance(solid, FixedSolid):
+            solid = solid if (solid.grid, solid.periods) == (grid, periods(grid, sides)) else solid.shape
+        if solid is None or isinstance(solid, FixedSolid):
+            return solid
+        if not isinstance(solid, Shape):
+            raise InputError(f"{owner}: solid is {shown(solid)}; a shape or None is accepted.")
+        if is_traced(solid):
+            raise InputError(
+                f"{owner}: solid has numbers that are being traced; an obstacle whose cells are known when the flow is "
+                "made is accepted (make the flow outside of jit, grad and vmap)."
+            )
+        fixed = FixedSolid(solid, grid, periods(grid, sides))
+        if not fixed.cells.any():
+            raise InputError(f"{owner}: solid contains no cell's center; an obstacle within the domain is accepted.")
+        if fixed.cells.all():
+            raise InputError(
+                f"{owner}: solid contains every cell's center; an obstacle that leaves fluid cells is accepted."
+            )
+        return fixed
+
+    def cells_on(self, owner: str, grid: Grid) -> np.ndarray:
+        """Its cells; `InputError` where they were found on another grid than the flow's."""
+        if self.grid != grid:
+            raise InputError(f"{owner}: solid was made for another grid, {self.grid}; one of {grid} is accepted.")
+        return self.cells
+
+    def faces(self, problem: PressureProblem, axis: int) -> np.ndarray:
+        """Faces of which at least one cell is solid; on a side of the domain, of which the one cell is."""
+        below, above = neighbors(self.cells, axis, problem.kinds[axis], edge=True)
+        return np.asarray(below | above)
+
+    def unwrapped(self, points: Sequence[Array]) -> Sequence[Array]:
+        """The points, moved by whole periods, as the image of the shape that they lie at has them."""
+        return self.images.unwrapped(points) if isinstance(self.images, Repeated) else points
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FixedSolid) and self._key == other._key
+
+
+class Staircase(Space):
+    """An obstacle at rest: the faces of its cells are closed for the fluid, and for all that it carries.
+
+    Args:
+        variables: What the sides mean.
+        pressure_solver: From a `PressureProblem` to its solver.
+        solid: Its cells.
+    """
+
+    variables: Variables
+    pressure_solver: Any = eqx.field(static=True)
+    solid: FixedSolid = eqx.field(static=True)
+
+    @property
+    def box(self) -> Plain:
+        """The space without it."""
+        return Plain(self.variables, SECOND_ORDER, self.pressure_solver)
+
+    def impose(self, velocity: Sequence[Field]) -> tuple[Field, ...]:
+        """The velocity with its given values on the sides, and zero on the faces of the obstacle's cells: where it
+        stands in an inflow nothing comes in.
+        """
+        return tuple(
+            part.with_values(part.values * self._free(axis, part.values.dtype))
+            for axis, part in enumerate(self.box.impose(velocity))
+        )
+
+    def divergence(self, velocity: Sequence[Field]) -> Field:
+        """The divergence."""
+        return divergence(velocity)
+
+    def project(
+        self, velocity: Sequence[Field], accept: Callable[[Solution], Solution] = trusted
+    ) -> tuple[tuple[Array, ...], Solution]:
+        """The nearest velocity without divergence, and the potential."""
+        solution = accept(self.pressure_solver(self.problem()).solve(self.divergence(velocity).values))
+        slopes = self.box.slopes(solution.pressure)
+        return tuple(
+            component.values - slope * self._crossed(axis, slope.dtype)
+            for axis, (component, slope) in enumerate(zip(velocity, slopes, strict=True))
+        ), solution
+
+    def problem(self) -> PressureProblem:
+        """The pressure problem."""
+        grid = self.variables.grid
+        return PressureProblem.from_conditions(grid, self.variables.pressure, self.solid.cells_on("solid", grid))
+
+    def carrier(self, velocity: Sequence[Field]) -> Sequence[Field]:
+        """The velocity, zero on the faces of the obstacle."""
+        return [
+            part.with_values(part.values * self._free(axis, part.values.dtype)) for axis, part in enumerate(velocity)
+        ]
+
+    def momentum(
+        self, velocity: Sequence[Field], convection: Sequence[Field], acceleration: Sequence[Array] | None
+    ) -> tuple[Array, ...]:
+        """That of the box on the free faces."""
+        rates = self.box.momentum(velocity, convection, acceleration)
+        return tuple(rate * self._free(axis, rate.dtype) for axis, rate in enumerate(rates))
+
+    def viscous(self, velocity: Sequence[Field], viscosity: Array) -> tuple[Array, ...]:
+        """That of the box on the free faces."""
+        rates = self.box.viscous(velocity, viscosity)
+        return tuple(rate * self._free(axis, rate.dtype) for axis, rate in enumerate(rates))
+
+    def scalar_rate(self, gain: Array) -> Array:
+        """The gain itself."""
+        return gain
+
+    def released(self, rate: Array) -> Array:
+        """The rate in fluid cells."""
+        return rate * jnp.asarray(~self.solid.cells, rate.dtype)
+
+    def off_the_obstacle(self, changed: Sequence[Field], before: Sequence[Field]) -> tuple[Field, ...]:
+        """The changed velocity on free faces."""
+        closed = [np.asarray(self.solid.faces(self.problem(), axis)) for axis in range(len(changed))]
+        return tuple(
+            new.with_values(jnp.where(jnp.asarray(faces), old.values, new.values))
+            for new, old, faces in zip(changed, before, closed, strict=True)
+        )
+
+    def scalar_laplacian(self, scalar: Field) -> Array:
+        """The divergence of the slopes on the free faces."""
+        slopes = [difference(scalar, axis) for axis in range(scalar.grid.dimensions)]
+        return divergence(
+            [part.with_values(part.values * self._free(axis, part.values.dtype)) for axis, part in enumerate(slopes)]
+        ).values
+
+    def scalar_change(self, rhs: Array, reach: Array) -> Array:
+        """By conjugate gradients, with the box as preconditioner."""
+        field = self.variables.scalar_field(rhs)
+        fluid = jnp.asarray(~self.solid.cells, rhs.dtype)
+        lines = lines_of(field.grid, field.offset, field.conditions, 2)
+        volumes = field.grid.volumes()
+        return solve_constrained(
+            rhs,
+            lambda values: values * fluid,
+            lambda values: reach * self.scalar_laplacian(field.with_values(values)),
+            lambda values: solve_separable(lines, values, 1.0, -reach),
+            jnp.asarray(volumes / volumes.mean(), rhs.dtype),
+        )
+
+    def stokes(self, reach: Array) -> Stokes:
+        """The parts of an implicit step of diffusion."""
+
+        def project(parts: Sequence[Field]) -> Sequence[Array]:
+            free = [part.with_values(self._on_free_faces(a, part, part.values)) for a, part in enumerate(parts)]
+            return self.project(free, as_it_is)[0]
+
+        return stokes_in_a_box(self.box, project, reach)
+
+    def at_rest(self) -> "Staircase":
+        """The same with homogeneous conditions."""
+        return Staircase(self.variables.homogeneous(), self.pressure_solver, self.solid)
+
+    def forces(
+        self,
+        velocity: Sequence[Field],
+        convect: Convection,
+        viscosity: Array,
+        pressure: Field,
+        acceleration: Sequence[Array] | None,
+    ) -> tuple[Array, Array]:
+        """What the scheme takes from the momentum of the control volumes around closed faces, about the origin."""
+        taken, carried = [], convect(velocity, velocity)
+        for axis, field in enumerate(velocity):
+            gained = viscosity * self.box.differences.laplacian(field).values - carried[axis].values
+            gained = gained - difference(pressure, axis).values
+            if acceleration is not None:  # the part of the control volume that is fluid
+                below, above = neighbors(self.solid.cells, axis, self.problem().kinds[axis], edge=True)
+                gained = gained + acceleration[axis] * (1 - (1.0 * below + 1.0 * above) / 2)
+            closed = without_fixed_ends(field, axis, gained) * (1 - self._free(axis, gained.dtype))
+            taken.append(face_volumes(axis, field, 2) * closed)
+        force = jnp.stack([jnp.sum(part) for part in taken])
+        torque = torque_of(taken, [self.solid.unwrapped(field.coordinates()) for field in velocity])
+        grid = self.variables.grid
+        return times_volume_unit(grid, force), times_volume_unit(grid, torque)
+
+    def _free(self, axis: int, dtype) -> Array:
+        """1 on faces between fluid cells, 0 on those of solid ones."""
+        return jnp.asarray(~np.asarray(self.solid.faces(self.problem(), axis)), dtype)
+
+    def _crossed(self, axis: int, dtype) -> Array:
+        """1 on faces that a gradient of the pressure may drive a flow through, 0 on those between fluid and solid.
+        (Between solid cells the potential is constant, to round-off.)
+        """
+        return jnp.asarray(~self.problem().closed_faces()[axis], dtype)
+
+    def _on_free_faces(self, axis: int, component: Field, values: Array) -> Array:
+        return without_fixed_ends(component, axis, values) * self._free(axis, values.dtype)

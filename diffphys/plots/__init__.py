@@ -1,0 +1,30 @@
+"""Figures and animations from plain arrays.
+
+Every function takes NumPy arrays (or what becomes one) and returns a `matplotlib.figure.Figure`, which knows no screen
+and leaves Matplotlib's global state alone; `diffphys.runs.Run.save_figure` saves it. All are 8.5 inches wide at 150
+dpi, so that their text is readable in a page 850 pixels wide, and use colors that color-blind readers tell apart.
+"""
+
+from diffphys.plots.animation import write_animation
+from diffphys.plots.curves import Panel, panels_figure
+from diffphys.plots.fields import frames_figure, space_time_figure, vorticity
+from diffphys.plots.theme import COLORS, DPI, TEXT, WIDTH, save_for_page
+from diffphys.plots.training import arms_figure, error_over_time_figure, training_loss_figure
+
+
+__all__ = [
+    "frames_figure",
+    "space_time_figure",
+    "vorticity",
+    "panels_figure",
+    "Panel",
+    "error_over_time_figure",
+    "training_loss_figure",
+    "arms_figure",
+    "write_animation",
+    "save_for_page",
+    "WIDTH",
+    "DPI",
+    "TEXT",
+    "COLORS",
+]

@@ -1,0 +1,129 @@
+"""What the command line can run: programs with settings, presets, a run and a report, and the lists they stand in."""
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from diffphys.errors import InputError
+from diffphys.runs.run import Run
+from diffphys.runs.settings import described_settings, make_settings, nearest, parse_overrides, written
+
+
+@dataclass(frozen=True)
+class Program:
+    """An experiment, a verification or a benchmark: whatever has settings, computes, and says what came of it.
+
+    Attributes:
+        name: Its name in the list of its kind.
+        settings: A frozen dataclass whose fields are made by `diffphys.runs.setting`.
+        presets: For each preset the settings in which it differs from the defaults.
+        run: `run(settings, run)` does all the work and writes through `run`. Called again on the same directory after
+            an interruption or kill -9, it goes on from what it saved, with the same bits.
+        report: `report(run)` makes metrics, tables and figures from what is on disk, as far as `run` has not written
+            them, and may return a Rich renderable (a table) that the command line prints.
+        resumes: Whether a run goes on where it stopped, and stays as it is once it is finished. Timings do neither:
+            the machine may be another one by then.
+        current: `current(run)`: whether the results of a finished run still count.
+        profile: `profile(settings)` returns compiled programs by name, each without arguments, for `--profile`; or
+            None.
+        sources: Where methods, solutions or published figures come from.
+        notes: Paragraphs for a page of the docs: what a reader of the numbers should know.
+    """
+
+    name: str
+    settings: type
+    presets: Mapping[str, Mapping[str, Any]]
+    run: Callable[[Any, Run], None]
+    report: Callable[[Run], Any]
+    resumes: bool = True
+    current: Callable[[Run], bool] = lambda run: True
+    profile: Callable[[Any], Mapping[str, Any]] | None = None
+    sources: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+    def __post_init__(self):
+        """Refuse a preset with names or values that the settings do not accept."""
+        for overrides in self.presets.values():
+            make_settings(self.settings, overrides)
+
+    def choose(self, preset: str, assignments: Iterable[str] = ()) -> Any:
+        """The settings of a preset with the user's `key=value` texts on top.
+
+        Raises:
+            InputError: an unknown preset or setting, or a value that is not accepted.
+        """
+        if preset not in self.presets:
+            raise InputError(f'{self.name} has no preset "{preset}": {nearest(preset, self.presets)}')
+        overrides = parse_overrides(self.settings, assignments)
+        return make_settings(self.settings, {**self.presets[preset], **overrides})
+
+    def finished(self, run: Run) -> bool:
+        """Whether everything is done in the directory of a run, so that nothing has to be computed anew."""
+        return self.resumes and run.finished and self.current(run)
+
+    def complete(self, run: Run) -> Any:
+        """Do the work of a run, or go on with it, make its report, and note that it is finished; return the table.
+
+        Raises:
+            Interrupted: the run was asked to stop.
+        """
+        self.run(run.settings, run)
+        table = self.report(run)
+        run.finish()
+        return table
+
+    def settings_in_words(self) -> str:
+        """Every setting with its default, its meaning and what it accepts, and what each preset changes."""
+        lines = ["Settings (--set key=value):"]
+        for one in described_settings(self.settings):
+            note = "" if one.changes_results else "; changes no result"
+            lines += [f"  {one.name} = {one.default}", f"      {one.help}", f"      accepts {one.accepted}{note}"]
+        lines += ["", "Presets (--preset):"]
+        for preset, overrides in self.presets.items():
+            changes = " ".join(f"{name}={written(value)}" for name, value in overrides.items())
+            lines.append(f"  {preset}: {changes or 'the defaults'}")
+        if self.sources:
+            lines += ["", "Sources:", *(f"  {source}" for source in self.sources)]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of `diffphys list`, and the module that holds what it names, as its `PROGRAM`.
+
+    The line holds what a list shows, so that listing imports nothing that it names (and with it JAX and the
+    simulators).
+    """
+
+    module: str
+    summary: str
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The programs of one kind.
+
+    Attributes:
+        kind: What one of them is, in a word.
+        command: The command that runs them, `diffphys COMMAND NAME`.
+        title: The heading of their list.
+        preset: The preset where the user names none.
+        entries: Their lines, by name.
+    """
+
+    kind: str
+    command: str
+    title: str
+    preset: str
+    entries: dict[str, Entry] = field(default_factory=dict)
+
+    def load(self, name: str) -> Program:
+        """Import a program by its name.
+
+        Raises:
+            InputError: there is none of this name.
+        """
+        if name not in self.entries:
+            raise InputError(f'there is no {self.kind} "{name}": {nearest(name, self.entries)}')
+        return importlib.import_module(self.entries[name].module).PROGRAM

@@ -1,0 +1,341 @@
+r"""Integrators: a method as a value, for every system that can say how fast its state changes.
+
+A system is $y' = f(t, y) + g(t, y)$, where $g$ is stiff and may be missing, perhaps with a constraint that $y$ has to
+satisfy at every time. An integrator knows nothing else of it (`System`), so that a new system is its right side, and a
+new method is its coefficients.
+
+With $P_t$ the projection onto the states that satisfy the constraint at time $t$, an explicit Runge-Kutta method with
+coefficients $a_{ij}, b_j, c_i$ is
+
+$$Y_i = P_{t + c_i \Delta t}\Big(y^n + \Delta t \sum_{j < i} a_{ij} F(Y_j)\Big), \qquad
+y^{n+1} = P_{t + \Delta t}\Big(y^n + \Delta t \sum_j b_j F(Y_j)\Big), \qquad F = f + g.$$
+
+Where the projection is $P_t y = P y + q_t$ with one linear part $P$ at all times, as for an incompressible flow
+whatever moves at its sides, this is the method applied to the ordinary differential equation on the constraint and
+keeps its order there (Hairer, Lubich, Roche 1989; Sanderse, Koren 2012). Where $P$ itself changes, as on a curved
+constraint or with a body that moves through the grid, the order is kept if $F$ already leads along the constraint and
+with its motion; what $F$ does against it is projected in another direction from stage to stage, and leaves the first
+order. The multiplier of the last projection, divided by $\Delta t$, is the constraint's force to first order.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from diffphys.errors import InputError
+from diffphys.grids import Field
+from diffphys.grids.numbers import as_number, as_whole, shown
+from diffphys.stepping.tableaus import ADDITIVE, EXPLICIT, square
+
+
+State = Any
+"""A pytree of arrays and fields. Of a field its values change; its grid, place and conditions stay."""
+
+
+Time = ArrayLike | Callable[[Array], Array]
+"""The time of a state; or a function from a duration to the moment so long after it, which may know more digits."""
+
+
+class System(Protocol):
+    """What an integrator may ask of a system; only `rate` is needed.
+
+    - `stiff_rate(time, state, input)`: a further part of the right side, linear or not, that may decay fast. It is
+      added to `rate` by explicit methods and taken implicitly by `ImplicitExplicit`.
+    - `stiff_change(time, state, length, input)`: what that part alone changes over `length` by an implicit step: the
+      `w` that solves `w = length * stiff_rate(time, state + w, input)`, on the constraint where there is one.
+    - `constrain(time, state, input)`: the nearest state that satisfies the constraint at this time, and the multiplier
+      that brought it there (for an incompressible flow the pressure times the duration).
+    - `parts`: for `Splitting`, functions `part(time, state, dt, input) -> state` that are made one after the other,
+      with the time at the end of the step.
+    """
+
+    def rate(self, time: Array, state: State, input: Any) -> State:
+        """The time derivative of the state, of its structure (for a field a field or an array)."""
+        ...
+
+
+class Advanced(NamedTuple):
+    """What an integrator returns.
+
+    Attributes:
+        state: The state one step later.
+        multiplier: What the last projection returned besides the state; None where there is no constraint.
+    """
+
+    state: State
+    multiplier: Any
+
+
+class Integrator(Protocol):
+    """A method of integration in time."""
+
+    order: Any
+
+    def advance(self, system: Any, state: State, dt: ArrayLike, time: Time = 0.0, input: Any = None) -> Advanced:
+        """The state after a step of duration `dt` from `time`."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class RungeKutta:
+    """An explicit Runge-Kutta method, the constraint satisfied in every stage.
+
+    Args:
+        order: 1 (Euler), 2 (Heun), 3 (Shu, Osher 1988) or 4 (Kutta), which is the number of its stages as well.
+    """
+
+    order: int = 3
+
+    def __post_init__(self):
+        object.__setattr__(self, "order", _known_order("RungeKutta", self.order, tuple(EXPLICIT)))
+
+    @property
+    def real_axis(self) -> float:
+        """How far stability reaches on the negative real axis: `dt` times the fastest decay may be so large."""
+        return EXPLICIT[self.order].real_axis
+
+    @property
+    def imaginary_axis(self) -> float:
+        """How far stability reaches on the imaginary axis: `dt` times the fastest angular frequency may be so large."""
+        return EXPLICIT[self.order].imaginary_axis
+
+    def advance(self, system: Any, state: State, dt: ArrayLike, time: Time = 0.0, input: Any = None) -> Advanced:
+        """The state after a step of duration `dt` from `time`."""
+        method, (start, rebuilt), dt = EXPLICIT[self.order], _arrays(state), _duration(dt)
+        after, rates = _clock(time), []
+        stage, moment = start, after(0.0)
+        for index, row in enumerate(method.a):
+            if index:
+                moment = after(method.c[index] * dt)
+                stage = _constrained(system, moment, rebuilt(_added(start, dt, row, rates)), input).state
+                stage = _values(stage)
+            rates.append(_whole_rate(system, moment, rebuilt(stage), input))
+        return _constrained(system, after(dt), rebuilt(_added(start, dt, method.b, rates)), input)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImplicitExplicit:
+    r"""A pair of Runge-Kutta methods, the stiff part of the right side taken implicitly.
+
+    $$Y_i - \Delta t\, \gamma\, P g(Y_i) = P_{t + c_i \Delta t}\Big(y^n + \Delta t \sum_{j < i} \big(a_{ij} f(Y_j)
+    + \tilde a_{ij}\, P g(Y_j)\big)\Big)$$
+
+    What the stiff part does in a stage is kept as the change that solved it, over $\gamma \Delta t$: evaluated anew
+    from the stage it would bring back the round-off that the implicit solve has smoothed.
+
+    Args:
+        order: 2 (Ascher, Ruuth, Spiteri 1997), 3 or 4 (Kennedy, Carpenter 2003); with one stage more than that, for
+            order 4 with two.
+    """
+
+    order: int = 3
+    real_axis: ClassVar[float] = float("inf")
+
+    def __post_init__(self):
+        object.__setattr__(self, "order", _known_order("ImplicitExplicit", self.order, tuple(ADDITIVE)))
+
+    def advance(self, system: Any, state: State, dt: ArrayLike, time: Time = 0.0, input: Any = None) -> Advanced:
+        """The state after a step of duration `dt` from `time`."""
+        for name in ("stiff_rate", "stiff_change"):
+            if not hasattr(system, name):
+                raise InputError(
+                    f"ImplicitExplicit: {type(system).__name__} has no {name}; a system whose stiff part can be solved "
+                    "for is accepted."
+                )
+        method, (start, rebuilt), dt = ADDITIVE[self.order], _arrays(state), _duration(dt)
+        length, count, after = method.gamma * dt, len(method.c), _clock(time)
+
+        def rates_of(stage: list[Array], moment: Any) -> tuple[list[Array], list[Array]]:
+            at = rebuilt(stage)
+            rate = _change(system, "rate", moment, at, input) if hasattr(system, "rate") else _zeros(stage)
+            return rate, _change(system, "stiff_rate", moment, at, input)
+
+        def advance(carry: Any, coefficients: Any) -> tuple[Any, None]:
+            _, rates, changes, stiff = carry
+            index, row, implicit_row, weight, c = coefficients
+            moment = after(c * dt)
+            known = _combined(_combined(start, dt, row, rates), dt, implicit_row, changes)
+            known = _values(_constrained(system, moment, rebuilt(known), input).state)
+            change = _change(system, "stiff_change", moment, rebuilt(known), length, input)
+            stage = [one + more for one, more in zip(known, change, strict=True)]
+            rate, more = rates_of(stage, moment)
+            return (
+                stage,
+                [all.at[index].set(one) for all, one in zip(rates, rate, strict=True)],
+                [all.at[index].set(one / length.astype(one.dtype)) for all, one in zip(changes, change, strict=True)],
+                [sum + weight.astype(one.dtype) * one for sum, one in zip(stiff, more, strict=True)],
+            ), None
+
+        def first_of_all(first: list[Array]) -> list[Array]:
+            return [jnp.zeros_like(one, shape=(count, *one.shape)).at[0].set(one) for one in first]
+
+        rate, stiff = rates_of(start, after(0.0))
+        explicit, implicit = square(method.explicit), square(method.implicit)
+        carry = (start, first_of_all(rate), first_of_all(stiff), [float(implicit[-1, 0]) * one for one in stiff])
+        coefficients = (explicit, implicit - np.diag(np.diag(implicit)), implicit[-1], np.asarray(method.c))
+        after_first = jax.tree.map(lambda line: jnp.asarray(line[1:], dt.dtype), coefficients)
+        # A loop, so that a stage, in which an iterative solver may stand, is compiled once and not for each.
+        (stage, rates, _, stiff), _ = jax.lax.scan(advance, carry, (jnp.arange(1, count), *after_first))
+
+        multiplier = None
+        if hasattr(system, "constrain"):
+            total = _combined(start, dt, jnp.asarray(method.b, dt.dtype), rates)
+            total = [one + dt.astype(one.dtype) * more for one, more in zip(total, stiff, strict=True)]
+            multiplier = _constrained(system, after(dt), rebuilt(total), input).multiplier
+        # The last implicit stage has the weights of the result; the explicit weights may differ from their last row.
+        rest = np.asarray(method.b) - explicit[-1]
+        if rest.any():
+            stage = _combined(stage, dt, jnp.asarray(rest, dt.dtype), rates)
+            stage = _values(_constrained(system, after(dt), rebuilt(stage), input).state)
+        return Advanced(rebuilt(stage), multiplier)
+
+
+@dataclasses.dataclass(frozen=True)
+class Splitting:
+    """Each part of the system by itself, one after the other, and the constraint at the end: of first order in time
+    (Godunov 1959; for flows Chorin 1968 and Stam 1999), and of second where a system makes half of each part in one
+    order and the other half in reverse (Strang 1968). A system names its parts, which may be of any kind: exact,
+    implicit, or not the step of a rate at all.
+    """
+
+    order: ClassVar[int] = 1
+    real_axis: ClassVar[float] = 2.0
+
+    def advance(self, system: Any, state: State, dt: ArrayLike, time: Time = 0.0, input: Any = None) -> Advanced:
+        """The state after a step of duration `dt` from `time`."""
+        if not hasattr(system, "parts"):
+            raise InputError(
+                f"Splitting: {type(system).__name__} has no parts; a system that can be split is accepted."
+            )
+        dt = _duration(dt)
+        end = _clock(time)(dt)
+        for part in system.parts:
+            state = part(end, state, dt, input)
+        return _constrained(system, end, state, input)
+
+
+def check_integrator(owner: str, stepping: Any, accepted: tuple[type, ...]) -> None:
+    """Raise `InputError` unless `stepping` is one of the accepted methods."""
+    if not isinstance(stepping, accepted):
+        names = " or ".join(f"{one.__name__}(...)" for one in accepted)
+        raise InputError(f"{owner}: stepping is {shown(stepping)}; {names} is accepted.")
+
+
+def _clock(time: Time) -> Callable[[Any], Any]:
+    return time if callable(time) else lambda duration: time + duration
+
+
+def _duration(dt: ArrayLike) -> Array:
+    """A number of another kind becomes one of the default type; an array keeps its own."""
+    return dt if isinstance(dt, Array) else as_number(dt, "dt")
+
+
+def _known_order(owner: str, order: Any, known: Sequence[int]) -> int:
+    whole = as_whole(order)
+    if whole is None or whole not in known:
+        raise InputError(f"{owner}: order is {shown(order)}; one of {', '.join(map(str, known))} is accepted.")
+    return whole
+
+
+def _is_field(leaf: Any) -> bool:
+    return isinstance(leaf, Field)
+
+
+def _values(state: State) -> list[Array]:
+    """The arrays that change: of a field its values."""
+    leaves = jax.tree.leaves(state, is_leaf=_is_field)
+    return [leaf.values if isinstance(leaf, Field) else jnp.asarray(leaf) for leaf in leaves]
+
+
+def _arrays(state: State) -> tuple[list[Array], Callable[[list[Array]], State]]:
+    """The arrays that change, and the way back to a state."""
+    leaves, structure = jax.tree.flatten(state, is_leaf=_is_field)
+    values = _values(state)
+    for one in values:
+        if not jnp.issubdtype(one.dtype, jnp.inexact):
+            raise InputError(
+                f"advance: the state holds values of type {one.dtype}, which have no rate; real or complex numbers are "
+                "accepted."
+            )
+
+    def rebuilt(values: list[Array]) -> State:
+        return structure.unflatten(
+            leaf.with_values(one) if isinstance(leaf, Field) else one for leaf, one in zip(leaves, values, strict=True)
+        )
+
+    return values, rebuilt
+
+
+def _zeros(values: list[Array]) -> list[Array]:
+    return [jnp.zeros_like(one) for one in values]
+
+
+def _whole_rate(system: Any, time: Any, state: State, input: Any) -> list[Array]:
+    """`rate` and `stiff_rate` together; a system may have only one of the two."""
+    names = [name for name in ("rate", "stiff_rate") if hasattr(system, name)]
+    if not names:
+        raise InputError(
+            f"RungeKutta: {type(system).__name__} has no rate; a system that can say how fast its state changes is "
+            "accepted."
+        )
+    parts = [_change(system, name, time, state, input) for name in names]
+    return parts[0] if len(parts) == 1 else [one + other for one, other in zip(*parts, strict=True)]
+
+
+def _change(system: Any, name: str, time: Any, state: State, *more: Any) -> list[Array]:
+    """What a method of the system returns: an array for each of the state's, at its place and of its type."""
+    given = getattr(system, name)(time, state, *more)
+    found, expected = (jax.tree.leaves(one, is_leaf=_is_field) for one in (given, state))
+    if len(found) != len(expected) or not all(map(_fits, found, expected)):
+        raise InputError(
+            f"{type(system).__name__}: {name} returns {_words(found)}; the state's own, {_words(expected)}, are "
+            "accepted."
+        )
+    return [one.astype(other.dtype) for one, other in zip(_values(given), _values(state), strict=True)]
+
+
+def _fits(rate: Any, leaf: Any) -> bool:
+    """Whether the one may be a rate of the other: of its shape, and at its place where both know theirs."""
+    if _is_field(rate) and _is_field(leaf) and rate.offset != leaf.offset:
+        return False
+    return _shape(rate) == _shape(leaf)
+
+
+def _shape(leaf: Any) -> tuple[int, ...]:
+    return tuple(leaf.shape) if _is_field(leaf) else np.shape(leaf)
+
+
+def _words(leaves: Sequence[Any]) -> str:
+    """Shapes, and of fields the offsets, in words."""
+    parts = [f"{_shape(one)} at offset {one.offset}" if _is_field(one) else f"{_shape(one)}" for one in leaves]
+    return f"values of shape {' and '.join(parts)}" if parts else "nothing"
+
+
+def _constrained(system: Any, time: Any, state: State, input: Any) -> Advanced:
+    if not hasattr(system, "constrain"):
+        return Advanced(state, None)
+    return Advanced(*system.constrain(time, state, input))
+
+
+def _added(start: list[Array], dt: Array, weights: Sequence[float], rates: Sequence[list[Array]]) -> list[Array]:
+    """`start + dt * sum_j weights[j] * rates[j]`, weights of zero left out."""
+    used = [(weight, rate) for weight, rate in zip(weights, rates, strict=False) if weight]
+    total = [
+        sum(weight * part for (weight, _), part in zip(used, parts, strict=True))
+        for parts in zip(*(r for _, r in used), strict=True)
+    ]
+    return [values + dt.astype(values.dtype) * rate for values, rate in zip(start, total, strict=True)]
+
+
+def _combined(start: list[Array], dt: Array, weights: Array, rates: list[Array]) -> list[Array]:
+    """`start + dt * sum_j weights[j] * rates[j]`, the rates of all stages along a leading axis."""
+    return [
+        values + jnp.tensordot((dt * weights).astype(values.dtype), all, 1)
+        for values, all in zip(start, rates, strict=True)
+    ]

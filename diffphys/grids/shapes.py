@@ -237,15 +237,58 @@ class Box(Shape):
                 below, above = jnp.asarray(edges[:-1], lower.dtype), jnp.asarray(edges[1:], lower.dtype)
                 middle, period = self._middle()[axis], periods[axis]
                 home = _whole_periods(jnp.asarray((edges[0] + edges[-1]) / 2, lower.dtype), middle, period)
-                covered = _overlap(below, above, lower + home, upper + home)
+                touching = 4 * float(jnp.finfo(lower.dtype).eps) * float(np.max(np.abs(edges)))
+                covered = _overlap(below, above, lower + home, upper + home, touching)
                 if period is not None:
                     for image in (home - period, home + period):
-                        part = _overlap(below, above, lower + image, upper + image)
+                        part = _overlap(below, above, lower + image, upper + image, touching)
                         covered = covered + jnp.where(jnp.isfinite(middle), part, 0.0)
                     covered = jnp.where(covered > above - below, above - below, covered)  # where images overlap
                 covered = covered / (above - below)
             product = product * grid.along(axis, covered)
         return product
+
+
+class GrowingBox(Box):
+    """A box whose derivatives are, at each kink of its distance, those of a box with the face in question a little
+    farther out: at an edge, and where two faces are equally near, one face alone changes nothing.
+
+    Args:
+        touching: A distance that is none.
+    """
+
+    touching: float = eqx.field(static=True, kw_only=True)
+
+    def distance(self, points: Sequence[Array]) -> Array:
+        _check_axes("Box", "lower", self.lower, points)
+        ends = [(self.lower[a] - point, point - self.upper[a]) for a, point in enumerate(points)]
+        deepest = _largest_alone(self.touching, *[end for pair in ends for end in pair])
+        outside = _norm([jnp.maximum(jnp.maximum(*pair), 0) for pair in ends])
+        return jnp.where(deepest > self.touching, outside, deepest)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _largest_alone(touching: float, *values: Array) -> Array:
+    """The largest of the values, which changes with the one that is larger than all others."""
+    return functools.reduce(jnp.maximum, values)
+
+
+@_largest_alone.defjvp
+def _largest_alone_jvp(touching: float, primals: tuple[Array, ...], tangents: tuple[Array, ...]):
+    largest = _largest_alone(touching, *primals)
+    near = [value >= largest - touching for value in primals]
+    alone = sum(one.astype(int) for one in near) == 1
+    parts = [jnp.where(one & alone, tangent, 0.0) for one, tangent in zip(near, tangents, strict=True)]
+    return largest, sum(parts[1:], parts[0])
+
+
+def growing(shape: Shape, touching: float) -> Shape:
+    """The shape with its boxes as `GrowingBox`."""
+
+    def grown(piece: Any) -> Any:
+        return GrowingBox(piece.lower, piece.upper, touching=touching) if type(piece) is Box else piece
+
+    return jax.tree.map(grown, shape, is_leaf=lambda piece: isinstance(piece, Box))
 
 
 class Union(Shape):
@@ -474,9 +517,13 @@ def _in_parts(shape: Shape) -> Shape:
     return shape
 
 
-def _overlap(below: Array, above: Array, lower: Array, upper: Array) -> Array:
-    """The length that intervals have in common."""
-    return jnp.maximum(jnp.minimum(above, upper) - jnp.maximum(below, lower), 0.0)
+def _overlap(below: Array, above: Array, lower: Array, upper: Array, touching: float) -> Array:
+    """The length that a cell and a body's interval have in common. Where their ends meet to round-off, the derivative
+    is that of a body which is a little larger.
+    """
+    common = jnp.where(upper >= above - touching, above, upper) - jnp.where(lower <= below + touching, below, lower)
+    length = jnp.maximum(common, 0.0)
+    return jnp.where(common >= -touching, common + jax.lax.stop_gradient(length - common), 0.0)
 
 
 def _periods(grid: Grid, periodic: bool | Sequence[bool]) -> Periods:

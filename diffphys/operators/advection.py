@@ -20,7 +20,7 @@ from diffphys.grids.field import check_field, check_velocity
 from diffphys.grids.numbers import as_whole, check_numbers, shown
 from diffphys.linear import linear_map
 from diffphys.operators.differences import slice_axis, with_zeros
-from diffphys.operators.interpolation import at_point, index_of, interpolate, look_up
+from diffphys.operators.interpolation import SlopeShares, index_of, interpolate, look_up, slope_shares
 from diffphys.operators.obstructed import check_closed, look_up_within
 
 
@@ -156,16 +156,21 @@ def _weighted_shifts(
                 padded = pad_axis(padded, axis, conditions, (reach[axis], reach[axis]), offset=0.5, spacing=1.0)
             else:  # upstream points stay within the domain: ghosts beyond the first carry no weight
                 padded = with_zeros(padded, [(reach[axis] - 1) * (a == axis) for a in range(padded.ndim)])
-    return _carried(padded, tuple(displacement), tuple(limits), reach)
+    shares = tuple(slope_shares(field, axis, reach[axis]) for axis in range(field.grid.dimensions))
+    return _carried(padded, tuple(displacement), tuple(limits), reach, shares)
 
 
 # The derivative of `_carried` is written down: with respect to the displacements it is a factor that is known once the
 # value is, with respect to the field it is the same interpolation, whose transpose is a sum of shifts again.
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
 def _carried(
-    padded: Array, displacement: tuple[Array, ...], limits: tuple[Limits, ...], reach: tuple[int, ...]
+    padded: Array,
+    displacement: tuple[Array, ...],
+    limits: tuple[Limits, ...],
+    reach: tuple[int, ...],
+    shares: tuple[SlopeShares | None, ...],
 ) -> Array:
     """`sum_k w_k(d_x) sum_l w_l(d_y) f[i + k, j + l]` with the weights `w_k(d) = max(0, 1 - |d - k|)`.
 
@@ -177,14 +182,17 @@ def _carried(
 
 
 @_carried.defjvp
-def _carried_jvp(limits: tuple[Limits, ...], reach: tuple[int, ...], primals, tangents):
+def _carried_jvp(
+    limits: tuple[Limits, ...], reach: tuple[int, ...], shares: tuple[SlopeShares | None, ...], primals, tangents
+):
     (padded, given), (padded_tangent, given_tangent) = primals, tangents
     displacement = tuple(_confined(part, axis, limits[axis], reach[axis]) for axis, part in enumerate(given))
     weights = [[_weight(part, shift) for shift in _shifts(far)] for part, far in zip(displacement, reach, strict=True)]
-    carry = _Carry(reach)
+    carry = _Carry(reach, shares)
     (tangent,) = linear_map(carry.forward, carry.transposed, displacement, (padded_tangent,))
     for axis, direction in enumerate(given_tangent):
-        between = [[_lies_between(displacement[axis], shift, reach[axis]) for shift in _shifts(reach[axis])[:-1]]]
+        lies_between = functools.partial(_lies_between, displacement[axis], axis, reach[axis], shares[axis])
+        between = [[lies_between(shift) for shift in _shifts(reach[axis])[:-1]]]
         steps = jax.lax.optimization_barrier(jnp.diff(padded, axis=axis))
         slope = _nested_sum(steps, weights[:axis] + between + weights[axis + 1 :], displacement[0].shape)
         tangent = tangent + slope * _free(given[axis], axis, limits[axis]) * direction
@@ -196,9 +204,10 @@ class _Carry:
     """The interpolation as a linear map of the padded field, the displacements held fixed."""
 
     reach: tuple[int, ...]
+    shares: tuple[SlopeShares | None, ...]
 
     def forward(self, displacement: Sequence[Array], operands: Sequence[Array]) -> list[Array]:
-        return [_carried(operands[0], tuple(displacement), (None,) * len(displacement), self.reach)]
+        return [_carried(operands[0], tuple(displacement), (None,) * len(displacement), self.reach, self.shares)]
 
     def transposed(self, displacement: Sequence[Array], cotangents: Sequence[Array]) -> list[Array]:
         """Each point gives its cotangent, times the weights, to the points that it was interpolated from.
@@ -254,20 +263,28 @@ def _weight(displacement: Array, shift: int) -> Array:
     return jnp.maximum(0, 1 - jnp.abs(displacement - shift))
 
 
-def _lies_between(displacement: Array, shift: int, reach: int) -> Array:
+def _lies_between(displacement: Array, axis: int, reach: int, shares: SlopeShares | None, shift: int) -> Array:
     """1 between this shift and the next, where the interpolation has the slope `f[shift + 1] - f[shift]`, and 0
-    elsewhere; on either of the two, but for round-off, 1/2, so that a kink has the mean slope of both sides. Beyond the
-    reach there is no other side.
+    elsewhere; on either of the two 1/2 or what `slope_shares` has, so that a kink has the mean slope of both sides.
+    Beyond the reach there is no other side.
     """
-    count = max(displacement.shape)
-    if shift == -reach:
-        on_point, within = at_point(displacement, shift + 1, count), displacement < shift + 1
-    elif shift + 1 == reach:
-        on_point, within = at_point(displacement, shift, count), displacement > shift
-    else:
-        distance = jnp.abs(displacement - (shift + 0.5))
-        on_point, within = at_point(distance, 0.5, count), distance < 0.5
-    return jnp.where(on_point, 0.5, jnp.where(within, 1.0, 0.0)).astype(displacement.dtype)
+    beyond = displacement - (shift + 0.5)
+    within = jnp.where(jnp.abs(beyond) < 0.5, 1.0, 0.0)
+    lower: Any = 1.0 if shift == -reach else 0.5
+    upper: Any = 1.0 if shift + 1 == reach else 0.5
+    if shares is not None:
+        below, above = np.array(shares.below), np.array(shares.above)
+        if shift == -reach:
+            above = np.where(below == 0, above, 2 * above)
+        if shift + 1 == reach:
+            below = np.where(above == 0, below, 2 * below)
+        extent, start = displacement.shape[axis], shift + reach
+        line = [-1 if a == axis else 1 for a in range(displacement.ndim)]
+        lower = jnp.asarray(above[start : start + extent].reshape(line), displacement.dtype)
+        upper = jnp.asarray(below[start + 1 : start + 1 + extent].reshape(line), displacement.dtype)
+    elif lower == upper:
+        return jnp.where(jnp.abs(beyond) == 0.5, lower, within).astype(displacement.dtype)
+    return jnp.where(beyond == 0.5, upper, jnp.where(beyond == -0.5, lower, within)).astype(displacement.dtype)
 
 
 def _nested_sum(padded: Array, weights: Sequence[Sequence[Array]], shape: Sequence[int]) -> Array:

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from diffphys.grids import Field
 from diffphys.operators.advection import check_carried, semi_lagrangian
 from diffphys.operators.differences import points_with_two_ghosts
-from diffphys.operators.interpolation import index_of, interpolate, sample, two_sided
+from diffphys.operators.interpolation import index_of, interpolate, sample, slope_shares, two_sided
 
 
 def cubic_semi_lagrangian(field: Field, velocity: Sequence[Field], dt: ArrayLike, *, limited: bool = False) -> Field:
@@ -52,7 +52,8 @@ def cubic_semi_lagrangian(field: Field, velocity: Sequence[Field], dt: ArrayLike
         weights = [_cubic_weights(field, axis, *place) for axis, place in enumerate(zip(lows, fractions, strict=True))]
         return _weighted_sum(padded, lows, weights, [])
 
-    values = two_sided(cubic, 2)(padded, tuple(lows), tuple(fractions))
+    shares = [slope_shares(field, axis, 2) for axis in range(field.grid.dimensions)]
+    values = two_sided(cubic, 2, shares)(padded, tuple(lows), tuple(fractions))
     if limited:
         values = _limited(values, *_extremes(padded, lows))
     return field.with_values(values)

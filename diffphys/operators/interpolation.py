@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -95,8 +96,8 @@ def index_of(field: Field, axis: int, position: Array, *, wrap: bool) -> Array:
 
 @jax.custom_jvp
 def _between(position: Array, points: Array, indices: Array) -> Array:
-    """Linear between the points. On a point the slope is that across the two intervals beside it, which together with
-    the mean slope of a look-up per index is the difference quotient across both.
+    """Linear between the points. On a point the slope is that across the two intervals beside it, of which
+    `slope_shares` makes the mean slope of a look-up.
     """
     return jnp.interp(position, points, indices)
 
@@ -140,23 +141,65 @@ def look_up(field: Field, indices: Sequence[Array]) -> Array:
         low = jnp.clip(jnp.floor(index), -1, field.shape[axis] - 1)
         weights.append(index - low)
         lows.append(low.astype(jnp.int32) + 1)
-    return two_sided(_multilinear, 1)(padded, tuple(lows), tuple(weights))
+    shares = [slope_shares(field, axis, 1) for axis in range(field.grid.dimensions)]
+    return two_sided(_multilinear, 1, shares)(padded, tuple(lows), tuple(weights))
 
 
-def two_sided(interpolation: Callable, reach: int) -> Callable:
+class SlopeShares(NamedTuple):
+    """With which weights the slopes per index in the two cells beside each point of an axis make the slope there.
+
+    Attributes:
+        below: For each padded point the weight of the cell below it.
+        above: For each padded point the weight of the cell above it.
+    """
+
+    below: tuple[float, ...]
+    above: tuple[float, ...]
+
+
+def slope_shares(field: Field, axis: int, padding: int) -> SlopeShares | None:
+    """The weights with which a look-up has the mean of both cells' slopes at a point; None where all are one half.
+
+    With lengths `h` and `H` of the cells below and above, an index that moves at the rate of `index_of`, by `2 / (h +
+    H)` per length, makes the mean slope `(s / h + S / H) / 2` of `s (h + H) / (4 h) + S (h + H) / (4 H)`. What lies
+    beyond the end of a bounded axis is never looked up: a point there has the slope of the cell within.
+
+    Args:
+        field: The field that is looked up.
+        axis: The axis.
+        padding: How many ghost points stand at each end.
+    """
+    uniform, ends = field.grid.uniform[axis], not field.periodic[axis] and field.offset[axis] == 0.0
+    if uniform and not ends:
+        return None
+    gaps = np.diff(_points_with_ghosts(field, axis))
+    both = gaps[:-1] + gaps[1:]
+    shares = [np.full(both.shape, 0.5) if uniform else both / (4 * gap) for gap in (gaps[:-1], gaps[1:])]
+    if ends:
+        (shares[0][0], shares[1][0]), (shares[0][-1], shares[1][-1]) = (0.0, 1.0), (1.0, 0.0)
+    if field.periodic[axis]:
+        padded = [np.pad(share, padding, mode="wrap") for share in shares]
+    else:
+        padded = [np.pad(share, padding, constant_values=0.5) for share in shares]
+    below, above = (tuple(share.tolist()) for share in padded)
+    return SlopeShares(below, above)
+
+
+def two_sided(interpolation: Callable, reach: int, shares: Sequence[SlopeShares | None]) -> Callable:
     """An interpolation whose slope at a point is the mean of those in the two cells that share the point.
 
     Args:
         interpolation: From an array, for each axis the indices of the points below, and for each axis how far on to the
             next, to the interpolated values; what else it is given is taken as it is.
         reach: How many points on each side of the place it needs.
+        shares: For each axis the weights of the two slopes: see `slope_shares`.
     """
     function = jax.custom_jvp(interpolation)
-    function.defjvp(functools.partial(_two_sided_jvp, interpolation, reach), symbolic_zeros=True)
+    function.defjvp(functools.partial(_two_sided_jvp, interpolation, reach, shares), symbolic_zeros=True)
     return function
 
 
-def _two_sided_jvp(interpolation: Callable, reach: int, primals, tangents):
+def _two_sided_jvp(interpolation: Callable, reach: int, shares: Sequence[SlopeShares | None], primals, tangents):
     padded, lows, fractions, *given = primals
     padded_tangent, _, moved, *_ = tangents
     if isinstance(padded_tangent, SymbolicZero):
@@ -176,12 +219,17 @@ def _two_sided_jvp(interpolation: Callable, reach: int, primals, tangents):
     for axis, (low, fraction) in enumerate(zip(lows, fractions, strict=True)):
         first, last = (at_point(fraction, end, padded.shape[axis]) for end in (0.0, 1.0))
         down, up = first & (low >= reach), last & (low < padded.shape[axis] - reach - 1)
-        below.append((jnp.where(down, low - 1, low), jnp.where(down, fraction + 1, fraction)))
-        above.append((jnp.where(up, low + 1, low), jnp.where(up, fraction - 1, fraction)))
+        share: Any = (0.5, 0.5)
+        if shares[axis] is not None:
+            point = jnp.where(last, low + 1, low)
+            weights = [jnp.asarray(part, fraction.dtype)[point] for part in shares[axis]]
+            share = [jnp.where(first | last, weight, 0.5) for weight in weights]
+        below.append((jnp.where(down, low - 1, low), jnp.where(down, fraction + 1, fraction), share[0] * moved[axis]))
+        above.append((jnp.where(up, low + 1, low), jnp.where(up, fraction - 1, fraction), share[1] * moved[axis]))
     for side in (below, above):
-        corners, places = tuple(low for low, _ in side), tuple(place for _, place in side)
+        corners, places, changes = zip(*side, strict=True)
         change = functools.partial(interpolation, padded, corners)
-        tangent = tangent + jax.jvp(lambda places, change=change: change(places, *given), (places,), (moved,))[1] / 2
+        tangent = tangent + jax.jvp(lambda places, change=change: change(places, *given), (places,), (changes,))[1]
     return value, tangent
 
 

@@ -13,7 +13,7 @@ from diffphys.devices import keeping
 from diffphys.errors import InputError
 from diffphys.grids import Field
 from diffphys.grids.numbers import shown
-from diffphys.operators.interpolation import two_sided
+from diffphys.operators.interpolation import slope_shares, two_sided
 
 
 def look_up_within(
@@ -62,7 +62,8 @@ def look_up_within(
         low, extent = low.astype(jnp.int32), field.grid.cells[axis]
         lows.append((jnp.mod(low, extent) if field.periodic[axis] else jnp.clip(low, -1, extent - 1)) + 1)
     padded = field.padded([(1, 1)] * field.grid.dimensions)
-    interpolated = two_sided(functools.partial(_interpolated, is_open), 1)
+    shares = [slope_shares(field, axis, 1) for axis in range(field.grid.dimensions)]
+    interpolated = two_sided(functools.partial(_interpolated, is_open), 1, shares)
     carried = interpolated(padded, tuple(lows), tuple(fractions), tuple(cell))
     return jnp.where(jnp.asarray(closed), field.values, carried)
 

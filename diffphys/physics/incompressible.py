@@ -43,6 +43,7 @@ from diffphys.grids.numbers import (
     check_number,
     concrete,
     in_precision_of,
+    magnitude,
     of_types,
     shown,
 )
@@ -717,12 +718,12 @@ def largest_ratio(component: Field, axis: int, dt: Array) -> Array:
     """The largest `dt |v| / h` over the faces normal to an axis."""
     grid = component.grid
     if grid.uniform[axis]:
-        return jnp.max(jnp.abs(component.values)) * dt / grid.spacing_along(axis)
+        return jnp.max(magnitude(component.values)) * dt / grid.spacing_along(axis)
     widths, wraps = grid.widths(axis), component.periodic[axis]
     below = np.append(widths[-1:] if wraps else widths[:1], widths[:-1] if wraps else widths)
     above = widths if wraps else np.append(widths, widths[-1:])
     narrower = grid.along(axis, jnp.asarray(np.minimum(below, above), component.values.dtype))
-    return jnp.max(jnp.abs(component.values) / narrower) * dt
+    return jnp.max(magnitude(component.values) / narrower) * dt
 
 
 def _check_region(owner: str, name: str, region: Shape | None, points: Sequence[Array]) -> None:

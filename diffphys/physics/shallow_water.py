@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Grid, Neumann, Open, Periodic, Wall, parse_sides
 from diffphys.grids.declared import Declared, choice, quantity, within
-from diffphys.grids.numbers import as_array_of_shape, concrete
+from diffphys.grids.numbers import as_array_of_shape, concrete, magnitude
 from diffphys.operators.differences import slice_axis
 from diffphys.operators.reconstruction import limited_sides
 from diffphys.stepping import RungeKutta
@@ -122,7 +122,7 @@ class ShallowWater(Declared):
         """The largest sum over the axes of `(|v| + sqrt(g h)) dt / spacing`."""
         speed = _root(self.gravity * state.depth.values)
         parts = zip(self.velocity(state), self.grid.spacing, strict=True)
-        return self.dt * jnp.max(sum((abs(v) + speed) / spacing for v, spacing in parts))
+        return self.dt * jnp.max(sum((magnitude(v) + speed) / spacing for v, spacing in parts))
 
     def rate(self, time: Any, state: WaterState, input: Any) -> WaterState:
         """What crosses the faces of each cell, the push of the bottom, and the turning of the plane."""

@@ -8,6 +8,8 @@ import pytest
 import diffphys as dp
 from diffphys.grids import face_offset
 from diffphys.operators import advection_rate, cubic_semi_lagrangian, maccormack, semi_lagrangian
+from diffphys.operators.fluxes import _harmonic
+from diffphys.physics.incompressible import largest_ratio
 
 
 pytestmark = pytest.mark.usefixtures("float64", "unchecked_types")
@@ -41,23 +43,51 @@ STRETCHED = dp.Grid.from_edges([np.cumsum([0.1, 0.1, 0.13, 0.07, 0.2, 0.1, 0.15]
 GRIDS = [dp.Grid((6, 5), (0.6, 0.5), (0.1, 0.0)), STRETCHED]
 
 
+LINEAR = dict(
+    gathers=lambda f, v: semi_lagrangian(f, v, 1.0),
+    shifts=lambda f, v: semi_lagrangian(f, v, 1.0, 1),
+    maccormack=lambda f, v: maccormack(f, v, 1.0, limited=False),
+)
+
+
+def carried_around_rest(schemes, field, velocity, axis):
+    """As `around_rest`, for several schemes at once."""
+
+    def steps(speed):
+        moving = [part.with_values(part.values + speed * (a == axis)) for a, part in enumerate(velocity)]
+        return {name: scheme(field, moving).values for name, scheme in schemes.items()}
+
+    return jax.jit(jax.vmap(jax.jacfwd(steps)))(jnp.array([-EPSILON, 0.0, EPSILON]))
+
+
+def at_faces(grid):
+    """A random field on the faces of a bounded axis, two of which are the ends."""
+    offset, ends = face_offset(grid, 1), (dp.Dirichlet(0.3), dp.Dirichlet(0.1))
+    values = np.random.default_rng(1).standard_normal(grid.shape(offset, (True, False)))
+    return dp.Field(jnp.asarray(values), grid, offset, (PERIODIC, ends))
+
+
+def check_mean_slopes(schemes, field, velocity, axis):
+    found = carried_around_rest(schemes, field, velocity, axis)
+    for name, (before, here, after) in found.items():
+        np.testing.assert_allclose(here, (before + after) / 2, atol=1e-4, err_msg=name)
+    np.testing.assert_allclose(found["gathers"][1], found["shifts"][1], atol=1e-12)  # both forms of one scheme
+
+
+def test_look_ups_in_a_fluid_at_rest_have_the_mean_slope():
+    """Between cells of different widths, and at the ends of the axis, beyond which nothing is looked up."""
+    _, velocity = still(STRETCHED, (PERIODIC, (dp.Dirichlet(0.3), dp.Neumann(0.0))))
+    check_mean_slopes(LINEAR, at_faces(STRETCHED), velocity, 1)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", GRIDS, ids=["uniform", "stretched"])
-def test_look_ups_in_a_fluid_at_rest_have_the_mean_slope(grid):
+def test_look_ups_at_rest_have_the_mean_slope_along_every_axis(grid):
     field, velocity = still(grid, (PERIODIC, (dp.Dirichlet(0.3), dp.Neumann(0.0))))
-    found = {}
-    for name, scheme in dict(
-        gathers=lambda f, v: semi_lagrangian(f, v, 1.0),
-        shifts=lambda f, v: semi_lagrangian(f, v, 1.0, 1),
-        cubic=lambda f, v: cubic_semi_lagrangian(f, v, 1.0),
-    ).items():
-        found[name] = [around_rest(scheme, field, velocity, axis) for axis in range(2)]
-        for before, here, after in found[name]:
-            smaller, larger = np.minimum(before, after) - 1e-4, np.maximum(before, after) + 1e-4
-            assert np.all((smaller <= here) & (here <= larger)), name
-            if all(grid.uniform):
-                np.testing.assert_allclose(here, (before + after) / 2, atol=1e-4, err_msg=name)
-    for one, other in zip(found["gathers"], found["shifts"], strict=True):  # both forms of one scheme
-        np.testing.assert_allclose(one, other, atol=1e-12)
+    for carried in (field, at_faces(grid)):
+        for axis in range(2):
+            schemes = LINEAR | dict(cubic=lambda f, v: cubic_semi_lagrangian(f, v, 1.0))
+            check_mean_slopes(schemes, carried, velocity, axis)
 
 
 def test_beside_closed_cells_a_look_up_at_rest_has_the_mean_slope():
@@ -70,9 +100,31 @@ def test_beside_closed_cells_a_look_up_at_rest_has_the_mean_slope():
         assert np.any(here != 0) and np.all(here[closed] == 0)
 
 
-@pytest.mark.parametrize(
-    "grid", [GRIDS[0], pytest.param(STRETCHED, marks=pytest.mark.slow)], ids=["uniform", "stretched"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("grid", GRIDS, ids=["uniform", "stretched"])
+def test_limited_maccormack_at_rest_has_a_slope_between_those_of_its_sides(grid):
+    field, velocity = still(grid, (PERIODIC, (dp.Dirichlet(0.3), dp.Neumann(0.0))))
+    for axis in range(2):
+        before, here, after = around_rest(lambda f, v: maccormack(f, v, 1.0), field, velocity, axis)
+        assert np.all(here >= np.minimum(before, after) - 1e-4)
+        assert np.all(here <= np.maximum(before, after) + 1e-4)
+
+
+def test_at_the_largest_courant_number_weighted_shifts_have_the_inner_slope():
+    grid = dp.Grid((6,))
+    field = dp.Field(jnp.asarray(np.random.default_rng(2).standard_normal(6)), grid, conditions=(PERIODIC,))
+
+    def step(speed):
+        velocity = [dp.Field(jnp.full(6, speed), grid, (0.0,), (PERIODIC,))]
+        return semi_lagrangian(field, velocity, 1.0, 1).values
+
+    measure = jax.jit(jax.jacfwd(step))
+    for sign in (-1.0, 1.0):
+        np.testing.assert_allclose(measure(sign), measure(sign * (1 - EPSILON)), atol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("grid", GRIDS, ids=["uniform", "stretched"])
 def test_a_linear_field_at_rest_is_carried_without_a_kink(grid):
     """Its slope is the same on both sides, so the derivative of each step is minus that slope, limited or not."""
     free = (dp.Neumann(0.0), dp.Neumann(0.0))
@@ -94,3 +146,25 @@ def test_what_a_fluid_at_rest_carries_is_the_mean_of_both_sides(scheme):
     for axis in range(2):
         before, here, after = around_rest(lambda f, v: advection_rate(f, v, scheme), field, velocity, axis)
         np.testing.assert_allclose(here, (before + after) / 2, atol=1e-9)
+
+
+def test_the_size_of_a_speed_and_its_limited_slopes_at_zero():
+    """The derivative is that of a side or the mean of both."""
+
+    def around(function):
+        at = jnp.array([-EPSILON, 0.0, EPSILON])
+        values, slopes = jax.vmap(jax.value_and_grad(function))(at)
+        np.testing.assert_allclose(values, 0.0, atol=3 * EPSILON)
+        return np.asarray(slopes)
+
+    grid, ends = dp.Grid((4,)), (PERIODIC,)
+
+    def courant(speed):
+        return largest_ratio(dp.Field(jnp.full(4, speed), grid, (0.0,), ends), 0, jnp.asarray(0.5))
+
+    np.testing.assert_allclose(around(courant), [-0.5, 0.0, 0.5], atol=1e-6)
+    np.testing.assert_allclose(around(lambda x: dp.Sphere((0.0,), 1.0).distance([x]) + 1.0), [-1, 0, 1], atol=1e-6)
+    for other in (1.0, -1.0):  # of one sign twice the smaller slope, of two signs none
+        slopes = around(lambda step, other=other: _harmonic(step, jnp.asarray(other)))
+        np.testing.assert_allclose(np.sort(slopes), [0.0, 0.0, 2.0], atol=1e-6)
+        assert slopes[1] == 0.0

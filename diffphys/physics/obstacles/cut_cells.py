@@ -15,6 +15,7 @@ from diffphys.physics.obstacles.immersed import (
     LEAST_MASS,
     Geometry,
     Immersed,
+    at_least,
     geometry,
     immersed_laplacian,
 )
@@ -128,7 +129,7 @@ class CutCells(Space):
 
     def scalar_mass(self) -> Array:
         """The same, in small ones more than there is, as in the volumes of the momentum."""
-        return jnp.maximum(self.fluid_fractions(), LEAST_MASS)
+        return at_least(self.fluid_fractions(), LEAST_MASS)
 
     def scalar_laplacian(self, scalar: Field) -> Array:
         """The divergence of the slopes through the open part of each face, over the fluid of each cell."""

@@ -34,7 +34,7 @@ from jax import Array
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid, Shape
 from diffphys.grids.numbers import check_number, concrete, number, shown
-from diffphys.grids.shapes import Periods, Repeated, is_traced
+from diffphys.grids.shapes import Periods, Repeated, growing, is_traced
 from diffphys.operators.differences import slice_axis
 from diffphys.operators.fourth_order import spans
 
@@ -162,7 +162,7 @@ class Geometry(NamedTuple):
     def mass(self, diffused: Array) -> Array:
         """The mass of each control volume, in full ones, with which steps of `viscosity * dt = diffused` are stable."""
         floor = jnp.maximum(diffused.astype(self.resistance.dtype) * self.resistance, LEAST_MASS)
-        return jnp.where(self.active, jnp.maximum(self.opening, floor), 1.0)
+        return jnp.where(self.active, at_least(self.opening, floor), 1.0)
 
     def implicit_scale(self, reach: Array) -> Array:
         """The square root of what an implicit step of `viscosity * length = reach` has on the diagonal in each control
@@ -207,6 +207,7 @@ def geometry(body: Immersed, field: Field, axis: int) -> Geometry:
     grid, dtype, shape = field.grid, field.values.dtype, field.shape
     axes = range(grid.dimensions)
     rulers = [_ruler(field, a) for a in axes]
+    body = eqx.tree_at(lambda body: body.shape, body, growing(body.shape, _touching(rulers, dtype)))
     extents = _lines([ruler.length for ruler in rulers], dtype)
     narrowest = functools.reduce(jnp.minimum, extents)
 
@@ -354,8 +355,7 @@ def _patch(
         changes.append(jnp.broadcast_to(beyond - before, shape))
     middle = jnp.broadcast_to(body.shape.distance(_lines(places, dtype)), shape)
     least = 1e-6 * float(min(ruler.length.min() for ruler in rulers))
-    touching = 4 * float(jnp.finfo(dtype).eps) * max(float(np.max(np.abs(ruler.line))) for ruler in rulers)
-    opening, mean, shifts, whole = open_part(middle, changes, least, touching)
+    opening, mean, shifts, whole = open_part(middle, changes, least, _touching(rulers, dtype))
     return Patch(opening, mean, {a: shift * lengths[a] for a, shift in zip(tangential, shifts, strict=True)}, whole)
 
 
@@ -412,6 +412,11 @@ def _open_segment(middle: Array, change: Array, least: float, touching: float) -
     return fraction, integral, jnp.sign(change) * (1 - fraction) / 2, free & ~cut
 
 
+def _touching(rulers: list[_Ruler], dtype: Any) -> float:
+    """A distance that is none but for round-off."""
+    return 4 * float(jnp.finfo(dtype).eps) * max(float(np.max(np.abs(ruler.line))) for ruler in rulers)
+
+
 def _ruler(field: Field, axis: int) -> _Ruler:
     edges, periodic = field.grid.edges[axis], field.periodic[axis]
     centers = (edges[1:] + edges[:-1]) / 2
@@ -445,6 +450,13 @@ def _lines(lines: Sequence[np.ndarray], dtype: Any) -> list[Array]:
         jnp.asarray(line.reshape([-1 if other == axis else 1 for other in range(len(lines))]), dtype)
         for axis, line in enumerate(lines)
     ]
+
+
+def at_least(part: Array, floor: Any) -> Array:
+    """A part of a cell or a face that is open, or what it counts as if it is less. Where both agree to round-off it is
+    the latter, as for a body that is a little larger.
+    """
+    return jnp.where(part > floor + 64 * jnp.finfo(part.dtype).eps, part, floor)
 
 
 def entry(value: Array, index: int) -> Array:

@@ -2,8 +2,8 @@
 
     import diffphys as dp
 
-Everything named in `__all__` is at hand as `dp.NAME`. A name is imported when it is first asked for, so that the
-command line can list what there is without waiting for JAX.
+Everything named in `__all__` is at hand as `dp.NAME`, and every room as `dp.ROOM`. A name is imported when it is
+first asked for, so that the command line can list what there is without waiting for JAX.
 """
 
 import importlib
@@ -14,13 +14,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     __version__: str
+    from diffphys import benchmarks as benchmarks
+    from diffphys import cli as cli
+    from diffphys import devices as devices
+    from diffphys import errors as errors
+    from diffphys import experiments as experiments
+    from diffphys import gradients as gradients
     from diffphys import grids as grids
+    from diffphys import inversion as inversion
     from diffphys import learning as learning
+    from diffphys import linear as linear
     from diffphys import nets as nets
     from diffphys import operators as operators
     from diffphys import physics as physics
+    from diffphys import plots as plots
     from diffphys import poisson as poisson
+    from diffphys import runs as runs
+    from diffphys import scenarios as scenarios
     from diffphys import stepping as stepping
+    from diffphys import verification as verification
     from diffphys.errors import InputError as InputError
     from diffphys.gradients import GradientCheck as GradientCheck
     from diffphys.gradients import check_gradient as check_gradient
@@ -70,7 +82,27 @@ if TYPE_CHECKING:
     from diffphys.stepping import Splitting as Splitting
 
 
-_ROOMS = ("grids", "stepping", "operators", "poisson", "physics", "nets", "learning")
+_ROOMS = (
+    "benchmarks",
+    "cli",
+    "devices",
+    "errors",
+    "experiments",
+    "gradients",
+    "grids",
+    "inversion",
+    "learning",
+    "linear",
+    "nets",
+    "operators",
+    "physics",
+    "plots",
+    "poisson",
+    "runs",
+    "scenarios",
+    "stepping",
+    "verification",
+)
 
 _HOME = {
     "InputError": "errors",
@@ -107,7 +139,11 @@ _HOME = {
     ),
 }
 
-__all__ = [*_ROOMS, *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
+# The rooms in which one looks for more than the names below; `from diffphys import *` leaves the others alone, which
+# import Matplotlib or the command line.
+_MAIN_ROOMS = ("grids", "stepping", "operators", "poisson", "physics", "nets", "learning")
+
+__all__ = [*_MAIN_ROOMS, *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str):
@@ -136,4 +172,4 @@ sys.modules[__name__].__class__ = _Face
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted({*__all__, *_ROOMS, "__version__"})

@@ -7,6 +7,8 @@ Exit codes: 0 success, 1 a result misses its stated bound, 2 bad input (one line
 and what it accepts), 130 and 143 stopped by SIGINT and SIGTERM with everything saved.
 """
 
+import io
+import os
 import shlex
 import signal
 import sys
@@ -15,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from typer.core import TyperCommand
 
@@ -30,9 +31,12 @@ from diffphys.runs import (
     Run,
     keep_freed_memory,
     make_settings,
+    one_thread_for_linear_algebra,
     read_description,
     stop_on_signals,
     storage_error,
+    table_in_words,
+    terminal_width,
 )
 from diffphys.verification import CASES, summary_table
 
@@ -54,15 +58,15 @@ class ProgramCommand(TyperCommand):
             if given.get("help") and given.get("name"):
                 catalog = next(one for one in CATALOGS.values() if one.command == self.name)
                 program = catalog.load(given["name"])
-                print(f"{self.get_help(ctx)}\n\n{program.name}: {catalog.entries[program.name].summary}\n")
-                print(program.settings_in_words())
+                _say(f"{self.get_help(ctx)}\n\n{program.name}: {catalog.entries[program.name].summary}\n")
+                _say(program.settings_in_words())
                 ctx.exit()
         return super().parse_args(ctx, args)
 
 
 def _show_version(asked: bool) -> None:
     if asked:
-        print(f"diffphys {__version__}")
+        _say(f"diffphys {__version__}")
         raise typer.Exit
 
 
@@ -78,25 +82,29 @@ def everywhere(
 @app.command("list")
 def list_everything() -> None:
     """List every experiment, verification and benchmark, a line each."""
-    console = Console()
     width = max(len(name) for catalog in CATALOGS.values() for name in catalog.entries)
     for catalog in CATALOGS.values():
-        console.print(f"{catalog.title} (diffphys {catalog.command} NAME)", style="bold")
+        _say(f"{catalog.title} (diffphys {catalog.command} NAME)")
         for name, entry in catalog.entries.items():
-            console.print(f"  {name:<{width}}  {entry.summary}", markup=False, highlight=False, soft_wrap=True)
+            _say(f"  {name:<{width}}  {entry.summary}")
 
 
 @app.command("run", cls=ProgramCommand)
 def run_experiment(
     name: Annotated[str, typer.Argument(help="An experiment of `diffphys list`.")],
     preset: Annotated[str, typer.Option(help="How large: demo, book, paper, or another the experiment has.")] = "demo",
-    out: Annotated[Path | None, typer.Option(help="Where to write (default: runs/NAME-PRESET).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write (default: runs/NAME-PRESET and what differs).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="All randomness follows from it.", min=0, max=LARGEST_SEED)] = 0,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value.")] = None,
 ) -> None:
     """Run an experiment, or go on with it where it stopped; with NAME, --help lists its settings and presets."""
-    directory = out or Path("runs") / f"{name}-{preset}"
-    _carry_out(EXPERIMENTS, [name], preset, set_ or [], lambda _: directory, seed)
+
+    def directory(program: Program, settings: Any) -> Path:
+        return out or Path("runs") / program.directory_name(f"{name}-{preset}", preset, settings, seed)
+
+    _carry_out(EXPERIMENTS, [name], preset, set_ or [], directory, seed)
 
 
 @app.command("verify", cls=ProgramCommand)
@@ -112,15 +120,15 @@ def verify(
     if name is None and set_:
         raise InputError("--set needs a NAME: settings belong to one verification")
 
-    def directory(one: str) -> Path:
+    def directory(program: Program, settings: Any) -> Path:
         if out is not None:
-            return out if name else out / one
-        differing = [preset] * (preset != CASES.preset) + (set_ or [])
-        return Path("runs") / "verify" / ",".join([one, *differing]).replace("/", "-")
+            return out if name else out / program.name
+        begin = ",".join([program.name, *[preset] * (preset != CASES.preset)])
+        return Path("runs") / "verify" / program.directory_name(begin, preset, settings)
 
     found = _carry_out(CASES, [name] if name else list(CASES.entries), preset, set_ or [], directory)
     if name is None:
-        Console().print(summary_table(found))
+        _say_table(summary_table(found))
     if not all(passed for metrics in found.values() for passed in metrics["passed"].values()):
         raise typer.Exit(1)
 
@@ -129,7 +137,9 @@ def verify(
 def bench(
     name: Annotated[str | None, typer.Argument(help="A benchmark of `diffphys list` (default: all).")] = None,
     preset: Annotated[str, typer.Option(help="How large: full, or quick to see that all of it runs.")] = "full",
-    out: Annotated[Path | None, typer.Option(help="Where to write (default: runs/bench/NAME).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write (default: runs/bench/NAME and what differs).")
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value.")] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Name the costliest operations instead.")] = False,
 ) -> None:
@@ -141,8 +151,11 @@ def bench(
         _print_profile(program, program.choose(preset, set_ or []))
         return
 
-    def directory(one: str) -> Path:
-        return Path("runs") / "bench" / one if out is None else out if name else out / one
+    def directory(program: Program, settings: Any) -> Path:
+        if out is not None:
+            return out if name else out / program.name
+        begin = ",".join([program.name, *[preset] * (preset != BENCHMARKS.preset)])
+        return Path("runs") / "bench" / program.directory_name(begin, preset, settings)
 
     _carry_out(BENCHMARKS, [name] if name else list(BENCHMARKS.entries), preset, set_ or [], directory)
 
@@ -156,12 +169,15 @@ def report_run(directory: Annotated[Path, typer.Argument(help="The directory of 
     program = CATALOGS[found.kind].load(found.program)
     settings = make_settings(program.settings, found.settings)
     with Run.open(directory, found.program, found.preset, settings, found.seed, kind=found.kind) as run:
-        _print_results(run, program.report(run))
+        _print_results(program, run, program.make_report(run))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line on these arguments (default: those of the process) and return the exit code."""
     keep_freed_memory()
+    one_thread_for_linear_algebra()
+    if not _speaks_unicode(sys.stdout) and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a letter that the terminal does not know becomes a question mark
     command = typer.main.get_command(app)
     try:
         # Not standalone: Typer would frame its messages in boxes of several lines.
@@ -177,6 +193,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if explained is None:
             raise
         return _complain(str(explained))
+    except SystemExit:  # so Typer ends where nobody reads its help any more, and only there
+        _silence()
+        return 0
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", 128 + signal.SIGINT)
 
@@ -186,7 +205,7 @@ def _carry_out(
     names: Sequence[str],
     preset: str,
     assignments: Sequence[str],
-    directory_of: Callable[[str], Path],
+    directory_of: Callable[[Program, Any], Path],
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
     """Run programs, or go on where they stopped, and print what came of each; return their metrics by name."""
@@ -196,13 +215,14 @@ def _carry_out(
     metrics = {}
     with stop_on_signals() as stop:
         for name, program in programs.items():
-            directory = directory_of(name)
+            directory = directory_of(program, settings[name])
             with Run.open(directory, name, preset, settings[name], seed, stop, kind=catalog.kind) as run:
-                table = None
                 if program.finished(run):
                     again = f"diffphys report {shlex.quote(str(directory))}"
-                    print(f"This run is finished; `{again}` makes its figures again.")
+                    _say(f"This run is finished; `{again}` makes its figures again.")
+                    table = program.table(run)
                 else:
+                    _announce(program, run)
                     try:
                         table = program.complete(run)
                     except Interrupted:
@@ -211,9 +231,18 @@ def _carry_out(
                         command = _command(catalog, run, assignments)
                         _complain(f"stopped by {signal.Signals(number).name} {then}: {command}")
                         raise typer.Exit(128 + number) from None
-                _print_results(run, table)
+                _print_results(program, run, table)
                 metrics[name] = run.read_metrics()
     return metrics
+
+
+def _announce(program: Program, run: Run) -> None:
+    """Say on standard error what begins, where it writes, and how long it takes; until a program is compiled, the
+    first minute perhaps, there is nothing else to see.
+    """
+    duration = program.duration(run)
+    words = [f"{run.program}, {run.preset}: writes to {run.directory}", *[duration] * bool(duration)]
+    print("; ".join([*words, "compiling comes first"]), file=sys.stderr, flush=True)
 
 
 def _command(catalog: Catalog, run: Run, assignments: Sequence[str]) -> str:
@@ -230,19 +259,40 @@ def _complain(message: str, code: int = 2) -> int:
     return code
 
 
-def _print_results(run: Run, table: Any) -> None:
+def _say(text: str) -> None:
+    """Print on standard output. Where nobody reads any more, as after `| head -1`, the work goes on in silence."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _silence()
+
+
+def _silence() -> None:
+    """Let standard output lead nowhere, for what is still in its buffer, too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say_table(table: Table) -> None:
+    """Print a table; no number is cut, however narrow the terminal is."""
+    _say(table_in_words(table, terminal_width(), ascii_only=not _speaks_unicode(sys.stdout)))
+
+
+def _speaks_unicode(stream: Any) -> bool:
+    return (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
+
+
+def _print_results(program: Program, run: Run, table: Any) -> None:
     """Print the program's table, or else the metrics that are single numbers, and where the files are."""
-    console = Console()
-    console.print(_metrics_table(run) if table is None else table)
-    print(f"Metrics: {run.directory / 'metrics.json'}")
+    _say_table(_metrics_table(program, run) if table is None else table)
+    _say(f"Metrics: {run.directory / 'metrics.json'}")
     if (run.directory / "table.md").exists():
-        print(f"Table:   {run.directory / 'table.md'}")
+        _say(f"Table:   {run.directory / 'table.md'}")
     figures = sorted(path.name for path in (run.directory / "figures").glob("[!.]*"))
     if figures:
-        print(f"Figures: {run.directory / 'figures'} ({', '.join(figures)})")
+        _say(f"Figures: {run.directory / 'figures'} ({', '.join(figures)})")
 
 
-def _metrics_table(run: Run) -> Table:
+def _metrics_table(program: Program, run: Run) -> Table:
     """The metrics that are single numbers, beside published ones and stated bounds where there are any."""
     metrics = run.read_metrics()
     published, passed = (found if isinstance(found := metrics.get(name), dict) else {} for name in ("paper", "passed"))
@@ -253,6 +303,7 @@ def _metrics_table(run: Run) -> Table:
             cells = [_number(published.get(name))] * bool(published)
             cells += [{True: "holds", False: "MISSED", None: ""}[passed.get(name)]] * bool(passed)
             table.add_row(name, _number(value) or "not finite", *cells)
+    program.remark(table, run.settings)
     return table
 
 
@@ -270,7 +321,7 @@ def _print_profile(program: Program, settings: Any) -> None:
         table = Table("operation", "microseconds", "times", "made of", title=f"{program.name}: {what}")
         for operation, microseconds, times in found:
             table.add_row(operation, f"{microseconds:.1f}", str(times), meant.get(operation, ""))
-        Console().print(table)
+        _say_table(table)
 
 
 def _number(value: Any) -> str:

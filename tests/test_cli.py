@@ -2,7 +2,9 @@
 
 import dataclasses
 import errno
+import io
 import json
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -13,6 +15,7 @@ import pytest
 from diffphys.cli import CATALOGS, main
 from diffphys.errors import InputError
 from diffphys.experiments import EXPERIMENTS
+from diffphys.experiments.comparison import Budget, in_short
 from diffphys.runs import Entry, Program, Run
 
 
@@ -29,7 +32,7 @@ def short(*words):
 
 def test_run_writes_everything_and_a_finished_run_stays_as_it_is(tmp_path, capsys):
     assert short("--set", "starts=0.25,0.5", "--seed", "7") == 0
-    directory = tmp_path / "runs" / "dummy-short"
+    directory = tmp_path / "runs" / "dummy-short,seed=7,starts=0.25,0.5"
     described = json.loads((directory / "settings.json").read_text())
     assert (described["seed"], described["settings"]["starts"], described["finished"]) == (7, [0.25, 0.5], True)
     assert (directory / "figures" / "final.png").exists() and (directory / "checkpoints" / "state.checkpoint").exists()
@@ -63,6 +66,8 @@ def test_every_listed_experiment_is_there_under_its_name():
     for name in EXPERIMENTS.entries:
         experiment = EXPERIMENTS.load(name)
         assert experiment.name == name and "demo" in experiment.presets
+        if issubclass(experiment.settings, Budget):  # not so many seconds as the neighbors leave
+            assert experiment.choose("demo").clock == "processor"
 
 
 @pytest.mark.parametrize(
@@ -182,3 +187,89 @@ def test_the_version_is_that_of_the_package(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"diffphys {diffphys.__version__}\n"
     assert diffphys.__version__ == metadata.version("diffphys")
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_finished_experiment_shows_its_whole_table_again(capsys):
+    words = ["run", "oscillators", *("--set", "updates=2"), *("--set", "samples=512"), *("--set", "arms=adam")]
+    words += ["--set", "steps=2", "--set", "seeds=3"]
+    shown = []
+    for _ in range(2):
+        assert main(words) == 0
+        shown.append(capsys.readouterr().out.splitlines())
+    assert [line for line in shown[1] if "finished" not in line] == shown[0]
+    assert any(line.strip(" │┃|").startswith("adam") for line in shown[0])
+    directory = next(Path("runs").iterdir())
+    (directory / "table.json").unlink()  # as an earlier version left it
+    assert main(words) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if "finished" not in line] == shown[0]
+
+
+def test_an_arm_that_is_not_finite_says_so():
+    assert in_short(None) == in_short(float("nan")) == in_short(float("inf")) == "not finite" and in_short(0.5) == "0.5"
+
+
+def test_toy_trajectories_that_leave_the_plane(capsys):
+    assert main(["run", "toy-trajectories", "--set", "descent_rate=1e30"]) == 0
+    assert "not finite" in capsys.readouterr().out
+
+
+def test_a_terminal_of_ascii_characters_only(monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", out)
+    assert main(["run", "toy-trajectories", "--out", "außen"]) == 0
+    out.flush()
+    shown = out.buffer.getvalue().decode("ascii")  # pyright: ignore[reportAttributeAccessIssue]
+    assert "gradient-descent" in shown and "au?en" in shown and "+--" in shown
+
+
+@pytest.mark.parametrize("words", [["list"], ["--help"]])
+def test_a_reader_that_leaves_early_is_no_mistake(words):
+    reading, writing = os.pipe()
+    os.close(reading)  # nobody reads from the first byte on, as in `diffphys list | true`
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "diffphys", *words]
+    found = subprocess.run(command, env=environment, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (found.returncode, found.stderr) == (0, b"")
+
+
+def test_every_run_has_a_directory_of_its_own_and_finds_it_again(tmp_path, capsys):
+    for words in ([], ["--seed", "1"], ["--set", "updates=2"], ["--set", "updates=4", "--seed", "1"]):
+        for again in (False, True):
+            # What changes no result, or is the preset's own value, is no other run.
+            assert short(*words, "--set", "save_every=1.0", "--set", "noise=normal") == 0
+            assert ("finished" in capsys.readouterr().out) == again
+    names = {path.name for path in (tmp_path / "runs").iterdir()}
+    seeded = "dummy-short,seed=1"
+    assert names == {"dummy-short", seeded, "dummy-short,updates=2", f"{seeded},updates=4"}
+    long = ",".join(["0.125"] * 100)
+    assert short("--set", f"starts={long}") == 0 and short("--set", f"starts={long},0.5") == 0
+    assert len(list((tmp_path / "runs").iterdir())) == 6
+
+
+def test_a_run_says_at_its_start_where_it_writes_and_how_long_it_takes(monkeypatch, capsys):
+    said = []
+    program = dataclasses.replace(
+        EXPERIMENTS.load("dummy"),
+        run=lambda settings, run: said.append(capsys.readouterr().err) or run.write_metrics({"mean": 1.0}),
+        report=lambda run: None,
+        duration=lambda run: "at most a minute",
+    )
+    monkeypatch.setattr("dummy_experiment.PROGRAM", program)
+    assert short() == 0
+    assert len(said[0].splitlines()) == 1
+    for words in ("dummy, short", str(Path("runs") / "dummy-short"), "at most a minute", "compiling"):
+        assert words in said[0]
+
+
+def test_published_numbers_beside_other_settings_are_marked(capsys):
+    program = EXPERIMENTS.load("toy-trajectories")
+    assert program.differing("paper", program.choose("paper")) == {}
+    assert main(["run", "toy-trajectories"]) == 0
+    assert "this run differs" not in capsys.readouterr().out
+    for _ in range(2):
+        assert main(["run", "toy-trajectories", "--set", "iterations=3"]) == 0
+        assert "Published numbers belong to --preset paper; this run differs in: iterations." in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """The files around the package agree with each other and with the package."""
 
+import json
 import re
 import subprocess
 import sys
@@ -61,3 +62,29 @@ def test_rollout_is_the_function_whatever_is_asked_for_first(first):
     """The package holds a function and a file of that name; the file is imported by others, the function is meant."""
     program = f"import diffphys as dp; dp.{first}; import diffphys.rollout; assert callable(dp.rollout), dp.rollout"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+def test_every_page_of_the_api_is_reachable_from_the_top():
+    rooms = sorted(path.stem for path in (ROOT / "docs" / "api").glob("*.md") if path.stem not in ("index", "rollout"))
+    program = (
+        "import sys, diffphys as dp; assert 'jax' not in sys.modules; "
+        f"print(*[getattr(dp, room).__name__ for room in {rooms}]); assert {{*{rooms}, 'rollout'}} <= set(dir(dp))"
+    )
+    found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert found.stdout.split() == [f"diffphys.{room}" for room in rooms], found.stderr
+
+
+def test_the_oscillator_has_as_many_lines_as_the_pages_say():
+    notebook = json.loads((ROOT / "docs" / "notebooks" / "half-inverse-oscillator.ipynb").read_text())
+    program = next("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
+    count = sum(bool(line.strip()) for line in program.splitlines())
+    assert count == 26 and "Twenty-six lines" in json.dumps(notebook)
+    for page in ("index.md", "inversion.md"):
+        assert f"{count} lines" in (ROOT / "docs" / page).read_text()
+
+
+def test_the_site_loads_nothing_from_a_network():
+    settings = (ROOT / "mkdocs.yml").read_text()
+    for kind in ("extra_javascript", "extra_css"):
+        loaded = re.findall(r"^  - (\S+)$", settings.split(f"\n{kind}:\n")[1].split("\n\n")[0], re.MULTILINE)
+        assert loaded and all((ROOT / "docs" / path).is_file() for path in loaded), loaded

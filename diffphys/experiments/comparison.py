@@ -4,9 +4,9 @@ An arm is a start and an update of a pytree of arrays, so that a state between a
 state after n updates has the same bits however often it was interrupted. Only where an arm *stops* depends on the
 machine when it is stopped by its time; give a limit of updates to have that, too, the same everywhere.
 
-Seconds are those of the clock on the wall. Where a machine has other work as well, those say little, and one arm may be
-luckier than the next: with `clock=processor` a second is one of the processor's work for this process, all cores
-together.
+Seconds are those of the clock on the wall, unless `clock=processor`: then a second is one of the processor's work for
+this process, all cores together. Where a machine has other work as well, seconds on the wall say little, and one arm
+may be luckier than the next; that is why the `demo` presets count the processor's.
 """
 
 import dataclasses
@@ -38,6 +38,13 @@ class Budget:
         "wall", help="whose seconds: on a shared machine the processor's say more", choices=tuple(CLOCKS)
     )
     arms: tuple[str, ...] = setting(("all",), help="names of the arms to train, or all")
+
+
+def duration(run: Run) -> str:
+    """How long a comparison takes at most, in words."""
+    clock = " of the processor's time" if run.settings.clock == "processor" else ""
+    seeds = f" and each of {run.settings.seeds} seeds" if run.settings.seeds > 1 else ""
+    return f"at most {run.settings.seconds:g} s{clock} for each arm{seeds}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,5 +239,5 @@ def as_number(value: float | None) -> float:
 
 
 def in_short(value: float | None) -> str:
-    """Three digits; nothing where there is no number."""
-    return "" if value is None else f"{value:.3g}"
+    """Three digits of a measured number, which None stands for in files where it is not finite."""
+    return f"{value:.3g}" if value is not None and np.isfinite(value) else "not finite"

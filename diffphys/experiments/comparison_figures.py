@@ -25,14 +25,14 @@ def show(run: Run, *, label: str = "error", columns: Mapping[str, str] | None = 
     metrics = run.read_metrics()
     published = metrics["paper"]["arms"]
     run.save_figure("curves.png", curves_figure(metrics["arms"], published, label))
-    table = Table(
-        "arm", f"{label}, median", "all seeds", "updates", "seconds", "published", *columns, title=run.program
-    )
+    known = ["published"] if any(paper.get("final_error") is not None for paper in published.values()) else []
+    table = Table("arm", f"{label}, median", "all seeds", "updates", "seconds", *known, *columns, title=run.program)
     for name, arm in metrics["arms"].items():
         paper = published.get(name, {}).get("final_error")
         seeds = ", ".join(in_short(value) for value in arm["final_errors"])
         last = [in_short(float(np.median([as_number(c[key][-1]) for c in arm["curves"]]))) for key in columns.values()]
-        numbers = (str(arm["updates"]), f"{arm['seconds']:.1f}", in_short(paper))
+        numbers = [str(arm["updates"]), f"{arm['seconds']:.1f}"]
+        numbers += [in_short(paper) if paper is not None else ""] * len(known)
         table.add_row(name, in_short(arm["final_error"]), seeds, *numbers, *last)
     return table
 

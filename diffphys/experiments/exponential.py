@@ -17,7 +17,7 @@ import optax
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.comparison import Budget, compare
+from diffphys.experiments.comparison import Budget, compare, duration
 from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.optimizers import gradient_arm
 from diffphys.inversion import scale_invariant_loss
@@ -108,10 +108,11 @@ PROGRAM = Program(
     "exponential",
     Settings,
     {
-        "demo": {"seconds": 5.0, "seeds": 2},
+        "demo": {"seconds": 5.0, "clock": "processor", "seeds": 2},
         "book": {"seconds": 8.0, "seeds": 3},
         "paper": {"seconds": 3600.0, "updates": 100_001, "seeds": 5},
     },
     run,
     report,
+    duration=duration,
 )

@@ -23,7 +23,7 @@ from jax import Array
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from diffphys.experiments.comparison import compare, first_network, median_after
+from diffphys.experiments.comparison import compare, duration, first_network, median_after
 from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.inverse_problems import InverseProblem, answers, inverse_problem_arms
 from diffphys.inversion import NoiseAwareHeatInverse, RepeatedInverse, SpectralHeat
@@ -152,7 +152,7 @@ PROGRAM = Program(
     "heat-inverse",
     Settings,
     {
-        "demo": {"seconds": 50.0, "seeds": 1, "batch": 16, "tests": 32, "arms": FASTEST},
+        "demo": {"seconds": 50.0, "clock": "processor", "seeds": 1, "batch": 16, "tests": 32, "arms": FASTEST},
         "book": {"seconds": 60.0, "seeds": 1, "batch": 16, "tests": 32},
         "informed": {
             "seconds": 80.0,
@@ -166,4 +166,5 @@ PROGRAM = Program(
     },
     run,
     report,
+    duration=duration,
 )

@@ -20,7 +20,7 @@ import optax
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.comparison import Arm, Budget, compare
+from diffphys.experiments.comparison import Arm, Budget, compare, duration
 from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.optimizers import gradient_arm, half_inverse_arm
 from diffphys.experiments.smooth_noise import smooth_noise
@@ -120,7 +120,7 @@ PROGRAM = Program(
     "hig-poisson",
     Settings,
     {
-        "demo": {"seconds": 40.0, "seeds": 1},
+        "demo": {"seconds": 40.0, "clock": "processor", "seeds": 1},
         "book": {"seconds": 20.0, "seeds": 2},
         "convolution": {
             "seconds": 60.0,
@@ -134,4 +134,5 @@ PROGRAM = Program(
     },
     run,
     report,
+    duration=duration,
 )

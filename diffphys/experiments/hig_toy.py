@@ -18,7 +18,7 @@ import optax
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.comparison import Budget, compare
+from diffphys.experiments.comparison import Budget, compare, duration
 from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.optimizers import gradient_arm, half_inverse_arm
 from diffphys.inversion import neuron_saturation
@@ -111,10 +111,11 @@ PROGRAM = Program(
     "hig-toy",
     Settings,
     {
-        "demo": {"seconds": 12.0, "seeds": 2},
+        "demo": {"seconds": 12.0, "clock": "processor", "seeds": 2},
         "book": {"seconds": 8.0, "seeds": 3},
         "paper": {"seconds": 60.0, "seeds": 5},
     },
     run,
     report,
+    duration=duration,
 )

@@ -19,7 +19,7 @@ import optax
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.comparison import Arm, Budget, compare, median_after
+from diffphys.experiments.comparison import Arm, Budget, compare, duration, median_after
 from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.optimizers import gradient_arm, half_inverse_arm, in_fixed_order
 from diffphys.inversion import GaussNewton, scale_invariant_loss
@@ -162,7 +162,12 @@ def report(run: Run) -> Table:
 PROGRAM = Program(
     "linear-chain",
     Settings,
-    {"demo": {"seconds": 15.0, "seeds": 2}, "book": {"seconds": 15.0}, "paper": {"seconds": 100.0, "seeds": 5}},
+    {
+        "demo": {"seconds": 15.0, "clock": "processor", "seeds": 2},
+        "book": {"seconds": 15.0},
+        "paper": {"seconds": 100.0, "seeds": 5},
+    },
     run,
     report,
+    duration=duration,
 )

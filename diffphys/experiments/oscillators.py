@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.comparison import compare
+from diffphys.experiments.comparison import compare, duration
 from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.linear_chain import mean_loss, runge_kutta
 from diffphys.experiments.optimizers import HalfInverse, half_inverse_arms
@@ -76,7 +76,12 @@ def report(run: Run) -> Table:
 PROGRAM = Program(
     "oscillators",
     Settings,
-    {"demo": {"seconds": 30.0, "seeds": 1}, "book": {"seconds": 30.0, "seeds": 2}, "paper": {"seconds": 3600.0}},
+    {
+        "demo": {"seconds": 30.0, "clock": "processor", "seeds": 1},
+        "book": {"seconds": 30.0, "seeds": 2},
+        "paper": {"seconds": 3600.0},
+    },
     run,
     report,
+    duration=duration,
 )

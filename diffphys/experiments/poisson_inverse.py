@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.comparison import compare
+from diffphys.experiments.comparison import compare, duration
 from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.inverse_problems import InverseProblem, answers, inverse_problem_arms
 from diffphys.experiments.smooth_noise import smooth_noise
@@ -77,10 +77,11 @@ PROGRAM = Program(
     "poisson-inverse",
     Settings,
     {
-        "demo": {"seconds": 20.0, "seeds": 1, "cells": 32, "batch": 16},
+        "demo": {"seconds": 20.0, "clock": "processor", "seeds": 1, "cells": 32, "batch": 16},
         "book": {"seconds": 60.0, "seeds": 2, "cells": 32, "batch": 16, "tests": 32},
         "paper": {"seconds": 25200.0},
     },
     run,
     report,
+    duration=duration,
 )

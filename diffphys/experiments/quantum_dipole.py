@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.comparison import compare
+from diffphys.experiments.comparison import compare, duration
 from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.optimizers import HalfInverse, half_inverse_arms
 from diffphys.nets import MLP
@@ -100,7 +100,12 @@ def report(run: Run) -> Table:
 PROGRAM = Program(
     "quantum-dipole",
     Settings,
-    {"demo": {"seconds": 50.0, "seeds": 1}, "book": {"seconds": 40.0, "seeds": 2}, "paper": {"seconds": 5400.0}},
+    {
+        "demo": {"seconds": 50.0, "clock": "processor", "seeds": 1},
+        "book": {"seconds": 40.0, "seeds": 2},
+        "paper": {"seconds": 5400.0},
+    },
     run,
     report,
+    duration=duration,
 )

@@ -22,7 +22,7 @@ from jax.typing import ArrayLike
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from diffphys.experiments.comparison import Arm, Budget, compare
+from diffphys.experiments.comparison import Arm, Budget, compare, duration
 from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.optimizers import gradient_arm
 from diffphys.inversion import SaddleFreeNewton, absolute_values, scale_invariant_loss
@@ -199,7 +199,7 @@ PROGRAM = Program(
     "sine",
     Settings,
     {
-        "demo": {"seconds": 30.0, "seeds": 1, "rotations": (0.0, 45.0), "stretchings": (1.0,)},
+        "demo": {"seconds": 30.0, "clock": "processor", "seeds": 1, "rotations": (0.0, 45.0), "stretchings": (1.0,)},
         "book": {"seconds": 30.0, "seeds": 2},
         "paper": {
             "seconds": 600.0 * 17,
@@ -209,4 +209,5 @@ PROGRAM = Program(
     },
     run,
     report,
+    duration=duration,
 )

@@ -91,7 +91,8 @@ def run(settings: Settings, run: Run) -> None:
             points = np.concatenate([start[None], jax.jit(path)(start)])
             seconds = time.perf_counter() - began
             first = points[1] - points[0]
-            distances = np.linalg.norm(points, axis=1)
+            with np.errstate(over="ignore", invalid="ignore"):  # of a path that leaves the plane
+                distances = np.linalg.norm(points, axis=1)
             arms[name] = {
                 "final_x": points[-1],
                 "final_error": distances[-1],
@@ -112,21 +113,26 @@ def report(run: Run) -> Table:
     grid = np.linspace(0.0, 3.3, 100)
     in_x.contour(grid, grid, grid[None, :] ** 2 + grid[:, None] ** 4, levels=np.geomspace(0.1, 120, 9), colors="0.8")
     in_y.contour(grid, 3 * grid, grid[None, :] ** 2 + 9 * grid[:, None] ** 2, levels=9, colors="0.8")
-    table = Table("arm", "last x", "published", "distance", "alignment", "published", title=run.program)
+    table = Table("arm", "last x", "x, published", "distance", "alignment", "alignment, published", title=run.program)
     for color, (name, arm) in zip(COLORS, arms.items(), strict=False):
-        path = np.asarray(arm["path"])
+        path = np.asarray(arm["path"], float)  # None, for what is not finite, becomes NaN
         in_x.plot(*path.T, "o-", color=color, markersize=3, linewidth=1, label=name)
         in_y.plot(path[:, 0], path[:, 1] ** 2, "o-", color=color, markersize=3, linewidth=1)
         paper = PUBLISHED[name]
-        texts = [", ".join(f"{value:.7f}" for value in arm["final_x"])]
+        texts = [", ".join(_fixed(value, 7) for value in arm["final_x"])]
         texts += [", ".join(f"{value:.7f}" for value in paper["final_x"])]
         alignment = f"{paper['alignment']:.6f}" if "alignment" in paper else ""
-        table.add_row(name, *texts, f"{arm['final_error']:.3f}", f"{arm['alignment']:.6f}", alignment)
+        table.add_row(name, *texts, _fixed(arm["final_error"], 3), _fixed(arm["alignment"], 6), alignment)
     in_x.set(xlabel="x0", ylabel="x1", title="parameters x")
     in_y.set(xlabel="y0", ylabel="y1", title="outputs y = P(x)")
     in_x.legend(fontsize=7)
     run.save_figure("paths.png", figure)
     return table
+
+
+def _fixed(value: float | None, digits: int) -> str:
+    """A number with so many digits after the point; None stands in files for one that is not finite."""
+    return "not finite" if value is None else f"{value:.{digits}f}"
 
 
 PROGRAM = Program("toy-trajectories", Settings, {"demo": {}, "book": {}, "paper": {}}, run, report)

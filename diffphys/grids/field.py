@@ -77,6 +77,10 @@ class Field(eqx.Module):
     # NumPy's arrays and numbers leave arithmetic with a field to the field, instead of making an array of fields.
     __array_ufunc__ = None
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The values, for `np.asarray(field)` and whatever draws or saves arrays."""
+        return np.array(self.values, dtype, copy=copy)
+
     @property
     def periodic(self) -> tuple[bool, ...]:
         """For each axis whether it is periodic."""
@@ -186,6 +190,20 @@ def check_field(
         raise InputError(f"{owner}: {name} lives on another grid, {field.grid}; a field of {grid} is accepted.")
     if offset is not None and field.offset != tuple(offset):
         raise InputError(f"{owner}: {name} lives at offset {field.offset}; {tuple(offset)} is accepted.")
+
+
+def check_centered(owner: str, state: Any, names: Sequence[str], grid: Grid) -> None:
+    """Raise `InputError` unless a state has these parts, each a field at the centers of this grid or a tuple of one for
+    each axis.
+    """
+    if not all(hasattr(state, name) for name in names):
+        raise InputError(
+            f"{owner}: state is {shown(state)}; one with {' and '.join(names)}, as initial_state gives, is accepted."
+        )
+    for name in names:
+        part = getattr(state, name)
+        for field in part if isinstance(part, tuple) else (part,):
+            check_field(owner, f"the state's {name}", field, grid, center_offset(grid))
 
 
 def check_velocity(

@@ -7,11 +7,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Field
-from diffphys.grids.numbers import as_number, check_number, shown
+from diffphys.grids.numbers import as_floating, as_number, check_number, shown
 
 
 class Normalization(eqx.Module):
@@ -40,12 +41,15 @@ class Normalization(eqx.Module):
         )
 
 
-def default_fields(state: Any) -> Sequence[Field]:
-    """What is corrected of a state unless something else is asked for: its velocity, or every field in it."""
+def default_fields(state: Any) -> Sequence[Any]:
+    """What is corrected of a state unless something else is asked for: its velocity, or every field in it, or where
+    there is no field every array of floating numbers, save single numbers.
+    """
     if hasattr(state, "velocity"):
-        return state.velocity
-    fields = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, Field))
-    return tuple(field for field in fields if isinstance(field, Field))
+        return (state.velocity,) if isinstance(state.velocity, (Field, Array, np.ndarray)) else state.velocity
+    leaves = jax.tree.leaves(state, is_leaf=_is_field)
+    fields = tuple(leaf for leaf in leaves if _is_field(leaf))
+    return fields or tuple(leaf for leaf in leaves if eqx.is_inexact_array_like(leaf) and jnp.ndim(leaf))
 
 
 def no_conditioning(_: Any) -> Sequence[Array]:
@@ -61,6 +65,10 @@ class Corrected(eqx.Module):
     the cells, so that a bounded axis leaves out its last face; that face gets no correction. The network's output is
     multiplied by the scales and added.
 
+    States of plain arrays are accepted, too: each array in a state is one channel, all of one shape, the cells. A state
+    that is itself one array is what the network sees, (channels, *cells), as the states of Exponax are; of one axis
+    it is a single channel.
+
     Args:
         solver: A step, `step(state) -> state` or `step(state, input) -> state`.
         network: From an array (channels, *cells) to an array (corrected fields, *cells).
@@ -72,37 +80,42 @@ class Corrected(eqx.Module):
     solver: Callable[..., Any]
     network: Callable[[Array], Array]
     normalization: Normalization | None = None
-    fields: Callable[[Any], Sequence[Field]] = eqx.field(static=True, default=default_fields)
+    fields: Callable[[Any], Sequence[Field | Array]] = eqx.field(static=True, default=default_fields)
     conditioning: Callable[[Any], Sequence[Array]] = eqx.field(static=True, default=no_conditioning)
 
     def __call__(self, state: Any, *inputs: Any) -> Any:
         predicted = self.solver(state, *inputs)
+        if self.fields is default_fields and isinstance(predicted, (Array, np.ndarray)) and predicted.ndim:
+            channels = predicted if predicted.ndim > 1 else predicted[None]
+            correction = self.correction(tuple(channels)).reshape(predicted.shape)
+            return predicted + correction.astype(predicted.dtype)
         fields = tuple(self.fields(predicted))
         correction = self.correction(fields)
-        corrected = {
-            id(field): field.with_values(field.values + _at_place(part, field).astype(field.values.dtype))
-            for field, part in zip(fields, correction, strict=True)
-        }
-        leaves, structure = jax.tree.flatten(predicted, is_leaf=lambda node: isinstance(node, Field))
+        corrected = {id(field): _added(field, part) for field, part in zip(fields, correction, strict=True)}
+        leaves, structure = jax.tree.flatten(predicted, is_leaf=_is_field)
         if not corrected.keys() <= {id(leaf) for leaf in leaves}:
             raise InputError(
                 "Corrected: fields returns a field that is not part of the state; fields of the state are accepted."
             )
         return jax.tree.unflatten(structure, [corrected.get(id(leaf), leaf) for leaf in leaves])
 
-    def correction(self, fields: Sequence[Field]) -> Array:
+    def correction(self, fields: Sequence[Field | Array]) -> Array:
         """What is added to the fields, as an array (fields, *cells) in their units.
 
         Raises:
-            InputError: if the network returns another shape.
+            InputError: if the fields have no common cells, or the network returns another shape.
         """
         if not fields:
             raise InputError("Corrected: fields selects no field of the state; at least one is accepted.")
-        cells = fields[0].grid.cells
+        cells = _cells(fields[0])
+        if others := [_cells(field) for field in fields if _cells(field) != cells]:
+            raise InputError(
+                f"Corrected: fields have {cells} and {others[0]} cells; equal ones are accepted (fields= picks them)."
+            )
         field_scales, parameter_scales = self._scales(len(fields))
         channels = [
-            _at_cells(field) / scale.astype(field.values.dtype)
-            for field, scale in zip(fields, field_scales, strict=True)
+            values / scale.astype(values.dtype)
+            for values, scale in zip(map(_at_cells, fields), field_scales, strict=True)
         ]
         numbers = self.conditioning(self.solver)
         channels += [
@@ -160,9 +173,23 @@ def with_parameters(step: Any, parameters: Mapping[str, Array]) -> Any:
     return dataclasses.replace(step, **parameters)  # pyright: ignore[reportArgumentType]
 
 
-def _at_cells(field: Field) -> Array:
+def _is_field(node: Any) -> bool:
+    return isinstance(node, Field)
+
+
+def _cells(field: Field | Array) -> tuple[int, ...]:
+    return field.grid.cells if isinstance(field, Field) else jnp.shape(field)
+
+
+def _at_cells(field: Field | Array) -> Array:
+    if not isinstance(field, Field):
+        return as_floating(field, "Corrected: the state")
     return field.values[tuple(slice(0, count) for count in field.grid.cells)]
 
 
-def _at_place(values: Array, field: Field) -> Array:
-    return jnp.pad(values, [(0, extent - count) for extent, count in zip(field.shape, values.shape, strict=True)])
+def _added(field: Field | Array, part: Array) -> Field | Array:
+    """The field with a correction at its cells; faces that belong to no cell stay."""
+    if not isinstance(field, Field):
+        return field + part.astype(field.dtype)
+    part = jnp.pad(part, [(0, extent - count) for extent, count in zip(field.shape, part.shape, strict=True)])
+    return field.with_values(field.values + part.astype(field.values.dtype))

@@ -15,7 +15,7 @@ from diffphys.errors import InputError
 from diffphys.grids.numbers import as_floating, shown, whole_number
 from diffphys.learning.corrected import Corrected, with_parameters
 from diffphys.learning.losses import half_sum_of_squares
-from diffphys.learning.trajectories import Trajectories
+from diffphys.learning.trajectories import Trajectories, check_trajectories
 from diffphys.rollout import Adjoint, StoreAll, rollout
 
 
@@ -136,7 +136,9 @@ def train(
             wander as they do. 0, the last arrays themselves; 0.97 looks back over some 30 updates.
         adjoint: How gradients pass through the unrolled steps; `Detached()` gives unrolled training without gradients
             in time.
-        loss: From two pytrees (prediction, target) to a number. Default: `half_sum_of_squares`.
+        loss: From two pytrees (prediction, target) to a number. Default: `half_sum_of_squares` without scales, so in
+            the units of the data; where fields of different units are compared, give its `scales`,
+            `functools.partial(half_sum_of_squares, scales=...)`.
         start: From a frame of the data to a state. Default: the frame is one.
         observe: From a state to what the data holds. Default: the state.
         trainable: From the step to the part of it that is trained. Default: the network of a `Corrected`.
@@ -152,6 +154,7 @@ def train(
     Raises:
         InputError: if windows are longer than the data, or numbers are out of range.
     """
+    check_trajectories("train: data", data)
     optimizer = optax.adam(1e-3) if optimizer is None else optimizer
     stages = [Stage(unroll, updates, optimizer)] if curriculum is None else list(curriculum)
     if not stages:

@@ -25,6 +25,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid
+from diffphys.grids.grid import check_grid
 from diffphys.grids.numbers import concrete, shown
 from diffphys.runs.files import recovered, replacing
 
@@ -123,6 +124,15 @@ class Trajectories(eqx.Module):
         )
 
 
+def check_trajectories(name: str, given: object) -> None:
+    """Raise `InputError` unless they are trajectories."""
+    if not isinstance(given, Trajectories):
+        raise InputError(
+            f"{name} is of type {type(given).__name__}; Trajectories are accepted, as of a rollout's frames "
+            'Trajectories({"u": frames.u.values[None]}), one case.'
+        )
+
+
 def save_trajectories(
     path: Path | str,
     trajectories: Trajectories,
@@ -164,6 +174,8 @@ def save_trajectories(
     """
     path = _resolved(path)
     _check_replaceable(path)
+    check_trajectories("save_trajectories: trajectories", trajectories)
+    check_grid("save_trajectories", grid)
     if not isinstance(trajectories.frames, Mapping):
         raise InputError("save_trajectories: frames is not a mapping; a mapping from names to arrays is accepted.")
     frames, parameters = dict(trajectories.frames), dict(trajectories.parameters)

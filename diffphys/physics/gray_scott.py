@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 
 from diffphys.grids import Conditions, Field, Grid
 from diffphys.grids.declared import Declared, choice, ends, quantity, within
+from diffphys.grids.field import check_centered
 from diffphys.grids.numbers import as_array_of_shape
 from diffphys.operators import laplacian
 from diffphys.physics.heat import check_diffusion_step, implicit_change
@@ -94,6 +95,7 @@ class GrayScott(Declared):
         return Concentrations(*(Field(one, self.grid, conditions=self.conditions) for one in values))
 
     def __call__(self, state: Concentrations) -> Concentrations:
+        check_centered("GrayScott", state, ("substrate", "activator"), self.grid)
         state = Concentrations(*(field.with_conditions(self.conditions) for field in state))
         return self.stepping.advance(self, state, self.dt).state
 

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Grid, Neumann, Open, Periodic, Wall, parse_sides
 from diffphys.grids.declared import Declared, choice, quantity, within
+from diffphys.grids.field import check_centered
 from diffphys.grids.numbers import as_array_of_shape, concrete, magnitude
 from diffphys.operators.differences import slice_axis
 from diffphys.operators.reconstruction import limited_sides
@@ -110,16 +111,19 @@ class ShallowWater(Declared):
         return self._state(depth, *(depth * one for one in v))
 
     def __call__(self, state: WaterState) -> WaterState:
+        check_centered("ShallowWater", state, ("depth", "momentum"), self.grid)
         state = self._state(state.depth.values, *(part.values for part in state.momentum))
         return self.stepping.advance(self, state, self.dt).state
 
     def velocity(self, state: WaterState) -> tuple[Array, ...]:
         """Momentum over depth, zero where it is dry."""
+        check_centered("ShallowWater", state, ("depth", "momentum"), self.grid)
         wet = state.depth.values > self.dry
         return tuple(jnp.where(wet, q.values / jnp.where(wet, state.depth.values, 1.0), 0.0) for q in state.momentum)
 
     def courant_number(self, state: WaterState) -> Array:
         """The largest sum over the axes of `(|v| + sqrt(g h)) dt / spacing`."""
+        check_centered("ShallowWater", state, ("depth", "momentum"), self.grid)
         speed = _root(self.gravity * state.depth.values)
         parts = zip(self.velocity(state), self.grid.spacing, strict=True)
         return self.dt * jnp.max(sum((magnitude(v) + speed) / spacing for v, spacing in parts))

@@ -14,6 +14,7 @@ from diffphys.errors import InputError
 from diffphys.grids import Conditions, Dirichlet, Field, Grid, Neumann
 from diffphys.grids.conditions import scaled
 from diffphys.grids.declared import Declared, choice, ends, quantity, within
+from diffphys.grids.field import check_centered
 from diffphys.grids.numbers import as_array_of_shape, concrete
 from diffphys.operators import control_volume, gradient, laplacian, stable_diffusion_step
 from diffphys.stepping import RungeKutta, Splitting
@@ -97,6 +98,7 @@ class Wave(Declared):
         return self._with_conditions(WaveState(*fields))
 
     def __call__(self, state: WaveState) -> WaveState:
+        check_centered("Wave", state, ("displacement", "velocity"), self.grid)
         return self.stepping.advance(self, self._with_conditions(state), self.dt).state
 
     def rate(self, time: Any, state: WaveState, input: Any) -> tuple[Array, Array]:
@@ -105,6 +107,7 @@ class Wave(Declared):
 
     def energy(self, state: WaveState) -> Array:
         """The discrete energy, with the displacement's own conditions at its ends; needs a speed above 0."""
+        check_centered("Wave", state, ("displacement", "velocity"), self.grid)
         total = jnp.sum(self.grid.volumes() * (state.velocity.values / self.speed) ** 2)
         for axis, slope in enumerate(gradient(state.displacement)):
             volumes = np.broadcast_to(control_volume(slope), slope.shape).copy()

@@ -11,6 +11,7 @@ from PIL import Image
 
 from diffphys.errors import InputError
 from diffphys.plots.fields import (
+    FieldLike,
     Placement,
     Solid,
     as_drawn,
@@ -19,6 +20,7 @@ from diffphys.plots.fields import (
     color_limit,
     draw_color_bar,
     draw_frame,
+    frames_of_field,
     roomy_figure,
     trim_height,
 )
@@ -32,9 +34,9 @@ from diffphys.plots.theme import (
 
 def write_animation(
     path: str | Path,
-    rows: Mapping[str, ArrayLike],
-    times: ArrayLike,
-    size: ArrayLike,
+    rows: Mapping[str, ArrayLike] | FieldLike,
+    times: ArrayLike | None = None,
+    size: ArrayLike | None = None,
     *,
     solid: Solid | None = None,
     label: str = "vorticity",
@@ -66,6 +68,8 @@ def write_animation(
     Raises:
         InputError: shapes that do not fit each other, or no frames.
     """
+    if isinstance(rows, FieldLike):
+        rows, times, size, at = *frames_of_field(rows, times), "cells"
     frames, times, lengths = checked_frames(rows, times, size)
     check_horizontal(horizontal)
     if not frames_per_second > 0:

@@ -1,7 +1,7 @@
 """Pictures of fields over a two-dimensional domain."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import matplotlib
 import numpy as np
@@ -28,6 +28,14 @@ from diffphys.plots.theme import (
 
 Solid = Sequence[tuple[ArrayLike, Number]]
 Placement = Literal["corners", "cells"]
+
+
+@runtime_checkable
+class FieldLike(Protocol):
+    """A `diffphys.Field`, without importing it: the command line imports this file to list what there is."""
+
+    values: Any
+    grid: Any
 
 
 def vorticity(velocity_x: ArrayLike, velocity_y: ArrayLike, spacing: ArrayLike) -> np.ndarray:
@@ -59,9 +67,9 @@ def vorticity(velocity_x: ArrayLike, velocity_y: ArrayLike, spacing: ArrayLike) 
 
 
 def frames_figure(
-    rows: Mapping[str, ArrayLike],
-    times: ArrayLike,
-    size: ArrayLike,
+    rows: Mapping[str, ArrayLike] | FieldLike,
+    times: ArrayLike | None = None,
+    size: ArrayLike | None = None,
     *,
     solid: Solid | None = None,
     label: str = "vorticity",
@@ -73,8 +81,9 @@ def frames_figure(
     """Snapshots of several flows: one row for each flow, one column for each time, one color scale for all.
 
     Args:
-        rows: Name to frames (times, n0, n1). The first row is the reference. Rows may differ in resolution.
-        times: The time of each column, (times,).
+        rows: Name to frames (times, n0, n1). The first row is the reference. Rows may differ in resolution. Or one
+            field in two dimensions, as it is or with a leading axis of times, which knows its lengths.
+        times: The time of each column, (times,); of a field's frames 0, 1, ... unless given.
         size: (Lx, Ly), the lengths of the domain.
         solid: Disks (center, radius) drawn in gray, in domain coordinates (x, y).
         label: What the values are, for the color bar.
@@ -88,6 +97,8 @@ def frames_figure(
     Raises:
         InputError: shapes that do not fit each other, or no frames.
     """
+    if isinstance(rows, FieldLike):
+        rows, times, size, at = *frames_of_field(rows, times), "cells"
     frames, times, lengths = checked_frames(rows, times, size)
     check_horizontal(horizontal)
     reference_name, *others = frames
@@ -144,8 +155,7 @@ def space_time_figure(
         InputError: shapes that do not fit each other, or no flows.
     """
     times = checked_times(times)
-    if not rows:
-        raise InputError("rows: needs at least one flow, but it is empty")
+    check_rows(rows)
     values = {name: np.asarray(row, float) for name, row in rows.items()}
     for name, row in values.items():
         if row.ndim != 2 or len(row) != len(times) or 0 in row.shape:
@@ -174,13 +184,40 @@ def space_time_figure(
     return figure
 
 
+def frames_of_field(field: FieldLike, times: ArrayLike | None) -> tuple[dict[str, np.ndarray], ArrayLike, ArrayLike]:
+    """The rows, times and lengths that stand for a field in two dimensions, with or without an axis of times."""
+    import jax
+
+    from diffphys.operators import convert
+
+    if field.grid.dimensions != 2:
+        raise InputError(f"rows: is a field on {field.grid}; one in two dimensions is accepted, or arrays by name")
+    lowest = field.values.ndim - 2
+    if lowest > 1:
+        raise InputError(
+            f"rows: is a field of shape {field.values.shape}; one with at most one leading axis is accepted"
+        )
+    cells = (0.5,) * 2
+    centered = jax.vmap(lambda one: convert(one, cells)) if lowest else lambda one: convert(one, cells)
+    values = np.asarray(centered(field).values, float)
+    frames = values if lowest else values[None]
+    return {"": frames}, np.arange(len(frames)) if times is None else times, field.grid.size
+
+
+def check_rows(rows: object) -> None:
+    """Refuse rows that are no mapping from names, or empty."""
+    if not isinstance(rows, Mapping):
+        raise InputError(f"rows: is of type {type(rows).__name__}; give a mapping from names to arrays")
+    if not rows:
+        raise InputError("rows: needs at least one flow, but it is empty")
+
+
 def checked_frames(
-    rows: Mapping[str, ArrayLike], times: ArrayLike, size: ArrayLike
+    rows: Mapping[str, ArrayLike], times: ArrayLike | None, size: ArrayLike | None
 ) -> tuple[dict[str, np.ndarray], np.ndarray, tuple[float, float]]:
     """The frames of each row as arrays, not finite ones as NaN, with the times and the lengths of the domain."""
     times = checked_times(times)
-    if not rows:
-        raise InputError("rows: needs at least one flow, but it is empty")
+    check_rows(rows)
     frames = {}
     for name, row in rows.items():
         try:
@@ -202,8 +239,8 @@ def check_horizontal(horizontal: int) -> None:
         raise InputError(f"horizontal: must be 0 (x from left to right) or 1 (y), but {horizontal} was given")
 
 
-def _two_positive(name: str, numbers: ArrayLike) -> tuple[float, float]:
-    pair = np.asarray(numbers, float)
+def _two_positive(name: str, numbers: ArrayLike | None) -> tuple[float, float]:
+    pair = np.asarray(np.nan if numbers is None else numbers, float)
     if pair.shape != (2,) or not np.all(np.isfinite(pair) & (pair > 0)):
         raise InputError(f"{name}: must be two positive numbers, one for each axis, but {numbers} was given")
     return float(pair[0]), float(pair[1])

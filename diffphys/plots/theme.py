@@ -64,9 +64,9 @@ def positive(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values) & (values > 0), values, np.nan)
 
 
-def checked_times(times: ArrayLike) -> np.ndarray:
+def checked_times(times: ArrayLike | None) -> np.ndarray:
     """The times as an array; InputError where they are no list of numbers."""
-    times = np.asarray(times, float)
+    times = np.asarray(np.nan if times is None else times, float)
     if times.ndim != 1 or times.size == 0:
         raise InputError(f"times: has shape {times.shape}; give at least one number, (times,)")
     return times

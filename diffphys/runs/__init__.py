@@ -11,6 +11,8 @@ from diffphys.runs.progress import progress
 from diffphys.runs.run import Run, RunDescription, read_description
 from diffphys.runs.settings import make_settings, nearest, parse_overrides, setting
 from diffphys.runs.signals import Interrupted, StopRequest, stop_on_signals
+from diffphys.runs.tables import table_content, table_in_words, table_of, terminal_width
+from diffphys.runs.threads import one_thread_for_linear_algebra
 
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "load_checkpoint",
     "make_settings",
     "nearest",
+    "one_thread_for_linear_algebra",
     "parse_overrides",
     "progress",
     "read_description",
@@ -35,5 +38,9 @@ __all__ = [
     "setting",
     "stop_on_signals",
     "storage_error",
+    "table_content",
+    "table_in_words",
+    "table_of",
+    "terminal_width",
     "write_json",
 ]

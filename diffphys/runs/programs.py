@@ -1,13 +1,31 @@
 """What the command line can run: programs with settings, presets, a run and a report, and the lists they stand in."""
 
+import hashlib
 import importlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich.table import Table
+
 from diffphys.errors import InputError
+from diffphys.runs.files import write_json
 from diffphys.runs.run import Run
-from diffphys.runs.settings import described_settings, make_settings, nearest, parse_overrides, written
+from diffphys.runs.settings import (
+    described_settings,
+    make_settings,
+    nearest,
+    parse_overrides,
+    results_settings,
+    written,
+)
+from diffphys.runs.tables import table_content, table_of
+
+
+AS_PUBLISHED = "paper"  # the preset with the settings of a paper
+_TABLE = "table.json"
+_LONGEST_NAME = 200  # bytes; file systems take 255
 
 
 @dataclass(frozen=True)
@@ -27,6 +45,7 @@ class Program:
         current: `current(run)`: whether the results of a finished run still count.
         profile: `profile(settings)` returns compiled programs by name, each without arguments, for `--profile`; or
             None.
+        duration: `duration(run)`: how long a run takes, in words, or "" where nobody can say.
         sources: Where methods, solutions or published figures come from.
         notes: Paragraphs for a page of the docs: what a reader of the numbers should know.
     """
@@ -39,6 +58,7 @@ class Program:
     resumes: bool = True
     current: Callable[[Run], bool] = lambda run: True
     profile: Callable[[Any], Mapping[str, Any]] | None = None
+    duration: Callable[[Run], str] = lambda run: ""
     sources: Sequence[str] = ()
     notes: Sequence[str] = ()
 
@@ -69,9 +89,56 @@ class Program:
             Interrupted: the run was asked to stop.
         """
         self.run(run.settings, run)
-        table = self.report(run)
+        table = self.make_report(run)
         run.finish()
         return table
+
+    def make_report(self, run: Run) -> Any:
+        """Make metrics, tables and figures from what is on disk, keep the table there, and return it."""
+        table = self.report(run)
+        if isinstance(table, Table):
+            self.remark(table, run.settings)
+            write_json(run.directory / _TABLE, table_content(table))
+        else:
+            write_json(run.directory / _TABLE, {})
+        return table
+
+    def table(self, run: Run) -> Any:
+        """The table of a finished run as it was kept; where an earlier version kept none, its report is made again."""
+        try:
+            kept = json.loads((run.directory / _TABLE).read_text(encoding="utf-8"))
+            return table_of(kept) if kept else None
+        except (OSError, ValueError, LookupError, TypeError):
+            return self.make_report(run)
+
+    def differing(self, preset: str, settings: Any) -> dict[str, str]:
+        """The settings in which results differ from those of a preset, as a user would write them; empty where the
+        program has no such preset.
+        """
+        if preset not in self.presets:
+            return {}
+        there = results_settings(self.choose(preset))
+        return {name: written(value) for name, value in results_settings(settings).items() if value != there[name]}
+
+    def directory_name(self, begin: str, preset: str, settings: Any, seed: int = 0) -> str:
+        """The name of the directory of a run unless the user gives one: `begin`, and what differs from the preset.
+
+        So the same command finds its run again, and another one has a directory of its own.
+        """
+        differing = {**({"seed": str(seed)} if seed else {}), **self.differing(preset, settings)}
+        name = ",".join([begin, *(f"{key}={value}" for key, value in differing.items())]).replace("/", "-")
+        if len(name.encode()) <= _LONGEST_NAME:
+            return name
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        return f"{name.encode()[: _LONGEST_NAME - 9].decode(errors='ignore')}-{digest}"
+
+    def remark(self, table: Table, settings: Any) -> None:
+        """Say under a table with published numbers in what the settings differ from the published ones."""
+        differing = ", ".join(self.differing(AS_PUBLISHED, settings))
+        known = [column for column in table.columns if "published" in str(column.header)]
+        if differing and any(map(str, (cell for column in known for cell in column.cells))):
+            words = f"Published numbers belong to --preset {AS_PUBLISHED}; this run differs in: {differing}."
+            table.caption = f"{table.caption} {words}" if table.caption else words
 
     def settings_in_words(self) -> str:
         """Every setting with its default, its meaning and what it accepts, and what each preset changes."""

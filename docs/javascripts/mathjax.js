@@ -1,4 +1,5 @@
-// The settings that MkDocs Material documents for MathJax with pymdownx.arithmatex.
+// The settings that MkDocs Material documents for MathJax with pymdownx.arithmatex. MathJax itself lies beside this file,
+// with fonts drawn as paths, so that formulas need no network.
 window.MathJax = {
   tex: {
     inlineMath: [["\\(", "\\)"]],
@@ -10,7 +11,8 @@ window.MathJax = {
 };
 
 document$.subscribe(() => {
-  MathJax.startup.output.clearCache();
+  if (!MathJax.typesetPromise) return; // still loading: it typesets the first page by itself
+  MathJax.startup.output.clearFontCache();
   MathJax.typesetClear();
   MathJax.texReset();
   MathJax.typesetPromise();

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 
 import diffphys as dp
@@ -110,3 +111,65 @@ def test_published_scales_are_deviations_of_absolute_values():
     values = jnp.array([-1.0, 1.0, 3.0, -3.0])
     scales = dp.Normalization.of([values, 2 * values], [jnp.array([1.0, 3.0])])
     assert jnp.allclose(scales.fields, jnp.array([1.0, 2.0])) and jnp.allclose(scales.parameters, jnp.array([1.0]))
+
+
+class Spectral(eqx.Module):
+    """An exact step of diffusion for states (channels, points), with the attributes that an Exponax stepper has."""
+
+    dt: float
+    decay: jax.Array
+    num_channels: int = eqx.field(static=True, default=2)
+
+    def __call__(self, state):
+        return jnp.fft.irfft(self.decay * jnp.fft.rfft(state), n=state.shape[-1])
+
+
+def test_a_stepper_of_another_library_is_corrected_and_trained():
+    points = 2 * jnp.pi * jnp.arange(16) / 16
+    truth, source = (Spectral(0.1, jnp.exp(-rate * jnp.arange(9.0) ** 2)) for rate in (0.2, 0.1))
+    start = jnp.stack([jnp.sin(points), jnp.cos(2 * points)])
+    _, frames = dp.rollout(truth, start, 6, save_every=1)
+
+    class Scale(eqx.Module):
+        factors: jax.Array
+
+        def __call__(self, image):
+            assert image.shape == (2, 16)
+            return self.factors[:, None] * image
+
+    hybrid = dp.Corrected(source, Scale(jnp.zeros(2)), dp.Normalization(fields=(2.0, 3.0)))
+    assert jnp.array_equal(hybrid(start), source(start))
+    trained, _ = dp.train(
+        hybrid, dp.Trajectories(frames[None]), updates=80, unroll=2, batch=4, optimizer=optax.adam(0.02)
+    )
+    # Each channel holds one mode, so the exact correction is a factor of each.
+    exact = jnp.exp(-0.1 * jnp.array([1.0, 4.0])) - 1
+    assert jnp.allclose(trained.network.factors, exact, atol=0.01)
+
+
+def test_states_of_plain_arrays_are_corrected_each_array_a_channel():
+    state = {"u": jnp.ones((4, 3)), "v": 2 * jnp.ones((4, 3)), "time": jnp.asarray(0.5), "count": jnp.arange(12)}
+
+    def add(image):
+        assert image.shape == (2, 4, 3)
+        return jnp.stack([jnp.full((4, 3), 10.0), image[0]])
+
+    after = dp.Corrected(lambda state: state | {"u": 3 * state["u"]}, add)(state)
+    assert jnp.all(after["u"] == 13) and jnp.all(after["v"] == 5)
+    assert after["time"] == 0.5 and jnp.array_equal(after["count"], state["count"])
+
+    line = dp.Corrected(lambda state: state, lambda image: image.reshape(1, 4))
+    assert jnp.array_equal(line(jnp.arange(4.0)), 2 * jnp.arange(4.0))
+    plane = dp.Corrected(lambda state: state, lambda image: image, fields=lambda state: (state,))
+    assert jnp.array_equal(plane(state["u"]), 2 * state["u"])
+    with pytest.raises(dp.InputError, match=r"\(4, 3\) and \(5,\)"):
+        dp.Corrected(lambda state: state, add)((jnp.ones((4, 3)), jnp.ones(5)))
+    with pytest.raises(dp.InputError, match="the network returns an array of shape"):
+        dp.Corrected(lambda state: state, lambda image: image[:1])(state["u"])
+
+
+def test_the_velocity_of_a_wave_is_a_single_field():
+    wave = dp.Wave(dp.Grid((4, 4), (1.0, 1.0)), 1.0, 0.01, ((dp.Periodic(), dp.Periodic()),) * 2)
+    corrected = dp.Corrected(wave, lambda image: jnp.ones_like(image))
+    state = corrected(wave.initial_state())
+    assert jnp.all(state.velocity.values == 1) and jnp.all(state.displacement.values == 0)

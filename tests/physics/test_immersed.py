@@ -99,7 +99,7 @@ def test_a_cylinder_that_starts_to_move_feels_its_added_mass():
         (dp.Immersed(dp.Sphere((5.0, 0.0), 0.5)), {}, "contains no cell's center"),
         (dp.Immersed(dp.Sphere((0.0, 0.0), 9.0)), {}, "contains every cell's center"),
         (dp.Immersed(dp.Sphere((0.0, 0.0), 0.5), velocity=(1.0, 2.0, 3.0)), {}, "velocity has shape"),
-        (dp.Immersed(dp.Sphere((0.0, 0.0), 0.5)), {"order": 4}, "order 2 is accepted"),
+        (dp.Immersed(dp.Sphere((0.0, 0.0), 0.5)), {"advection": dp.SkewSymmetric(4)}, "order 2 is accepted"),
         (lambda time: time, {}, "a function that returns Immersed"),
     ],
 )

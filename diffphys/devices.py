@@ -70,7 +70,7 @@ def choose(condition: Array, if_true: Callable[[Any], Any], if_false: Callable[[
 
 
 def beside(value: Array, state: Any) -> Array:
-    """A number on the devices on which the arrays of a state are."""
+    """An array that is the same on all devices, on those on which the arrays of a state are."""
     for leaf in jax.tree.leaves(state):
         if _is_on_mesh(leaf):
             value = _as_kept(value, jnp.sum(leaf).astype(value.dtype))
@@ -80,6 +80,11 @@ def beside(value: Array, state: Any) -> Array:
 def are_several(*values: Any) -> bool:
     """Whether the program, or one of these arrays, is on several devices as far as types tell."""
     return not jax.sharding.get_abstract_mesh().empty or any(map(_is_on_mesh, jax.tree.leaves(values)))
+
+
+def is_in_shard_map() -> bool:
+    """Whether the program that is being traced is that of one device, within `jax.shard_map`."""
+    return bool(jax.sharding.get_abstract_mesh().manual_axes)
 
 
 def _differs(before: Any, after: Any) -> bool:

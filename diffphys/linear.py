@@ -23,7 +23,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.typing import ArrayLike
 
-from diffphys.devices import of_type, varying_alike
+from diffphys.devices import is_in_shard_map, of_type, varying_alike
 
 
 Function = Callable[[Sequence[Array], Sequence[Array]], Sequence[Array]]
@@ -69,6 +69,104 @@ def along_axis(matrix: np.ndarray, values: Array, axis: int) -> Array:
     known = (jnp.asarray(matrix, values.dtype), jnp.asarray(matrix.T, values.dtype))
     along = _Along(axis)
     return linear_map(along.forward, along.transposed, known, (values,))[0]
+
+
+def linear_solve(
+    operator: Callable[[Array], Array],
+    rhs: Array,
+    solve: Callable[[Any, Array], Any],
+    transpose_solve: Callable[[Any, Array], Any] | None = None,
+    *,
+    symmetric: bool = False,
+    has_aux: bool = False,
+) -> Any:
+    """`jax.lax.custom_linear_solve`, of the same arguments, which also works within `jax.shard_map`.
+
+    There JAX (0.10.2) asks that all that the functions close over varies over the same axes of devices, constants of
+    the program, too, which no caller can see to: whatever a gradient keeps for its way back varies by then over all.
+    `linear_map` traces its functions anew for the types that they meet, and takes that place. It has to know all
+    arrays, so the functions are trees of JAX, such as `jax.tree_util.Partial` or a method of an `equinox.Module`, whose
+    leaves are the arrays that are traced. Elsewhere the arguments go on as they are.
+
+    Args:
+        operator: A linear function.
+        rhs: What it shall give.
+        solve: From the operator and a right side to the solution; any code, which is not differentiated.
+        transpose_solve: The same for the transposed operator. Default: `solve`, for a symmetric one.
+        symmetric: Whether the operator is its own transpose.
+        has_aux: Whether the two return a pair, of the solution and a report, a tree of arrays without derivative.
+    """
+    if not is_in_shard_map():
+        return jax.lax.custom_linear_solve(operator, rhs, solve, transpose_solve, symmetric=symmetric, has_aux=has_aux)
+    leaves, structure = jax.tree.flatten((operator, solve, solve if transpose_solve is None else transpose_solve))
+    is_array = [isinstance(leaf, (jax.Array, np.ndarray)) for leaf in leaves]
+    known = tuple(None if array else leaf for leaf, array in zip(leaves, is_array, strict=True))
+    constants = [jnp.asarray(leaf) for leaf, array in zip(leaves, is_array, strict=True) if array]
+    solver = _Solve(structure, known, tuple(is_array), symmetric, has_aux)
+    *constants, rhs = varying_alike([*constants, rhs])
+    solution, report = solver.solution(constants, rhs)
+    return (solution, report) if has_aux else solution
+
+
+@dataclasses.dataclass(frozen=True)
+class _Solve:
+    """The inverse of an operator, or of its transpose, as a function for `linear_map`.
+
+    Attributes:
+        structure: The tree of the operator and of the two functions that solve.
+        known: Its leaves, None in the place of arrays.
+        is_array: Which leaves are arrays: the constants.
+        symmetric, has_aux: See `linear_solve`.
+        transposed: Whether it is the inverse of the transpose.
+    """
+
+    structure: Any
+    known: tuple[Any, ...]
+    is_array: tuple[bool, ...]
+    symmetric: bool
+    has_aux: bool
+    transposed: bool = False
+
+    def __call__(self, constants: Sequence[Array], operands: Sequence[Array]) -> tuple[Array]:
+        return (self.solution(constants, operands[0])[0],)
+
+    def solution(self, constants: Sequence[Array], rhs: Array) -> tuple[Array, Any]:
+        """The solution and the report. With `A x = b` it is `A dx = db - dA x`."""
+
+        @jax.custom_jvp
+        def solved(constants, rhs):
+            operator, solve = self._functions(constants)
+            found = solve(operator, rhs)
+            solution, report = found if self.has_aux else (found, ())
+            # As floating-point numbers, which have a derivative: zero.
+            return solution, jax.tree.map(lambda leaf: jnp.asarray(leaf, rhs.dtype), report)
+
+        @solved.defjvp
+        def _(primals, tangents):
+            (constants, rhs), (changes, change) = primals, tangents
+            solution, report = solved(constants, rhs)
+            _, moved = jax.jvp(lambda constants: self._functions(constants)[0](solution), (constants,), (changes,))
+            turned = dataclasses.replace(self, transposed=not self.transposed)
+            (response,) = linear_map(self, turned, constants, (change - moved,))
+            return (solution, report), (response, jax.tree.map(jnp.zeros_like, report))
+
+        solution, report = solved(list(constants), rhs)
+        types = jax.eval_shape(self._report, constants, rhs)
+        return solution, jax.tree.map(lambda leaf, one: leaf.astype(one.dtype), report, types)
+
+    def _report(self, constants: Sequence[Array], rhs: Array) -> Any:
+        operator, solve = self._functions(constants)
+        return solve(operator, rhs)[1] if self.has_aux else ()
+
+    def _functions(self, constants: Sequence[Array]) -> tuple[Callable[[Array], Array], Callable[[Any, Array], Any]]:
+        given = iter(constants)
+        leaves = [next(given) if array else leaf for leaf, array in zip(self.known, self.is_array, strict=True)]
+        operator, solve, transpose_solve = jax.tree.unflatten(self.structure, leaves)
+        if not self.transposed:
+            return operator, solve
+        if self.symmetric:
+            return operator, transpose_solve
+        return lambda values: jax.linear_transpose(operator, values)(values)[0], transpose_solve
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from diffphys.devices import are_several, beside
 from diffphys.errors import InputError
 
 
@@ -51,7 +52,10 @@ def _as_array(value: Any, dtype: Any, name: str) -> Array:
     try:
         if value is None or isinstance(value, (str, bytes)) or _is_complex(value):
             raise TypeError
-        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
+        leaves = jax.tree.leaves(value)
+        if any(isinstance(leaf, Tracer) for leaf in leaves):
+            if are_several(leaves):  # JAX (0.10.2) does not join a spread array and one that is on no mesh
+                value = jax.tree.map(lambda leaf: beside(jnp.asarray(leaf, dtype), leaves), value)
             return jnp.asarray(value, dtype=dtype)
         known = np.asarray(value)
         if not _is_number_type(known.dtype) and known.dtype != object:  # object: arrays of JAX in a list

@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
+from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
@@ -269,12 +270,7 @@ class IncompressibleFlow(Declared):
 
         def on_all(function: Callable[[Sequence[Field]], Sequence[Array]]) -> Callable[[Array], Array]:
             """The same function of one array of all unknowns."""
-
-            def of_one(values: Array) -> Array:
-                parts = [field.with_values(part) for field, part in zip(fields, unraveled(values), strict=True)]
-                return ravel_pytree(tuple(function(parts)))[0]
-
-            return of_one
+            return Partial(_of_one, function, unraveled, fields)
 
         stokes = space.stokes((length * self.viscosity).astype(dtype))
         project = on_all(stokes.project)
@@ -735,3 +731,10 @@ def _check_region(owner: str, name: str, region: Shape | None, points: Sequence[
         jax.eval_shape(region.contains, points)
     except InputError as error:
         raise InputError(f"{owner}: {name} does not fit the grid. {error}") from None
+
+
+def _of_one(
+    function: Callable[[Sequence[Field]], Sequence[Array]], unraveled: Any, fields: Sequence[Field], values: Array
+) -> Array:
+    parts = [field.with_values(part) for field, part in zip(fields, unraveled(values), strict=True)]
+    return ravel_pytree(tuple(function(parts)))[0]

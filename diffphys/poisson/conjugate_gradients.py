@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from diffphys.devices import keeping
+from diffphys.devices import beside, keeping
 from diffphys.errors import InputError
 from diffphys.grids.numbers import check_numbers, plain, shown, whole_number
+from diffphys.linear import linear_solve
 from diffphys.poisson.network import Network, Problem, VariableProblem, apply, network, null_space_remover, outflow
 from diffphys.poisson.problem import PressureProblem, Solution, right_side
 
@@ -43,16 +44,15 @@ class ConjugateGradients(eqx.Module):
 
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
+        return iterative_solution(self, rhs, self._iterated)
+
+    def _iterated(self, net: Network, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
         iterations = self.largest_iterations or 10 * sum(self.problem.grid.cells)
-
-        def iterate(net: Network, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
-            diagonal = net.diagonal()
-            inverse = 1 / jnp.where(diagonal > 0, diagonal, 1)
-            return preconditioned(
-                lambda pressure: outflow(net, pressure), lambda values: inverse * values, given, tolerance, iterations
-            )
-
-        return iterative_solution(self, rhs, iterate)
+        diagonal = net.diagonal()
+        inverse = 1 / jnp.where(diagonal > 0, diagonal, 1)
+        return preconditioned(
+            lambda pressure: outflow(net, pressure), lambda values: inverse * values, given, tolerance, iterations
+        )
 
 
 def iterative_solution(
@@ -64,7 +64,8 @@ def iterative_solution(
         solver: With `problem`, `tolerance` and `throw`.
         rhs: Array at the cell centers.
         iterate: From the network in units in which its largest weight is one, a right side of Euclidean norm one and
-            the tolerance to the pressure, the number of iterations and whether it converged.
+            the tolerance to the pressure, the number of iterations and whether it converged. A tree whose leaves are
+            all arrays that it closes over: a method of an `equinox.Module`.
     """
     problem = solver.problem
     rhs = right_side(problem, rhs)
@@ -72,30 +73,10 @@ def iterative_solution(
     rhs, imbalance = remove(rhs)
     tolerance = solver.tolerance or (1e-5 if rhs.dtype == jnp.float32 else 1e-10)
     net = network(problem, rhs.dtype)
-
-    def scaled_solve(_, given: Array) -> tuple[Array, tuple[Array, Array]]:
-        given = net.volumes * remove(given / net.volumes)[0]
-        largest = jnp.max(jnp.abs(given))  # first, since the squares in a norm may overflow or vanish
-        given = given / jnp.where(largest > 0, largest, 1.0)
-        length = euclidean_norm(given)
-        length = jnp.where(length > 0, length, 1.0)
-        unit = net.largest_weight()
-        scaled = Network(tuple(weights / unit for weights in net.weights), net.anchor / unit, net.volumes)
-        pressure, steps, converged = iterate(scaled, given / length, tolerance)
-        pressure, _ = remove(pressure)
-        return pressure * (length / unit) * largest, (steps, converged & jnp.isfinite(length * largest))
-
-    def scaled_transposed_solve(transposed, given: Array) -> tuple[Array, tuple[Array, Array]]:
-        cotangent, (steps, converged) = scaled_solve(transposed, given)
-        return jnp.where(converged, cotangent, jnp.nan), (steps, converged)  # nobody sees what it reports
-
-    pressure, (steps, converged) = jax.lax.custom_linear_solve(
-        lambda pressure: outflow(net, pressure),
-        -rhs * net.volumes,
-        scaled_solve,
-        scaled_transposed_solve,
-        symmetric=True,
-        has_aux=True,
+    rhs = beside(rhs, net)
+    scaled = _Scaled(iterate, net, remove, tolerance)
+    pressure, (steps, converged) = linear_solve(
+        scaled.operator, -rhs * net.volumes, scaled.solve, scaled.transpose_solve, symmetric=True, has_aux=True
     )
     residual = jnp.max(jnp.abs(apply(problem, pressure) - rhs))
     if solver.throw:
@@ -104,6 +85,35 @@ def iterative_solution(
             pressure, ~converged, f"{name}: no convergence to the tolerance within the largest number of iterations."
         )
     return Solution(pressure, residual, steps, converged, imbalance)
+
+
+class _Scaled(eqx.Module):
+    """An iteration, for a network and right sides of any size."""
+
+    iterate: Callable[[Network, Array, float], tuple[Array, Array, Array]]
+    net: Network
+    remove: Callable[[Array], tuple[Array, Array]]
+    tolerance: float = eqx.field(static=True)
+
+    def operator(self, pressure: Array) -> Array:
+        return outflow(self.net, pressure)
+
+    def solve(self, _: Any, given: Array) -> tuple[Array, tuple[Array, Array]]:
+        net = self.net
+        given = net.volumes * self.remove(given / net.volumes)[0]
+        largest = jnp.max(jnp.abs(given))  # first, since the squares in a norm may overflow or vanish
+        given = given / jnp.where(largest > 0, largest, 1.0)
+        length = euclidean_norm(given)
+        length = jnp.where(length > 0, length, 1.0)
+        unit = net.largest_weight()
+        scaled = Network(tuple(weights / unit for weights in net.weights), net.anchor / unit, net.volumes)
+        pressure, steps, converged = self.iterate(scaled, given / length, self.tolerance)
+        pressure, _ = self.remove(pressure)
+        return pressure * (length / unit) * largest, (steps, converged & jnp.isfinite(length * largest))
+
+    def transpose_solve(self, transposed: Any, given: Array) -> tuple[Array, tuple[Array, Array]]:
+        cotangent, (steps, converged) = self.solve(transposed, given)
+        return jnp.where(converged, cotangent, jnp.nan), (steps, converged)  # nobody sees what it reports
 
 
 def preconditioned(
@@ -135,7 +145,7 @@ def preconditioned(
         return solution + length * direction, residual - length * response, direction, product, steps + 1
 
     zero = jnp.zeros_like(given)
-    start = (zero, given, zero, jnp.ones((), given.dtype), jnp.zeros((), jnp.int32))
+    start = (zero, given, zero, jnp.ones((), given.dtype), beside(jnp.zeros((), jnp.int32), given))
     improved, start = keeping(improved, start)
     solution, residual, _, _, steps = jax.lax.while_loop(unfinished, improved, start)
     return solution, steps, euclidean_norm(residual) <= tolerance

@@ -18,12 +18,15 @@ cells, to 4.9 over ten, and to 10 over 67 (14 x 12 and 21 x 18 cells): 17 to 26 
 """
 
 from collections.abc import Callable
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from diffphys.devices import keeping
+from diffphys.devices import beside, keeping
+from diffphys.linear import linear_solve
 from diffphys.poisson.conjugate_gradients import euclidean_norm, preconditioned
 
 
@@ -40,6 +43,8 @@ def solve_constrained(
 ) -> Array:
     """The solution of `(1 - P S P) x = rhs`, NaN where no solution is found. Differentiable in both modes.
 
+    The functions are trees of JAX whose leaves are all the arrays that they use: see `linear.linear_solve`.
+
     Args:
         rhs: One array of all unknowns.
         project: P, linear, orthogonal in the product with these weights.
@@ -53,50 +58,68 @@ def solve_constrained(
         tolerance = 1e-6 if rhs.dtype == jnp.float32 else 1e-13
     else:  # P is then a solution by iteration itself
         tolerance = 1e-4 if rhs.dtype == jnp.float32 else 1e-9
+    system = _Constrained(project, smooth, precondition, weights, tolerance)
+    if symmetric:
+        return linear_solve(system.operator, weights * rhs, system.by_conjugate_gradients, symmetric=True)
+    # The adjoint of S stands in the transposed operator; the preconditioner is symmetric and serves both.
+    return linear_solve(
+        system.operator, weights * rhs, system.by_minimal_residuals, system.transposed_by_minimal_residuals
+    )
 
-    def operator(values: Array) -> Array:
-        return weights * (values - project(smooth(project(values))))
 
-    def solved(given: Array, iterate: Callable[[Array], tuple[Array, Array, Array]]) -> Array:
-        given = given / weights
+class _Constrained(eqx.Module):
+    """The operator, weighted, and the iterations that solve for it."""
+
+    project: Callable[[Array], Array]
+    smooth: Callable[[Array], Array]
+    precondition: Callable[[Array], Array]
+    weights: Array
+    tolerance: float = eqx.field(static=True)
+
+    def operator(self, values: Array) -> Array:
+        return self.weights * (values - self.project(self.smooth(self.project(values))))
+
+    def by_conjugate_gradients(self, _: Any, given: Array) -> Array:
+        return self._solved(
+            given,
+            lambda given: preconditioned(
+                self._within_constraint,
+                lambda residual: self.project(self.precondition(self.project(residual / self.weights))),
+                given,
+                self.tolerance,
+                LARGEST_ITERATIONS,
+            ),
+        )
+
+    def by_minimal_residuals(self, _: Any, given: Array) -> Array:
+        return self.transposed_by_minimal_residuals(self._within_constraint, given)
+
+    def transposed_by_minimal_residuals(self, transposed: Callable[[Array], Array], given: Array) -> Array:
+        return self._solved(
+            given,
+            lambda given: minimal_residuals(
+                transposed,
+                lambda residual: self.project(self.precondition(residual / self.weights)),
+                given,
+                self.tolerance,
+                LARGEST_ITERATIONS,
+            ),
+        )
+
+    def _within_constraint(self, values: Array) -> Array:
+        return self.weights * (values - self.project(self.smooth(values)))
+
+    def _solved(self, given: Array, iterate: Callable[[Array], tuple[Array, Array, Array]]) -> Array:
+        given = given / self.weights
         largest = jnp.max(jnp.abs(given))  # first, since the squares in a norm may overflow or vanish
         given = given / jnp.where(largest > 0, largest, 1.0)
         # Twice: what one projection leaves of a large part outside could be as large as a small part within.
-        within = project(project(given))
-        length = euclidean_norm(weights * within)
+        within = self.project(self.project(given))
+        length = euclidean_norm(self.weights * within)
         length = jnp.where(length > 0, length, 1.0)
-        inner, _, converged = iterate(weights * within / length)
+        inner, _, converged = iterate(self.weights * within / length)
         solution = (given - within + inner * length) * largest
         return jnp.where(converged, solution, jnp.nan)
-
-    def within_constraint(values: Array) -> Array:
-        return weights * (values - project(smooth(values)))
-
-    def by_conjugate_gradients(given: Array) -> tuple[Array, Array, Array]:
-        return preconditioned(
-            within_constraint,
-            lambda residual: project(precondition(project(residual / weights))),
-            given,
-            tolerance,
-            LARGEST_ITERATIONS,
-        )
-
-    def by_minimal_residuals(weighted: Callable[[Array], Array]) -> Callable[[Array], tuple[Array, Array, Array]]:
-        return lambda given: minimal_residuals(
-            weighted, lambda residual: project(precondition(residual / weights)), given, tolerance, LARGEST_ITERATIONS
-        )
-
-    if symmetric:
-        return jax.lax.custom_linear_solve(
-            operator, weights * rhs, lambda _, given: solved(given, by_conjugate_gradients), symmetric=True
-        )
-    return jax.lax.custom_linear_solve(
-        operator,
-        weights * rhs,
-        lambda _, given: solved(given, by_minimal_residuals(within_constraint)),
-        # The adjoint of S stands in the transposed operator; the preconditioner is symmetric and serves both.
-        lambda transposed, given: solved(given, by_minimal_residuals(transposed)),
-    )
 
 
 def minimal_residuals(
@@ -140,7 +163,7 @@ def minimal_residuals(
 
     zero = jnp.zeros_like(given)
     none = jnp.zeros_like(given, shape=(kept, *given.shape))
-    start = (zero, given, none, none, jnp.zeros((), jnp.int32))
+    start = (zero, given, none, none, beside(jnp.zeros((), jnp.int32), given))
     improved, start = keeping(improved, start)
     solution, residual, _, _, steps = jax.lax.while_loop(unfinished, improved, start)
     return solution, steps, euclidean_norm(residual) <= tolerance

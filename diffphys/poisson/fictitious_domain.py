@@ -36,20 +36,19 @@ class FictitiousDomain(eqx.Module):
 
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
+        return iterative_solution(self, rhs, self._iterated)
+
+    def _iterated(self, net: Network, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
         grid, kinds = self.problem.grid, self.problem.kinds
         separable = FastDiagonalization(PressureProblem(grid, kinds))
         # A preconditioner may have any unit. In the network's, where coefficients are of size one, the products of
         # conjugate gradients are of that size, too; with the squares of lengths they underflow below 1e-6.
         unit = min(grid.units) ** -2
+        volumes = jnp.asarray(net.volumes, given.dtype)
 
-        def iterate(net: Network, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
-            volumes = jnp.asarray(net.volumes, given.dtype)
+        def without_obstacle(residual: Array) -> Array:
+            return -separable.inverse(separable.scaled(separable.transform(residual / volumes)) * unit)
 
-            def without_obstacle(residual: Array) -> Array:
-                return -separable.inverse(separable.scaled(separable.transform(residual / volumes)) * unit)
-
-            return preconditioned(
-                lambda pressure: outflow(net, pressure), without_obstacle, given, tolerance, self.largest_iterations
-            )
-
-        return iterative_solution(self, rhs, iterate)
+        return preconditioned(
+            lambda pressure: outflow(net, pressure), without_obstacle, given, tolerance, self.largest_iterations
+        )

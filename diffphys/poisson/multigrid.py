@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from diffphys.devices import keeping
 from diffphys.grids.numbers import plain, whole_number
 from diffphys.poisson.conjugate_gradients import check_iteration_settings, iterative_solution, preconditioned
 from diffphys.poisson.network import Network, Problem, network
@@ -84,20 +85,19 @@ class MultigridConjugateGradients(eqx.Module):
 
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
+        return iterative_solution(self, rhs, self._iterated)
+
+    def _iterated(self, net: Network, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
         problem, smoothing = self.problem, self.smoothing
         if smoothing is None:
             smoothing = 2 if isinstance(problem, PressureProblem) else 5
-
-        def iterate(net: Network, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
-            if isinstance(problem, PressureProblem):
-                levels = _fixed_levels(problem, str(given.dtype), smoothing)
-            else:
-                levels = make_levels(net, problem, smoothing)
-            return preconditioned(
-                levels[0].apply, lambda residual: cycle(levels, residual), given, tolerance, self.largest_iterations
-            )
-
-        return iterative_solution(self, rhs, iterate)
+        if isinstance(problem, PressureProblem):
+            levels = _fixed_levels(problem, str(given.dtype), smoothing)
+        else:
+            levels = make_levels(net, problem, smoothing)
+        return preconditioned(
+            levels[0].apply, lambda residual: cycle(levels, residual), given, tolerance, self.largest_iterations
+        )
 
 
 class Interpolation(NamedTuple):
@@ -168,6 +168,7 @@ def cycle(levels: Sequence[Level], residual: Array, visits: int = 1) -> Array:
     values = _smoothed(level, residual, None)
     if visits == 1 or len(coarser) == 1:
         return corrected(values)
+    corrected, values = keeping(corrected, values)
     return jax.lax.fori_loop(0, visits, lambda _, values: corrected(values), values)
 
 
@@ -177,7 +178,7 @@ def _smoothed(level: Level, given: Array, values: Array | None) -> Array:
     change = 4 / 3 * level.inverse * residual
     values = change if values is None else values + change
 
-    def further(step: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    def further(carry: tuple[Array, Array, Array], step: Array) -> tuple[Array, Array, Array]:
         values, residual, change = carry
         step = step.astype(change.dtype)
         residual = residual - level.apply(change)
@@ -185,7 +186,8 @@ def _smoothed(level: Level, given: Array, values: Array | None) -> Array:
         return values + change, residual, change
 
     # A loop, so that each level is compiled once and not for every step.
-    return jax.lax.fori_loop(2, level.degree + 1, further, (values, residual, change))[0]
+    further, carry = keeping(further, (values, residual, change), jnp.asarray(2))
+    return jax.lax.fori_loop(2, level.degree + 1, lambda step, carry: further(carry, step), carry)[0]
 
 
 def _prolonged(interpolation: Interpolation, coarse: Array) -> Array:

@@ -18,8 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
+from diffphys.devices import beside, keeping
 from diffphys.errors import InputError
 from diffphys.grids import Conditions, Grid
 from diffphys.grids.conditions import check_conditions
@@ -163,33 +165,34 @@ def null_space_remover(problem: Problem, dtype: Any) -> Callable[[Array], tuple[
     """A function that takes the component in the null space away from an array at the cell centers.
 
     It returns the rest and the largest absolute value of the component. In every region of cells, joined through open
-    faces, that touches no end with a fixed pressure, the component is the mean over the volume.
+    faces, that touches no end with a fixed pressure, the component is the mean over the volume. The function is a tree
+    of JAX whose leaves are the arrays that it uses.
 
     Where coefficients are traced, which faces are open is known only when the program runs, so the regions are found
     then: each cell takes the highest number among its neighbors' again and again, with short cuts (pointer jumping),
     until nothing changes; this takes about as many rounds as the logarithm of the number of cells.
     """
     if isinstance(problem, PressureProblem):
-        return functools.partial(problem_module.without_null_space, problem)
+        return Partial(problem_module.without_null_space, problem)
     net = jax.lax.stop_gradient(network(problem, dtype))
     labels = _regions(net)
     count = labels.size
     volumes = jnp.broadcast_to(net.volumes, problem.grid.cells).reshape(-1)
     floating = jax.ops.segment_max(net.anchor.reshape(-1), labels, count) <= 0
     inverse = jnp.where(floating, 1 / jnp.maximum(jax.ops.segment_sum(volumes, labels, count), 1e-30), 0.0)
-
-    def remove(values: Array) -> tuple[Array, Array]:
-        weighted = volumes * values.reshape(-1)
-        means = jnp.zeros_like(weighted).at[labels].add(weighted) * inverse.astype(values.dtype)
-        component = means[labels].reshape(values.shape)
-        return values - component, jnp.max(jnp.abs(component))
-
-    return remove
+    return Partial(_without_means, volumes, labels, inverse)
 
 
 def faces_shape(grid: Grid, kinds: tuple[tuple[Kind, Kind], ...], axis: int) -> tuple[int, ...]:
     """How many faces normal to `axis` there are along each axis."""
     return tuple(count + (other == axis and kinds[axis][0] != "periodic") for other, count in enumerate(grid.cells))
+
+
+def _without_means(volumes: Array, labels: Array, inverse: Array, values: Array) -> tuple[Array, Array]:
+    weighted = volumes * values.reshape(-1)
+    means = jnp.zeros_like(weighted).at[labels].add(weighted) * inverse.astype(values.dtype)
+    component = means[labels].reshape(values.shape)
+    return values - component, jnp.max(jnp.abs(component))
 
 
 def _regions(net: Network) -> Array:
@@ -198,7 +201,7 @@ def _regions(net: Network) -> Array:
     closed = jnp.finfo(largest.dtype).eps * largest  # an opening within round-off of none
     open_faces = [weights > closed for weights in net.weights]
     cells = net.anchor.shape
-    first = jnp.arange(net.anchor.size, dtype=jnp.int32)
+    first = beside(jnp.arange(net.anchor.size, dtype=jnp.int32), net)
 
     def joined(state: tuple[Array, Array]) -> tuple[Array, Array]:
         _, labels = state
@@ -209,7 +212,8 @@ def _regions(net: Network) -> Array:
         grown = grown.reshape(-1)
         return labels, grown[grown]
 
-    return jax.lax.while_loop(lambda state: jnp.any(state[0] != state[1]), joined, (first - 1, first))[1]
+    joined, start = keeping(joined, (first - 1, first))
+    return jax.lax.while_loop(lambda state: jnp.any(state[0] != state[1]), joined, start)[1]
 
 
 @functools.lru_cache(maxsize=32)

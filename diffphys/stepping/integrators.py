@@ -28,6 +28,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from diffphys.devices import are_several, beside, keeping
 from diffphys.errors import InputError
 from diffphys.grids import Field
 from diffphys.grids.numbers import as_number, as_whole, shown
@@ -156,7 +157,7 @@ class ImplicitExplicit:
             rate = _change(system, "rate", moment, at, input) if hasattr(system, "rate") else _zeros(stage)
             return rate, _change(system, "stiff_rate", moment, at, input)
 
-        def advance(carry: Any, coefficients: Any) -> tuple[Any, None]:
+        def advance(carry: Any, coefficients: Any) -> Any:
             _, rates, changes, stiff = carry
             index, row, implicit_row, weight, c = coefficients
             moment = after(c * dt)
@@ -170,18 +171,21 @@ class ImplicitExplicit:
                 [all.at[index].set(one) for all, one in zip(rates, rate, strict=True)],
                 [all.at[index].set(one / length.astype(one.dtype)) for all, one in zip(changes, change, strict=True)],
                 [sum + weight.astype(one.dtype) * one for sum, one in zip(stiff, more, strict=True)],
-            ), None
+            )
 
         def first_of_all(first: list[Array]) -> list[Array]:
-            return [jnp.zeros_like(one, shape=(count, *one.shape)).at[0].set(one) for one in first]
+            return [beside(jnp.zeros_like(one, shape=(count, *one.shape)), one).at[0].set(one) for one in first]
 
         rate, stiff = rates_of(start, after(0.0))
         explicit, implicit = square(method.explicit), square(method.implicit)
         carry = (start, first_of_all(rate), first_of_all(stiff), [float(implicit[-1, 0]) * one for one in stiff])
         coefficients = (explicit, implicit - np.diag(np.diag(implicit)), implicit[-1], np.asarray(method.c))
         after_first = jax.tree.map(lambda line: jnp.asarray(line[1:], dt.dtype), coefficients)
+        following = (jnp.arange(1, count), *after_first)
+        advance, carry = keeping(advance, carry, jax.tree.map(lambda line: line[0], following))
         # A loop, so that a stage, in which an iterative solver may stand, is compiled once and not for each.
-        (stage, rates, _, stiff), _ = jax.lax.scan(advance, carry, (jnp.arange(1, count), *after_first))
+        carry, _ = jax.lax.scan(lambda carry, given: (advance(carry, given), None), carry, following)
+        stage, rates, _, stiff = carry
 
         multiplier = None
         if hasattr(system, "constrain"):
@@ -336,6 +340,12 @@ def _added(start: list[Array], dt: Array, weights: Sequence[float], rates: Seque
 def _combined(start: list[Array], dt: Array, weights: Array, rates: list[Array]) -> list[Array]:
     """`start + dt * sum_j weights[j] * rates[j]`, the rates of all stages along a leading axis."""
     return [
-        values + jnp.tensordot((dt * weights).astype(values.dtype), all, 1)
+        values + _weighted_sum((dt * weights).astype(values.dtype), all)
         for values, all in zip(start, rates, strict=True)
     ]
+
+
+def _weighted_sum(weights: Array, all: Array) -> Array:
+    if are_several(all):  # JAX (0.10.2) cannot transpose a product whose batch is explicitly spread over devices
+        return jnp.sum(weights.reshape(-1, *[1] * (all.ndim - 1)) * all, 0)
+    return jnp.tensordot(weights, all, 1)

@@ -135,13 +135,13 @@ def test_an_inflow_sees_the_right_time(name):
 
 
 def test_an_inflow_is_right_after_a_hundred_thousand_steps():
-    flow = flows()["IncompressibleFlow"]
+    flow = flows()["splitting"]
     final, _ = dp.rollout(flow, flow.initial_state(), 10**5, adjoint=dp.StoreAll())
     np.testing.assert_allclose(final.time, 1000.0, rtol=6.1e-8)
     np.testing.assert_allclose(final.velocity[0].values[0], 0.0, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ("IncompressibleFlow", "IncompressibleFlow"))
+@pytest.mark.parametrize("name", ("splitting", "Runge-Kutta"))
 def test_a_step_keeps_its_time_and_has_its_derivative(name):
     """A step with another `dt` in each of two parts; what a state without a remainder is."""
     flow = flows()[name]
@@ -160,7 +160,7 @@ def test_a_step_keeps_its_time_and_has_its_derivative(name):
 
 @pytest.mark.usefixtures("unchecked_types")
 def test_axes_for_vmap_are_written_like_a_state():
-    flow = flows()["IncompressibleFlow"]
+    flow = flows()["splitting"]
     states = jax.vmap(lambda time: dataclasses.replace(flow.initial_state(), time=time))(jnp.asarray([0.0, 0.25]))
     none: Any = None
     axes = dp.FlowState(none, none, none, 0)  # pyright: ignore[reportArgumentType]
@@ -171,7 +171,7 @@ def test_axes_for_vmap_are_written_like_a_state():
 
 def test_a_state_of_an_older_file_is_read(tmp_path):
     """Files from before states kept a remainder: it is zero; nothing else may be missing."""
-    state = dataclasses.replace(flows()["IncompressibleFlow"].initial_state(), time=jnp.float32(1.5))
+    state = dataclasses.replace(flows()["splitting"].initial_state(), time=jnp.float32(1.5))
     path = tmp_path / "state.checkpoint"
 
     class State(eqx.Module):  # the leaves that a state had then, by the same names

@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
+from jax.tree_util import Partial
 
 from diffphys.grids import Field
 from diffphys.operators import difference, divergence
@@ -24,14 +25,15 @@ from diffphys.physics.obstacles.space import (
     Space,
     Stokes,
     Variables,
-    as_it_is,
     face_volumes,
+    projected_within_sides,
+    scalar_spread,
     torque_of,
     trusted,
 )
 from diffphys.poisson import Solution, VariableProblem
 from diffphys.poisson.constrained import solve_constrained
-from diffphys.poisson.separable import lines_of, solve_separable
+from diffphys.poisson.separable import Line, lines_of, solve_separable
 
 
 class CutCells(Space):
@@ -144,9 +146,9 @@ class CutCells(Space):
         volumes, mass = field.grid.volumes(), self.scalar_mass()
         return solve_constrained(
             rhs,
-            lambda values: values,
-            lambda values: reach * self.scalar_laplacian(field.with_values(values)),
-            lambda values: solve_separable(lines, mass * values, 1.0, -reach),
+            Partial(_as_given),
+            Partial(scalar_spread, self, field, reach),
+            Partial(_over_a_mass, lines, mass, reach),
             mass * jnp.asarray(volumes / volumes.mean(), rhs.dtype),
         )
 
@@ -154,25 +156,16 @@ class CutCells(Space):
         """The parts of an implicit step of diffusion."""
         masses = [cut.mass(self.diffused) for cut in self.cuts]
         scales = [cut.implicit_scale(reach) for cut in self.cuts]
-
-        def project(parts: Sequence[Field]) -> Sequence[Array]:
-            free = [part.with_values(without_fixed_ends(part, a, part.values)) for a, part in enumerate(parts)]
-            return self.project(free, as_it_is)[0]
-
-        def precondition(parts: Sequence[Field]) -> Sequence[Array]:
-            return [
-                solve_separable(
-                    lines_of(part.grid, part.offset, part.conditions, 2), mass * part.values / scale, 1.0, -reach
-                )
-                / scale
-                for part, mass, scale in zip(parts, masses, scales, strict=True)
-            ]
-
         fields = self.variables.velocity_fields(masses)
         weights = [
             mass * face_volumes(axis, part, 2) for axis, (part, mass) in enumerate(zip(fields, masses, strict=True))
         ]
-        return Stokes(project, lambda parts: self.viscous(parts, reach), precondition, weights)
+        return Stokes(
+            Partial(projected_within_sides, self),
+            Partial(_viscous, self, reach),
+            Partial(_over_masses, masses, scales, reach),
+            weights,
+        )
 
     def at_rest(self) -> "CutCells":
         """The same with homogeneous conditions, around the body without its motion."""
@@ -223,3 +216,25 @@ class CutCells(Space):
             without_fixed_ends(field, axis, jnp.where(cut.active, gain / cut.mass(self.diffused), 0.0))
             for axis, (field, cut, gain) in enumerate(zip(velocity, self.cuts, gains, strict=True))
         )
+
+
+def _as_given(values: Array) -> Array:
+    return values
+
+
+def _over_a_mass(lines: tuple[Line, ...], mass: Array, reach: Array, values: Array) -> Array:
+    return solve_separable(lines, mass * values, 1.0, -reach)
+
+
+def _viscous(space: CutCells, reach: Array, parts: Sequence[Field]) -> Sequence[Array]:
+    return space.viscous(parts, reach)
+
+
+def _over_masses(
+    masses: Sequence[Array], scales: Sequence[Array], reach: Array, parts: Sequence[Field]
+) -> Sequence[Array]:
+    return [
+        solve_separable(lines_of(part.grid, part.offset, part.conditions, 2), mass * part.values / scale, 1.0, -reach)
+        / scale
+        for part, mass, scale in zip(parts, masses, scales, strict=True)
+    ]

@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
+from jax.tree_util import Partial
 
 from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field
@@ -18,8 +19,8 @@ from diffphys.physics.obstacles.space import (
     Space,
     Stokes,
     Variables,
-    as_it_is,
     face_volumes,
+    projected_within_sides,
     trusted,
 )
 from diffphys.poisson import PressureProblem, Solution, direct
@@ -140,12 +141,7 @@ class Plain(Space):
 
     def stokes(self, reach: Array) -> Stokes:
         """The parts of an implicit step of diffusion."""
-
-        def project(parts: Sequence[Field]) -> Sequence[Array]:
-            free = [part.with_values(without_fixed_ends(part, a, part.values)) for a, part in enumerate(parts)]
-            return self.project(free, as_it_is)[0]
-
-        return stokes_in_a_box(self, project, reach)
+        return stokes_in_a_box(self, Partial(projected_within_sides, self), reach)
 
     def at_rest(self) -> "Plain":
         """The same with homogeneous conditions."""
@@ -165,15 +161,16 @@ class Plain(Space):
 
 def stokes_in_a_box(box: Plain, project: Callable[[Sequence[Field]], Sequence[Array]], reach: Array) -> Stokes:
     """The parts of an implicit step with the diffusion of a box without obstacle."""
-    order = box.differences.order
-
-    def smooth(parts: Sequence[Field]) -> Sequence[Array]:
-        return [reach * box.differences.laplacian(part).values for part in parts]
-
-    def precondition(parts: Sequence[Field]) -> Sequence[Array]:
-        return [solve_separable(box.lines(part), part.values, 1.0, -reach) for part in parts]
-
     velocity = box.variables.velocity_fields  # of any values: volumes depend on the place alone
     shapes = [box.variables.velocity_shape(axis) for axis in range(box.variables.grid.dimensions)]
     fields = velocity([jnp.zeros(shape, reach.dtype) for shape in shapes])
-    return Stokes(project, smooth, precondition, [face_volumes(a, part, order) for a, part in enumerate(fields)])
+    weights = [face_volumes(a, part, box.differences.order) for a, part in enumerate(fields)]
+    return Stokes(project, Partial(_spread, box, reach), Partial(_preconditioned, box, reach), weights)
+
+
+def _spread(box: Plain, reach: Array, parts: Sequence[Field]) -> Sequence[Array]:
+    return [reach * box.differences.laplacian(part).values for part in parts]
+
+
+def _preconditioned(box: Plain, reach: Array, parts: Sequence[Field]) -> Sequence[Array]:
+    return [solve_separable(box.lines(part), part.values, 1.0, -reach) for part in parts]

@@ -16,7 +16,7 @@ from jax import Array
 
 from diffphys.grids import Conditions, Field, Grid, Periodic, Sides, face_offset
 from diffphys.operators import difference, divergence, laplacian
-from diffphys.operators.convection import relative_control_volume
+from diffphys.operators.convection import relative_control_volume, without_fixed_ends
 from diffphys.operators.fourth_order import (
     fourth_order_difference,
     fourth_order_divergence,
@@ -241,3 +241,18 @@ def torque_of(taken: Sequence[Array], arms: Sequence[Sequence[Array]]) -> Array:
                 sign = 1.0 if (axis - other) % 3 == 1 else -1.0
                 torque = torque.at[3 - axis - other].add(sign * jnp.sum(arm * part))
     return torque
+
+
+# For `poisson.constrained`: functions of a space and of what they are given, to be made with `Partial`, so that the
+# arrays in them are known.
+
+
+def projected_within_sides(space: Space, parts: Sequence[Field]) -> Sequence[Array]:
+    """The projection of what is no given normal velocity."""
+    free = [part.with_values(without_fixed_ends(part, a, part.values)) for a, part in enumerate(parts)]
+    return space.project(free, as_it_is)[0]
+
+
+def scalar_spread(space: Space, field: Field, reach: Array, values: Array) -> Array:
+    """What diffusion over `reach` changes in a scalar, of which `field` tells the place and the conditions."""
+    return reach * space.scalar_laplacian(field.with_values(values))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.tree_util import Partial
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid, Shape, Sides
@@ -25,13 +26,14 @@ from diffphys.physics.obstacles.space import (
     Variables,
     as_it_is,
     face_volumes,
+    scalar_spread,
     torque_of,
     trusted,
 )
 from diffphys.poisson import PressureProblem, Solution
 from diffphys.poisson.constrained import solve_constrained
 from diffphys.poisson.problem import neighbors
-from diffphys.poisson.separable import lines_of, solve_separable
+from diffphys.poisson.separable import Line, lines_of, solve_separable
 
 
 @jax.tree_util.register_static
@@ -194,20 +196,15 @@ class Staircase(Space):
         volumes = field.grid.volumes()
         return solve_constrained(
             rhs,
-            lambda values: values * fluid,
-            lambda values: reach * self.scalar_laplacian(field.with_values(values)),
-            lambda values: solve_separable(lines, values, 1.0, -reach),
+            Partial(_in_fluid, fluid),
+            Partial(scalar_spread, self, field, reach),
+            Partial(_in_the_box, lines, reach),
             jnp.asarray(volumes / volumes.mean(), rhs.dtype),
         )
 
     def stokes(self, reach: Array) -> Stokes:
         """The parts of an implicit step of diffusion."""
-
-        def project(parts: Sequence[Field]) -> Sequence[Array]:
-            free = [part.with_values(self._on_free_faces(a, part, part.values)) for a, part in enumerate(parts)]
-            return self.project(free, as_it_is)[0]
-
-        return stokes_in_a_box(self.box, project, reach)
+        return stokes_in_a_box(self.box, Partial(_projected, self), reach)
 
     def at_rest(self) -> "Staircase":
         """The same with homogeneous conditions."""
@@ -246,5 +243,18 @@ class Staircase(Space):
         """
         return jnp.asarray(~self.problem().closed_faces()[axis], dtype)
 
-    def _on_free_faces(self, axis: int, component: Field, values: Array) -> Array:
+    def on_free_faces(self, axis: int, component: Field, values: Array) -> Array:
         return without_fixed_ends(component, axis, values) * self._free(axis, values.dtype)
+
+
+def _projected(space: Staircase, parts: Sequence[Field]) -> Sequence[Array]:
+    free = [part.with_values(space.on_free_faces(a, part, part.values)) for a, part in enumerate(parts)]
+    return space.project(free, as_it_is)[0]
+
+
+def _in_fluid(fluid: Array, values: Array) -> Array:
+    return values * fluid
+
+
+def _in_the_box(lines: tuple[Line, ...], reach: Array, values: Array) -> Array:
+    return solve_separable(lines, values, 1.0, -reach)

@@ -310,7 +310,7 @@ def _batch(axis, arrays, axes, *, forward, transpose, constants, at_once):
         results = linear_map(forward, transpose, arrays[:constants], arrays[constants:], at_once=at_once)
         return results, [None] * len(results)
 
-    def leading(array: Any, place: int | None) -> Array:
+    def leading(array: Any, place: int | None) -> Any:  # also what NumPy holds
         if place is None and axis.explicit_mesh_axis is not None:  # an array that is on no mesh, too
             spread = next(jax.typeof(other).sharding for other, at in zip(arrays, axes, strict=True) if at is not None)
             spec = jax.sharding.PartitionSpec(axis.explicit_mesh_axis, *jax.typeof(array).sharding.spec)

@@ -220,9 +220,9 @@ def _two_sided_jvp(interpolation: Callable, reach: int, shares: Sequence[SlopeSh
         first, last = (at_point(fraction, end, padded.shape[axis]) for end in (0.0, 1.0))
         down, up = first & (low >= reach), last & (low < padded.shape[axis] - reach - 1)
         share: Any = (0.5, 0.5)
-        if shares[axis] is not None:
+        if (own := shares[axis]) is not None:
             point = jnp.where(last, low + 1, low)
-            weights = [jnp.asarray(part, fraction.dtype)[point] for part in shares[axis]]
+            weights = [jnp.asarray(part, fraction.dtype)[point] for part in own]
             share = [jnp.where(first | last, weight, 0.5) for weight in weights]
         below.append((jnp.where(down, low - 1, low), jnp.where(down, fraction + 1, fraction), share[0] * moved[axis]))
         above.append((jnp.where(up, low + 1, low), jnp.where(up, fraction - 1, fraction), share[1] * moved[axis]))

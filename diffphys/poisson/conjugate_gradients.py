@@ -32,12 +32,14 @@ class ConjugateGradients(eqx.Module):
         largest_iterations: After how many iterations to give up. Default: ten times the number of cells along all axes,
             summed.
         throw: Whether not converging raises an error when the program runs, instead of only showing in the solution.
+        keep: Whether the pressure is the last iterate where it did not converge; else it is NaN there.
     """
 
     problem: Problem
     tolerance: float | None = eqx.field(static=True, default=None)
     largest_iterations: int | None = eqx.field(static=True, converter=plain, default=None)
     throw: bool = eqx.field(static=True, default=False)
+    keep: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
         check_iteration_settings(self)
@@ -74,7 +76,7 @@ def iterative_solution(
     tolerance = solver.tolerance or (1e-5 if rhs.dtype == jnp.float32 else 1e-10)
     net = network(problem, rhs.dtype)
     rhs = beside(rhs, net)
-    scaled = _Scaled(iterate, net, remove, tolerance)
+    scaled = _Scaled(iterate, net, remove, tolerance, solver.keep)
     pressure, (steps, converged) = linear_solve(
         scaled.operator, -rhs * net.volumes, scaled.solve, scaled.transpose_solve, symmetric=True, has_aux=True
     )
@@ -94,6 +96,7 @@ class _Scaled(eqx.Module):
     net: Network
     remove: Callable[[Array], tuple[Array, Array]]
     tolerance: float = eqx.field(static=True)
+    keep: bool = eqx.field(static=True)
 
     def operator(self, pressure: Array) -> Array:
         return outflow(self.net, pressure)
@@ -109,7 +112,10 @@ class _Scaled(eqx.Module):
         scaled = Network(tuple(weights / unit for weights in net.weights), net.anchor / unit, net.volumes)
         pressure, steps, converged = self.iterate(scaled, given / length, self.tolerance)
         pressure, _ = self.remove(pressure)
-        return pressure * (length / unit) * largest, (steps, converged & jnp.isfinite(length * largest))
+        pressure, converged = pressure * (length / unit) * largest, converged & jnp.isfinite(length * largest)
+        # Within the solve: what it reports besides is not to be had everywhere that the pressure is (JAX 0.10 makes it
+        # a batch of its own under `jacfwd`, and a transposed solve reports to nobody).
+        return pressure if self.keep else jnp.where(converged, pressure, jnp.nan), (steps, converged)
 
     def transpose_solve(self, transposed: Any, given: Array) -> tuple[Array, tuple[Array, Array]]:
         cotangent, (steps, converged) = self.solve(transposed, given)

@@ -24,12 +24,14 @@ class FictitiousDomain(eqx.Module):
         tolerance: Largest residual relative to the right side. Default: 1e-5 in float32, 1e-10 in float64.
         largest_iterations: After how many iterations to give up.
         throw: Whether not converging raises an error when the program runs, instead of only showing in the solution.
+        keep: Whether the pressure is the last iterate where it did not converge; else it is NaN there.
     """
 
     problem: PressureProblem | VariableProblem
     tolerance: float | None = eqx.field(static=True, default=None)
     largest_iterations: int = eqx.field(static=True, converter=plain, default=200)
     throw: bool = eqx.field(static=True, default=False)
+    keep: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
         check_iteration_settings(self)

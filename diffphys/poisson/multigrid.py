@@ -70,6 +70,7 @@ class MultigridConjugateGradients(eqx.Module):
             `VariableProblem` 5, which takes about as long and needs two thirds of the iterations where every face has
             another coefficient.
         throw: Whether not converging raises an error when the program runs, instead of only showing in the solution.
+        keep: Whether the pressure is the last iterate where it did not converge; else it is NaN there.
     """
 
     problem: Problem
@@ -77,6 +78,7 @@ class MultigridConjugateGradients(eqx.Module):
     largest_iterations: int = eqx.field(static=True, converter=plain, default=100)
     smoothing: int | None = eqx.field(static=True, converter=plain, default=None)
     throw: bool = eqx.field(static=True, default=False)
+    keep: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
         check_iteration_settings(self)

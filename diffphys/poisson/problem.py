@@ -119,13 +119,13 @@ class Solution(NamedTuple):
     imbalance: Array
 
 
-def trusted_pressure(solution: Solution) -> Array:
-    """The pressure, NaN where the solver did not meet its tolerance.
+def never_unconverged(solver: Any) -> Any:
+    """The solver, with NaN as pressure where an iteration does not meet its tolerance.
 
     What goes on with it goes on with NaN, which `rollout` reports with `outcome=True` and `train` leaves out: a wrong
     flow is never returned. To raise at once instead, give a solver with `throw=True`, or set `jax_debug_nans`.
     """
-    return jnp.where(solution.converged, solution.pressure, jnp.nan)
+    return dataclasses.replace(solver, keep=False) if hasattr(solver, "keep") else solver
 
 
 class PressureSolver(Protocol):

@@ -48,6 +48,12 @@ SOURCES = ("A. Griewank, A. Walther, Evaluating Derivatives, 2nd edition (2008),
 
 NOT_COMPUTING = {
     "FlowState": "a state",
+    "Advection": "a protocol",
+    "FluxAdvection": "a protocol",
+    "SemiLagrangian": "names semi_lagrangian",
+    "CubicSemiLagrangian": "names cubic_semi_lagrangian",
+    "MacCormack": "names maccormack",
+    "SkewSymmetric": "names convection",
     "FlowInput": "an argument of IncompressibleFlow, moved with it",
     "Concentrations": "a state",
     "WaterState": "a state",
@@ -328,6 +334,8 @@ def _around_flow(wrap: Callable[[Any], Any]) -> Callable[[int], Example]:
     return make
 
 
+PERIODIC = ((Periodic(), Periodic()),) * 2
+
 EXAMPLES: dict[str, Callable[[int], Example]] = {
     "difference": _on_field(lambda field: operators.difference(field, 0)),
     "divergence": _on_velocity(operators.divergence),
@@ -396,6 +404,9 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
     "IncompressibleFlow implicit diffusion order 3": lambda seed: _in_stages(
         seed, ((Periodic(), Periodic()), (Wall(), Wall(slip=True))), solid=False, stepping=ImplicitExplicit(3)
     ),
+    # Where nothing is at rest: there a look upstream has a kink.
+    "Upwind": lambda seed: _in_stages(seed, PERIODIC, solid=False, advection=operators.Upwind()),
+    "VanLeer": lambda seed: _in_stages(seed, PERIODIC, solid=False, advection=operators.VanLeer()),
     "IncompressibleFlow three stages": lambda seed: _in_stages(
         seed, ((Inflow(0.3), Outflow()), (Wall(), Wall(velocity=jnp.asarray([0.2])))), stepping=RungeKutta(3)
     ),

@@ -12,7 +12,7 @@ import pytest
 import diffphys as dp
 from diffphys.grids import Ghost, Neumann
 from diffphys.poisson import ConjugateGradients, FastDiagonalization, ObstacleCorrected, PressureProblem, direct
-from diffphys.poisson.problem import apply, without_null_space
+from diffphys.poisson.problem import apply, never_unconverged, without_null_space
 from tests.domains import domains
 from tests.gradients import check_derivatives
 
@@ -139,6 +139,22 @@ def test_not_converging_is_visible_under_jit_and_nan_never_converges():
     assert not bool(found.converged) and int(found.iterations) == 3 and float(found.residual) > 1e-3
     found = jax.jit(ConjugateGradients(problem).solve)(rhs.at[3, 4].set(jnp.nan))
     assert not bool(found.converged)
+
+
+def test_what_did_not_converge_is_nan_where_it_may_not_be_used_and_has_both_modes():
+    """Forward mode for several directions at once, too: the mark is made within the solve."""
+    problem, rhs = (
+        PressureProblem.from_conditions(dp.Grid((6, 5)), ((dp.Neumann(), dp.Neumann()),) * 2),
+        jnp.sin(jnp.arange(30.0)).reshape(6, 5),
+    )
+
+    def pressure(scales, **settings):
+        solver = never_unconverged(ConjugateGradients(problem, **settings))
+        return solver.solve(scales[0] * rhs + scales[1] * rhs**2).pressure
+
+    scales = jnp.asarray([1.0, 0.5])
+    np.testing.assert_allclose(jax.jacfwd(pressure)(scales), jax.jacrev(pressure)(scales), atol=1e-4)
+    assert bool(jnp.all(jnp.isnan(pressure(scales, tolerance=1e-6, largest_iterations=1))))
 
 
 def test_smooth_right_sides_converge_in_float32():

@@ -1,6 +1,6 @@
 """The space of a flow around an immersed body, whose surface cuts cells: see `immersed` for its geometry."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -29,10 +29,10 @@ from diffphys.physics.obstacles.space import (
     projected_within_sides,
     scalar_spread,
     torque_of,
-    trusted,
 )
 from diffphys.poisson import Solution, VariableProblem
 from diffphys.poisson.constrained import solve_constrained
+from diffphys.poisson.problem import never_unconverged
 from diffphys.poisson.separable import Line, lines_of, solve_separable
 
 
@@ -77,9 +77,7 @@ class CutCells(Space):
             for field, cut in zip(velocity, self.cuts, strict=True)
         )
 
-    def project(
-        self, velocity: Sequence[Field], accept: Callable[[Solution], Solution] = trusted
-    ) -> tuple[tuple[Array, ...], Solution]:
+    def project(self, velocity: Sequence[Field]) -> tuple[tuple[Array, ...], Solution]:
         """The nearest velocity, in the norm of the control volumes' masses, for which what crosses the faces has no
         divergence; and the potential of the correction.
         """
@@ -88,7 +86,7 @@ class CutCells(Space):
         grid = self.variables.grid
         slopes = self.variables.potential_field(jnp.zeros(grid.cells, velocity[0].values.dtype))
         problem = VariableProblem.from_conditions(grid, slopes.conditions, coefficients)
-        solution = accept(self.pressure_solver(problem).solve(self.divergence(velocity).values))
+        solution = never_unconverged(self.pressure_solver(problem)).solve(self.divergence(velocity).values)
         slopes = slopes.with_values(solution.pressure)
         values = []
         for axis, (field, cut, weight) in enumerate(zip(velocity, self.cuts, weights, strict=True)):

@@ -21,9 +21,9 @@ from diffphys.physics.obstacles.space import (
     Variables,
     face_volumes,
     projected_within_sides,
-    trusted,
 )
 from diffphys.poisson import PressureProblem, Solution, direct
+from diffphys.poisson.problem import never_unconverged
 from diffphys.poisson.separable import lines_of, solve_separable
 
 
@@ -48,11 +48,9 @@ class Plain(Space):
         """The divergence, of the order of the differences."""
         return self.differences.divergence(velocity)
 
-    def project(
-        self, velocity: Sequence[Field], accept: Callable[[Solution], Solution] = trusted
-    ) -> tuple[tuple[Array, ...], Solution]:
+    def project(self, velocity: Sequence[Field]) -> tuple[tuple[Array, ...], Solution]:
         """The nearest velocity without divergence, and the potential."""
-        solution = accept(self.solved(self.divergence(velocity).values))
+        solution = self.solved(self.divergence(velocity).values)
         slopes = self.slopes(solution.pressure)
         return tuple(component.values - slope for component, slope in zip(velocity, slopes, strict=True)), solution
 
@@ -60,7 +58,7 @@ class Plain(Space):
         """The solution of the pressure problem."""
         grid = self.variables.grid
         if self.differences.order == 2:
-            return self.pressure_solver(self.problem()).solve(source)
+            return never_unconverged(self.pressure_solver(self.problem())).solve(source)
         if all(grid.uniform):
             return direct(self.problem()).solve(source)
         potential = solve_separable(self.lines(self.variables.potential_field(source)), source, 0.0, 1.0)

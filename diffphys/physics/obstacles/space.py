@@ -24,7 +24,6 @@ from diffphys.operators.fourth_order import (
 )
 from diffphys.physics import flow_sides
 from diffphys.poisson import Solution
-from diffphys.poisson.problem import trusted_pressure
 
 
 class Differences(NamedTuple):
@@ -134,18 +133,6 @@ class Stokes(NamedTuple):
     weights: Sequence[Array]
 
 
-def trusted(solution: Solution) -> Solution:
-    """The solution, with NaN as pressure where the solver did not meet its tolerance: it is not used silently."""
-    return solution._replace(pressure=trusted_pressure(solution))
-
-
-def as_it_is(solution: Solution) -> Solution:
-    """The solution, whatever came of it: for a projection that is transposed within a solve, which asking for
-    convergence is not; that the stage's own projection converges is asked.
-    """
-    return solution
-
-
 class Space(eqx.Module):
     """The discrete calculus of a flow at one moment; final classes: `Plain`, `Staircase`, `CutCells`."""
 
@@ -160,11 +147,9 @@ class Space(eqx.Module):
         """What the projection makes zero."""
 
     @abc.abstractmethod
-    def project(
-        self, velocity: Sequence[Field], accept: Callable[[Solution], Solution] = trusted
-    ) -> tuple[tuple[Array, ...], Solution]:
+    def project(self, velocity: Sequence[Field]) -> tuple[tuple[Array, ...], Solution]:
         """The nearest velocity without divergence, `v - grad phi` on the faces that are free, and the solution with
-        `phi`, as it is accepted.
+        `phi`, NaN where an iteration did not converge.
         """
 
     @abc.abstractmethod
@@ -250,7 +235,7 @@ def torque_of(taken: Sequence[Array], arms: Sequence[Sequence[Array]]) -> Array:
 def projected_within_sides(space: Space, parts: Sequence[Field]) -> Sequence[Array]:
     """The projection of what is no given normal velocity."""
     free = [part.with_values(without_fixed_ends(part, a, part.values)) for a, part in enumerate(parts)]
-    return space.project(free, as_it_is)[0]
+    return space.project(free)[0]
 
 
 def scalar_spread(space: Space, field: Field, reach: Array, values: Array) -> Array:

@@ -1,6 +1,6 @@
 """The space of a flow around an obstacle made of whole cells, whose surface is a staircase."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -24,15 +24,13 @@ from diffphys.physics.obstacles.space import (
     Space,
     Stokes,
     Variables,
-    as_it_is,
     face_volumes,
     scalar_spread,
     torque_of,
-    trusted,
 )
 from diffphys.poisson import PressureProblem, Solution
 from diffphys.poisson.constrained import solve_constrained
-from diffphys.poisson.problem import neighbors
+from diffphys.poisson.problem import neighbors, never_unconverged
 from diffphys.poisson.separable import Line, lines_of, solve_separable
 
 
@@ -131,11 +129,10 @@ class Staircase(Space):
         """The divergence."""
         return divergence(velocity)
 
-    def project(
-        self, velocity: Sequence[Field], accept: Callable[[Solution], Solution] = trusted
-    ) -> tuple[tuple[Array, ...], Solution]:
+    def project(self, velocity: Sequence[Field]) -> tuple[tuple[Array, ...], Solution]:
         """The nearest velocity without divergence, and the potential."""
-        solution = accept(self.pressure_solver(self.problem()).solve(self.divergence(velocity).values))
+        solver = never_unconverged(self.pressure_solver(self.problem()))
+        solution = solver.solve(self.divergence(velocity).values)
         slopes = self.box.slopes(solution.pressure)
         return tuple(
             component.values - slope * self._crossed(axis, slope.dtype)
@@ -249,7 +246,7 @@ class Staircase(Space):
 
 def _projected(space: Staircase, parts: Sequence[Field]) -> Sequence[Array]:
     free = [part.with_values(space.on_free_faces(a, part, part.values)) for a, part in enumerate(parts)]
-    return space.project(free, as_it_is)[0]
+    return space.project(free)[0]
 
 
 def _in_fluid(fluid: Array, values: Array) -> Array:

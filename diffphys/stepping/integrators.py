@@ -224,13 +224,6 @@ class Splitting:
         return _constrained(system, end, state, input)
 
 
-def check_integrator(owner: str, stepping: Any, accepted: tuple[type, ...]) -> None:
-    """Raise `InputError` unless `stepping` is one of the accepted methods."""
-    if not isinstance(stepping, accepted):
-        names = " or ".join(f"{one.__name__}(...)" for one in accepted)
-        raise InputError(f"{owner}: stepping is {shown(stepping)}; {names} is accepted.")
-
-
 def _clock(time: Time) -> Callable[[Any], Any]:
     return time if callable(time) else lambda duration: time + duration
 

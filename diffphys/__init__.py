@@ -7,8 +7,6 @@ first asked for, so that the command line can list what there is without waiting
 """
 
 import importlib
-import sys
-import types
 from typing import TYPE_CHECKING
 
 
@@ -72,14 +70,15 @@ if TYPE_CHECKING:
     from diffphys.physics import PassiveScalar as PassiveScalar
     from diffphys.physics import ShallowWater as ShallowWater
     from diffphys.physics import Wave as Wave
-    from diffphys.rollout import Checkpointed as Checkpointed
-    from diffphys.rollout import Detached as Detached
-    from diffphys.rollout import StoreAll as StoreAll
-    from diffphys.rollout import Truncated as Truncated
-    from diffphys.rollout import rollout as rollout
+    from diffphys.stepping import Checkpointed as Checkpointed
+    from diffphys.stepping import Detached as Detached
     from diffphys.stepping import ImplicitExplicit as ImplicitExplicit
     from diffphys.stepping import RungeKutta as RungeKutta
     from diffphys.stepping import Splitting as Splitting
+    from diffphys.stepping import StoreAll as StoreAll
+    from diffphys.stepping import SubSteps as SubSteps
+    from diffphys.stepping import Truncated as Truncated
+    from diffphys.stepping import rollout as rollout
 
 
 _ROOMS = (
@@ -114,7 +113,20 @@ _HOME = {
     **dict.fromkeys(
         ("CubicSemiLagrangian", "MacCormack", "SemiLagrangian", "SkewSymmetric", "Upwind", "VanLeer"), "operators"
     ),
-    **dict.fromkeys(("ImplicitExplicit", "RungeKutta", "Splitting"), "stepping"),
+    **dict.fromkeys(
+        (
+            "Checkpointed",
+            "Detached",
+            "ImplicitExplicit",
+            "RungeKutta",
+            "Splitting",
+            "StoreAll",
+            "SubSteps",
+            "Truncated",
+            "rollout",
+        ),
+        "stepping",
+    ),
     **dict.fromkeys(
         (
             "Buoyancy",
@@ -132,7 +144,6 @@ _HOME = {
         ),
         "physics",
     ),
-    **dict.fromkeys(("Checkpointed", "Detached", "StoreAll", "Truncated", "rollout"), "rollout"),
     **dict.fromkeys(
         ("Corrected", "Normalization", "Stage", "Trajectories", "load_trajectories", "save_trajectories", "train"),
         "learning",
@@ -156,19 +167,6 @@ def __getattr__(name: str):
         globals()[name] = value  # asked for once
         return value
     raise AttributeError(f"module 'diffphys' has no attribute {name!r}")
-
-
-class _Face(types.ModuleType):
-    """The package, where `dp.rollout` is always the function: importing the file of that name, as any other room does,
-    would put the module in its place.
-    """
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name == "rollout" and isinstance(value, types.ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Face
 
 
 def __dir__() -> list[str]:

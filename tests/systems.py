@@ -10,7 +10,7 @@ import numpy as np
 import diffphys as dp
 from diffphys import nets, poisson
 from diffphys.grids import Dirichlet, Neumann, Periodic
-from diffphys.physics import SubSteps
+from diffphys.stepping import SubSteps
 
 
 GRID = dp.Grid((8, 6), (8.0, 6.0))

@@ -31,7 +31,7 @@ from diffphys.grids import (
     tanh_edges,
 )
 from diffphys.grids.numbers import as_floating, as_number, as_whole
-from diffphys.physics import SubSteps
+from diffphys.stepping import SubSteps
 
 
 GRID = dp.Grid((8, 8), (1.0, 1.0))

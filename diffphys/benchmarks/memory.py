@@ -14,8 +14,8 @@ from diffphys.benchmarks.benchmark import Row, benchmark
 from diffphys.benchmarks.rows import half_square
 from diffphys.benchmarks.timing import alternate, compiled
 from diffphys.benchmarks.wake import advancing, developed, wake
-from diffphys.rollout import Checkpointed, Detached, StoreAll, Truncated
 from diffphys.runs import Run, setting
+from diffphys.stepping import Checkpointed, Detached, StoreAll, Truncated
 
 
 ADJOINTS: dict[str, Any] = {

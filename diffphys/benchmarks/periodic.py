@@ -18,9 +18,8 @@ from diffphys.benchmarks.wake import advancing
 from diffphys.grids import Grid, Periodic
 from diffphys.operators import divergence
 from diffphys.physics import FlowState, IncompressibleFlow
-from diffphys.rollout import rollout
 from diffphys.runs import Run, setting
-from diffphys.stepping import RungeKutta
+from diffphys.stepping import RungeKutta, rollout
 
 
 COURANT = 0.2

@@ -18,9 +18,9 @@ from diffphys.benchmarks.rows import largest_residual, programs_of, rows_of, sha
 from diffphys.benchmarks.timing import Program
 from diffphys.operators import divergence
 from diffphys.physics import IncompressibleFlow
-from diffphys.rollout import StoreAll, rollout
 from diffphys.runs import Run, setting
 from diffphys.scenarios import cylinder_wake
+from diffphys.stepping import StoreAll, rollout
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,8 +45,8 @@ from diffphys.nets import UNet
 from diffphys.operators import interpolate, maccormack
 from diffphys.physics import IncompressibleFlow
 from diffphys.plots import DPI, WIDTH
-from diffphys.rollout import rollout
 from diffphys.runs import Program, Run, setting
+from diffphys.stepping import rollout
 
 
 SIZE, MIDDLE, RADIUS = 128.0, 64.0, 20.0

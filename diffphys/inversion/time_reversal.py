@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 
 from diffphys.grids.numbers import plain, whole_number
-from diffphys.rollout import rollout
+from diffphys.stepping import rollout
 
 
 class TimeReversal(eqx.Module):

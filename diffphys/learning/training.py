@@ -16,7 +16,7 @@ from diffphys.grids.numbers import as_floating, shown, whole_number
 from diffphys.learning.corrected import Corrected, with_parameters
 from diffphys.learning.losses import half_sum_of_squares
 from diffphys.learning.trajectories import Trajectories, check_trajectories
-from diffphys.rollout import Adjoint, StoreAll, rollout
+from diffphys.stepping import Adjoint, StoreAll, rollout
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,23 @@
 """Calculus on a staggered grid: differences, interpolation, advection, diffusion, coarsening."""
 
-from diffphys.operators.advection import semi_lagrangian
-from diffphys.operators.characteristics import cubic_semi_lagrangian, maccormack
+from diffphys.operators.advection import (
+    Advection,
+    CubicSemiLagrangian,
+    FluxAdvection,
+    MacCormack,
+    SemiLagrangian,
+    SkewSymmetric,
+    Upwind,
+    VanLeer,
+    advect,
+    advection_rate,
+    control_volume,
+    convection,
+    cubic_semi_lagrangian,
+    maccormack,
+    semi_lagrangian,
+)
 from diffphys.operators.coarsening import coarsen
-from diffphys.operators.convection import control_volume, convection
 from diffphys.operators.conversion import centers_to_faces, convert, faces_to_centers
 from diffphys.operators.curl import curl
 from diffphys.operators.differences import difference, divergence, gradient, laplacian
@@ -14,18 +28,7 @@ from diffphys.operators.diffusion import (
     implicit_diffusion,
     stable_diffusion_step,
 )
-from diffphys.operators.fluxes import advect, advection_rate
 from diffphys.operators.interpolation import interpolate, sample
-from diffphys.operators.schemes import (
-    Advection,
-    CubicSemiLagrangian,
-    FluxAdvection,
-    MacCormack,
-    SemiLagrangian,
-    SkewSymmetric,
-    Upwind,
-    VanLeer,
-)
 
 
 __all__ = [

@@ -8,7 +8,6 @@ from diffphys.physics.incompressible import FlowState, Forces, IncompressibleFlo
 from diffphys.physics.obstacles import Immersed
 from diffphys.physics.scalars import PassiveScalar
 from diffphys.physics.shallow_water import ShallowWater, WaterState
-from diffphys.physics.substeps import SubSteps
 from diffphys.physics.wave import Wave, WaveState
 
 
@@ -27,7 +26,6 @@ __all__ = [
     "Forces",
     "ShallowWater",
     "WaterState",
-    "SubSteps",
     "Wave",
     "WaveState",
 ]

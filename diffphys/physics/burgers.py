@@ -15,7 +15,7 @@ from diffphys.grids.declared import Declared, choice, ends, quantity, within
 from diffphys.grids.field import check_velocity
 from diffphys.grids.numbers import as_array_of_shape, as_components, in_precision_of, of_types, plain
 from diffphys.operators import convection, explicit_diffusion, laplacian, semi_lagrangian
-from diffphys.operators.advection import as_largest_courant
+from diffphys.operators.advection.look_ups import as_largest_courant
 from diffphys.physics.heat import check_diffusion_step, implicit_change
 from diffphys.stepping import ImplicitExplicit, RungeKutta, Splitting
 

@@ -50,8 +50,8 @@ from diffphys.grids.numbers import (
 )
 from diffphys.grids.sides import TimeFunction, depends_on_time, periods, sides_at
 from diffphys.operators import explicit_diffusion
-from diffphys.operators.convection import times_volume_unit
-from diffphys.operators.schemes import SemiLagrangian, SkewSymmetric
+from diffphys.operators.advection import SemiLagrangian, SkewSymmetric
+from diffphys.operators.advection.convection import times_volume_unit
 from diffphys.physics import flow_sides
 from diffphys.physics.forces import Buoyancy, FlowInput, Held, as_forces
 from diffphys.physics.heat import check_diffusion_step

@@ -13,8 +13,8 @@ from diffphys.grids import Dirichlet, Field, Grid, Neumann, Open, Periodic, Wall
 from diffphys.grids.declared import Declared, choice, quantity, within
 from diffphys.grids.field import check_centered
 from diffphys.grids.numbers import as_array_of_shape, concrete, magnitude
+from diffphys.operators.advection.reconstruction import limited_sides
 from diffphys.operators.differences import slice_axis
-from diffphys.operators.reconstruction import limited_sides
 from diffphys.stepping import RungeKutta
 
 

@@ -1,6 +1,22 @@
-"""Time: integrators as values, for any system that can say how fast its state changes."""
+"""Time: the rollout with its adjoints; integrators as values, for any system that says how fast its state changes."""
 
 from diffphys.stepping.integrators import Advanced, ImplicitExplicit, Integrator, RungeKutta, Splitting, System
+from diffphys.stepping.rollout import Adjoint, Checkpointed, Detached, StoreAll, Truncated, rollout
+from diffphys.stepping.sub_steps import SubSteps
 
 
-__all__ = ["Advanced", "ImplicitExplicit", "Integrator", "RungeKutta", "Splitting", "System"]
+__all__ = [
+    "rollout",
+    "Adjoint",
+    "Checkpointed",
+    "Detached",
+    "StoreAll",
+    "Truncated",
+    "Advanced",
+    "ImplicitExplicit",
+    "Integrator",
+    "RungeKutta",
+    "Splitting",
+    "SubSteps",
+    "System",
+]

@@ -38,9 +38,8 @@ from diffphys.grids import (
 )
 from diffphys.operators import SkewSymmetric
 from diffphys.plots import Panel, panels_figure
-from diffphys.rollout import rollout
 from diffphys.runs import nearest, setting
-from diffphys.stepping import ImplicitExplicit, RungeKutta, Splitting
+from diffphys.stepping import ImplicitExplicit, RungeKutta, Splitting, SubSteps, rollout
 from diffphys.verification.case import Check, Parts, verification
 
 
@@ -432,7 +431,7 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
         scalars={"dye": physics.PassiveScalar(0.02)},
     ),
     "Immersed forces": lambda seed: _around_body(seed, lambda flow, state: flow.forces_on_solid(state)),
-    "SubSteps": _around_flow(lambda flow: physics.SubSteps(flow, 0.1, 4)),
+    "SubSteps": _around_flow(lambda flow: SubSteps(flow, 0.1, 4)),
 }
 
 

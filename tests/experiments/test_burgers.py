@@ -10,7 +10,7 @@ import pytest
 from diffphys.cli import main
 from diffphys.experiments.burgers import WAVES, ForcedState, Settings, burgers_study, draw_force, forced_burgers
 from diffphys.learning import with_parameters
-from diffphys.rollout import rollout
+from diffphys.stepping import rollout
 
 
 @pytest.mark.usefixtures("float64")

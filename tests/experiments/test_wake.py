@@ -18,9 +18,9 @@ from diffphys.experiments.studies import study_table
 from diffphys.experiments.wake import PROGRAM, make_network
 from diffphys.nets import count_parameters
 from diffphys.operators import coarsen, divergence
-from diffphys.rollout import rollout
 from diffphys.runs import Run
 from diffphys.scenarios import cylinder_wake
+from diffphys.stepping import rollout
 
 
 SMALL = {

@@ -8,7 +8,7 @@ import pytest
 import diffphys as dp
 from diffphys.grids import face_offset
 from diffphys.operators import convection, difference, laplacian
-from diffphys.operators.convection import component_convection
+from diffphys.operators.advection.convection import component_convection
 from tests.gradients import check_derivatives
 
 

@@ -8,7 +8,7 @@ import pytest
 import diffphys as dp
 from diffphys.grids import face_offset
 from diffphys.operators import advection_rate, cubic_semi_lagrangian, maccormack, semi_lagrangian
-from diffphys.operators.fluxes import _harmonic
+from diffphys.operators.advection.fluxes import _harmonic
 from diffphys.physics.incompressible import largest_ratio
 
 

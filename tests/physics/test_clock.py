@@ -111,7 +111,7 @@ def flows() -> dict[str, Any]:
         "Runge-Kutta": stages,
         "implicit-explicit": dataclasses.replace(stages, stepping=dp.ImplicitExplicit(3)),
         "buoyancy": dataclasses.replace(stages, forces=(dp.Buoyancy("smoke", (0.0, 1e-3)),)),
-        "SubSteps": dp.physics.SubSteps(split, courant=0.004, largest=2),
+        "SubSteps": dp.SubSteps(split, courant=0.004, largest=2),
     }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import diffphys as dp
-from diffphys.operators.reconstruction import limited_sides
+from diffphys.operators.advection.reconstruction import limited_sides
 from diffphys.stepping import ImplicitExplicit, RungeKutta
 from diffphys.verification.convergence import march
 from diffphys.verification.shallow_water import simple_wave, stoker

@@ -16,8 +16,8 @@ from diffphys.learning.corrected import with_parameters
 from diffphys.learning.study.settings import StudySettings
 from diffphys.learning.study.study import Study
 from diffphys.learning.trajectories import Trajectories, load_trajectories, save_trajectories
-from diffphys.rollout import rollout
 from diffphys.runs import Run
+from diffphys.stepping import rollout
 
 
 def generate_data(study: Study, settings: StudySettings, run: Run, labels: Sequence[float]) -> tuple[float, float]:

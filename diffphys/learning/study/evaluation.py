@@ -13,8 +13,8 @@ from jax import Array
 from diffphys.learning.corrected import with_parameters
 from diffphys.learning.study.study import Study
 from diffphys.learning.trajectories import Trajectories
-from diffphys.rollout import rollout
 from diffphys.runs import Run
+from diffphys.stepping import rollout
 
 
 class Evaluation(NamedTuple):

@@ -18,8 +18,8 @@ from diffphys.learning.study.study import Frame, Study
 from diffphys.learning.training import Progress, Stage, initial_progress, train
 from diffphys.learning.trajectories import Trajectories
 from diffphys.nets import count_parameters
-from diffphys.rollout import Detached, StoreAll, rollout
 from diffphys.runs import Run, checkpoint_metadata, load_checkpoint
+from diffphys.stepping import Detached, StoreAll, rollout
 
 
 Trained = tuple[Corrected, dict[str, Any], dict[str, Any]]

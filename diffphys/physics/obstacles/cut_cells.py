@@ -10,7 +10,7 @@ from jax.tree_util import Partial
 
 from diffphys.grids import Field
 from diffphys.operators import difference, divergence
-from diffphys.operators.convection import relative_control_volume, times_volume_unit, without_fixed_ends
+from diffphys.operators.advection.convection import relative_control_volume, times_volume_unit, without_fixed_ends
 from diffphys.physics.flow_sides import imposed
 from diffphys.physics.obstacles.immersed import (
     LEAST_MASS,

@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field
 from diffphys.operators import laplacian
-from diffphys.operators.convection import without_fixed_ends
+from diffphys.operators.advection.convection import without_fixed_ends
 from diffphys.physics.flow_sides import imposed
 from diffphys.physics.obstacles.space import (
     Convection,

@@ -16,7 +16,7 @@ from jax import Array
 
 from diffphys.grids import Conditions, Field, Grid, Periodic, Sides, face_offset
 from diffphys.operators import difference, divergence, laplacian
-from diffphys.operators.convection import relative_control_volume, without_fixed_ends
+from diffphys.operators.advection.convection import relative_control_volume, without_fixed_ends
 from diffphys.operators.fourth_order import (
     fourth_order_difference,
     fourth_order_divergence,

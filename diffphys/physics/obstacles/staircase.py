@@ -16,7 +16,7 @@ from diffphys.grids.numbers import shown
 from diffphys.grids.shapes import Periods, Repeated, is_traced
 from diffphys.grids.sides import periods
 from diffphys.operators import difference, divergence
-from diffphys.operators.convection import times_volume_unit, without_fixed_ends
+from diffphys.operators.advection.convection import times_volume_unit, without_fixed_ends
 from diffphys.physics.obstacles.plain import Plain, stokes_in_a_box
 from diffphys.physics.obstacles.space import (
     SECOND_ORDER,

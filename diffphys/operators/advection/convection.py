@@ -26,8 +26,8 @@ from diffphys.grids import Dirichlet, Field, Grid, Neumann, Periodic, face_offse
 from diffphys.grids.conditions import pad_axis
 from diffphys.grids.field import check_field, check_velocity
 from diffphys.linear import linear_map
+from diffphys.operators.advection.fluxes import limited_steps, upstream, with_sides
 from diffphys.operators.differences import shifted_sum, slice_axis, wrapped
-from diffphys.operators.fluxes import limited_steps, upstream, with_sides
 from diffphys.operators.fourth_order import check_order, spans
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import diffphys as dp
-from diffphys.physics import SubSteps
+from diffphys.stepping import SubSteps
 from tests.gradients import check_derivatives
 
 

@@ -1,4 +1,4 @@
-"""Advection: a field carried by a velocity."""
+"""The value found upstream by linear interpolation: a look-up for steps of any length."""
 
 import dataclasses
 import functools
@@ -13,18 +13,42 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.errors import InputError
 from diffphys.grids import Field, center_offset
 from diffphys.grids.conditions import pad_axis
-from diffphys.grids.field import check_field, check_velocity
-from diffphys.grids.numbers import as_whole, check_numbers, shown
+from diffphys.grids.field import check_field
+from diffphys.grids.numbers import plain
 from diffphys.linear import linear_map
+from diffphys.operators.advection.look_ups import as_largest_courant, check_carried
 from diffphys.operators.differences import slice_axis, with_zeros
 from diffphys.operators.interpolation import SlopeShares, index_of, interpolate, look_up, slope_shares
 from diffphys.operators.obstructed import check_closed, look_up_within
 
 
 Limits = tuple[float, float] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class SemiLagrangian:
+    """The value found upstream by linear interpolation: see `operators.semi_lagrangian`.
+
+    Args:
+        largest_courant: A bound on the Courant number in whole cells, for all axes or a tuple, for faster look-ups.
+    """
+
+    largest_courant: int | tuple[int, ...] | None = None
+
+    def __post_init__(self):
+        bound = plain(self.largest_courant)
+        as_largest_courant("SemiLagrangian", bound, len(bound) if isinstance(bound, tuple) else 1)
+        object.__setattr__(self, "largest_courant", bound)
+
+    def check(self, owner: str, dimensions: int) -> None:
+        """Raise `InputError` unless the bound fits a grid of so many axes."""
+        as_largest_courant(owner, self.largest_courant, dimensions)
+
+    def carry(self, field: Field, velocity: Sequence[Field], dt: ArrayLike, closed: np.ndarray | None = None) -> Field:
+        """The field one step later."""
+        return semi_lagrangian(field, velocity, dt, self.largest_courant, closed)
 
 
 def semi_lagrangian(
@@ -83,29 +107,6 @@ def semi_lagrangian(
         part = part if limit is None else jnp.clip(part, limit[0] - index, limit[1] - index)
         indices.append(_wrapped(field, axis, part))
     return field.with_values(look_up(field, indices))
-
-
-def check_carried(owner: str, field: Field, velocity: Sequence[Field], dt: ArrayLike) -> None:
-    """Raise `InputError` unless there is a field, a velocity on its grid and one number for the step."""
-    check_field(owner, "field", field)
-    check_velocity(owner, "velocity", velocity, field.grid)
-    check_numbers(owner, dt=dt)
-
-
-def as_largest_courant(owner: str, bound: Any, dimensions: int) -> int | tuple[int, ...] | None:
-    """The bound in integers of Python; `InputError` unless it is a whole number of cells, a tuple of one for each axis,
-    or None.
-    """
-    if bound is None:
-        return None
-    bounds = [as_whole(one) for one in (bound if isinstance(bound, tuple) else (bound,) * dimensions)]
-    whole = [one for one in bounds if one is not None]
-    if not len(whole) == len(bounds) == dimensions:
-        raise InputError(
-            f"{owner}: largest_courant is {shown(bound)}; a whole number of cells of at least 1, a tuple of "
-            f"{dimensions} of them, one for each axis, or None is accepted."
-        )
-    return tuple(whole) if isinstance(bound, tuple) else whole[0]
 
 
 def _upstream_displacement(field: Field, component: Field, axis: int, dt: ArrayLike) -> Array:

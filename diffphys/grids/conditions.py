@@ -26,7 +26,7 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids.numbers import check_number, number, shown
+from diffphys.grids.numbers import check_number, constant_of, number, shown
 from diffphys.linear import linear_map
 
 
@@ -317,9 +317,9 @@ def _take(values: Array, axis: int, start: int, stop: int) -> Array:
 
 def _profile(value: Array, values: Array, axis: int) -> Array:
     """`value` as something that broadcasts against `values`; a profile goes on beyond its ends with its end values."""
-    value = value.astype(values.dtype)
     if value.ndim == 0:
-        return value
+        return constant_of(value, values.dtype)
+    value = value.astype(values.dtype)
     missing = [0 if extent == 1 else values.shape[a] - extent for a, extent in enumerate(value.shape)]
     if any(missing):  # the array has ghost points along another axis, symmetric on both ends
         value = jnp.pad(value, [(extra // 2, extra - extra // 2) for extra in missing], mode="edge")

@@ -28,6 +28,14 @@ def as_number(value: Any, name: str = "an argument") -> Array:
     return _as_array(value, jnp.result_type(float), name)
 
 
+def constant_of(value: Array, dtype: Any) -> Array:
+    """A single number in another type. Inside of a transformation one that is known is written into the program, where
+    XLA simplifies with it (a wall at rest adds nothing); an array that is closed over stays an argument to XLA.
+    """
+    known = None if isinstance(value, Tracer) or are_several(value) else value
+    return value.astype(dtype) if known is None else jnp.asarray(np.asarray(known)[()], dtype)
+
+
 def as_floating(value: Any, name: str = "an argument", *, complex: bool = False) -> Array:
     """`value` as an array of numbers that can hold a fraction: floating ones keep their type, whole numbers and
     booleans become those of the default float type, so that nothing computed with them is cut off.

@@ -16,7 +16,7 @@ from diffphys.grids.field import check_velocity
 from diffphys.grids.numbers import as_array_of_shape, as_components, in_precision_of, of_types, plain
 from diffphys.operators import convection, explicit_diffusion, laplacian, semi_lagrangian
 from diffphys.operators.advection.look_ups import as_largest_courant
-from diffphys.physics.heat import check_diffusion_step, implicit_change
+from diffphys.physics.heat import check_diffusion_step, diffusion_number, implicit_change
 from diffphys.stepping import ImplicitExplicit, RungeKutta, Splitting
 
 
@@ -84,6 +84,10 @@ class Burgers(Declared):
         step = in_precision_of("Burgers", self, velocity[0].values)
         start = tuple(component.with_conditions(step.conditions) for component in velocity)
         return of_types(self.stepping.advance(step, start, step.dt).state, velocity)
+
+    def diffusion_number(self, state: Any = None) -> Array:
+        """`dt` over the longest step for which diffusion by `stepping` is stable; zero where it is implicit."""
+        return diffusion_number(self.grid, self.viscosity, self.dt, self.stepping.real_axis)
 
     def rate(self, time: Any, velocity: tuple[Field, ...], input: Any) -> tuple[Array, ...]:
         """What advection changes, by the central forms."""

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -11,7 +12,7 @@ from diffphys.grids.declared import Declared, choice, ends, quantity, within
 from diffphys.grids.field import check_centered
 from diffphys.grids.numbers import as_array_of_shape
 from diffphys.operators import laplacian
-from diffphys.physics.heat import check_diffusion_step, implicit_change
+from diffphys.physics.heat import check_diffusion_step, diffusion_number, implicit_change
 from diffphys.stepping import ImplicitExplicit, RungeKutta
 
 
@@ -98,6 +99,11 @@ class GrayScott(Declared):
         check_centered("GrayScott", state, ("substrate", "activator"), self.grid)
         state = Concentrations(*(field.with_conditions(self.conditions) for field in state))
         return self.stepping.advance(self, state, self.dt).state
+
+    def diffusion_number(self, state: Any = None) -> Array:
+        """`dt` over the longest step for which diffusion by `stepping` is stable; zero where it is implicit."""
+        fastest = jnp.maximum(self.substrate_diffusivity, self.activator_diffusivity)
+        return diffusion_number(self.grid, fastest, self.dt, self.stepping.real_axis)
 
     def rate(self, time: Any, state: Concentrations, input: Any) -> tuple[Array, Array]:
         """The reaction, what is fed, and what decays."""

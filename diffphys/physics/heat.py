@@ -67,6 +67,10 @@ class Heat(Declared):
         start = temperature.with_conditions(step.conditions)
         return of_types(self.stepping.advance(step, start, step.dt).state, temperature)
 
+    def diffusion_number(self, state: Any = None) -> Array:
+        """`dt` over the longest step with which `stepping` is stable; zero where it is implicit."""
+        return diffusion_number(self.grid, self.diffusivity, self.dt, self.stepping.real_axis)
+
     def stiff_rate(self, time: Any, temperature: Field, input: Any) -> Array:
         """`diffusivity * laplacian(temperature)`, all that there is."""
         return self.diffusivity * laplacian(temperature).values
@@ -82,6 +86,20 @@ def implicit_change(field: Field, diffusivity: ArrayLike, length: ArrayLike) -> 
     Values that the conditions fix on the sides are changed to these.
     """
     return implicit_diffusion(field, diffusivity, length).values - field.values
+
+
+def diffusion_number(grid: Grid, diffusivity: Array, dt: Array, real_axis: float = 2.0) -> Array:
+    r"""`dt` over the longest step with which explicit diffusion is stable, beyond 1 where it is not.
+
+    That is $2 \kappa \Delta t \sum_a h_a^{-2}$ for Euler's method, and zero for one that is stable for every step.
+
+    Args:
+        grid: The grid.
+        diffusivity: Length squared per time.
+        dt: Duration of a step.
+        real_axis: How far the method's stability reaches on the negative real axis; 2 for Euler's.
+    """
+    return dt / stable_diffusion_step(grid, 1.0).astype(dt.dtype) * diffusivity * (2 / real_axis)
 
 
 def check_diffusion_step(owner: str, grid: Grid, diffusivity: Array, dt: Array, real_axis: float = 2.0) -> None:

@@ -54,7 +54,7 @@ from diffphys.operators.advection import SemiLagrangian, SkewSymmetric
 from diffphys.operators.advection.convection import times_volume_unit
 from diffphys.physics import flow_sides
 from diffphys.physics.forces import Buoyancy, FlowInput, Held, as_forces
-from diffphys.physics.heat import check_diffusion_step
+from diffphys.physics.heat import check_diffusion_step, diffusion_number
 from diffphys.physics.obstacles import (
     FOURTH_ORDER,
     SECOND_ORDER,
@@ -204,11 +204,9 @@ class IncompressibleFlow(Declared):
             if isinstance(force, Held):
                 _check_region("Held", "where", force.where, self.grid.centers())
                 force.check_fits(self.grid.dimensions)
-        if not isinstance(self.stepping, ImplicitExplicit):
-            reach = self.stepping.real_axis * (1.0 if self._order == 2 else 4 / (7 / 3) ** 2)
-            check_diffusion_step("IncompressibleFlow", self.grid, self.viscosity, self.dt, reach)
-            for name, scalar in self.scalars.items():
-                check_diffusion_step(f"PassiveScalar {name!r}", self.grid, scalar.diffusivity, self.dt, reach)
+        check_diffusion_step("IncompressibleFlow", self.grid, self.viscosity, self.dt, self._real_axis)
+        for name, scalar in self.scalars.items():
+            check_diffusion_step(f"PassiveScalar {name!r}", self.grid, scalar.diffusivity, self.dt, self._real_axis)
         self._check_net_flux()
 
     def __call__(self, state: FlowState, given: FlowInput | Sequence[ArrayLike] | None = None) -> FlowState:
@@ -455,6 +453,17 @@ class IncompressibleFlow(Declared):
         flow_sides.check_velocity_of("courant_number", self.grid, state)
         return jnp.max(jnp.stack([largest_ratio(part, axis, self.dt) for axis, part in enumerate(state.velocity)]))
 
+    def diffusion_number(self, state: Any = None) -> Array:
+        """`dt` over the longest step for which diffusion of velocity and scalars is stable; zero where it is implicit.
+
+        Where `dt`, the viscosity or a diffusivity is traced a flow beyond the bound cannot be refused: there this
+        number tells, which `rollout` reports with `outcome=True`.
+        """
+        fastest = self.viscosity
+        for scalar in self.scalars.values():
+            fastest = jnp.maximum(fastest, scalar.diffusivity)
+        return diffusion_number(self.grid, fastest, self.dt, self._real_axis)
+
     def forces_on_solid(self, state: FlowState, given: FlowInput | Sequence[ArrayLike] | None = None) -> Forces:
         """What the flow exerts on the obstacle, exactly what the scheme takes there from the fluid's momentum.
 
@@ -504,6 +513,11 @@ class IncompressibleFlow(Declared):
     def _order(self) -> int:
         """The order of the differences in space."""
         return 2 if isinstance(self.stepping, Splitting) else self.scheme.order
+
+    @property
+    def _real_axis(self) -> float:
+        """How far stability reaches on the negative real axis, in the units of second-order differences."""
+        return self.stepping.real_axis * (1.0 if self._order == 2 else 4 / (7 / 3) ** 2)
 
     @property
     def _explicit(self) -> bool:

@@ -78,11 +78,15 @@ class Outcome(NamedTuple):
             all are finite.
         courant_number: The Courant number, `step.courant_number(state)`, of the state from which that step went out;
             -1 if all states are finite or the step has no such method.
+        diffusion_number: The largest `step.diffusion_number(state)` of all steps that were made, whether they led to
+            finite numbers or not: beyond 1 explicit diffusion is unstable. -1 if no step was made or the step has no
+            such method.
     """
 
     steps: Array
     first_not_finite: Array
     courant_number: Array
+    diffusion_number: Array
 
 
 Adjoint = StoreAll | Checkpointed | Truncated | Detached
@@ -198,7 +202,8 @@ def _rollout(
     watched = None  # without a condition or a report the loop carries nothing for them
     if stop is not None or outcome:
         stopped = jnp.zeros((), bool) if stop is None else _condition(stop, state)
-        watched = (stopped, Outcome(jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32), jnp.full((), -1.0)))
+        unknown = jnp.full((), -1.0)
+        watched = (stopped, Outcome(jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32), unknown, unknown))
         watched = jax.tree.map(lambda number: beside(number, state), watched)
     carry, segments = (jnp.zeros((), jnp.int32), state, watched), _segments(steps, adjoint)
     turn, carry = keeping(turn, carry, first, following=known)
@@ -279,11 +284,14 @@ def _watched(watched: Any, step: Any, stop: Callable | None, outcome: bool, inde
         numbers = [leaf for leaf in jax.tree.leaves(following) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
         finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in numbers])) if numbers else True
         first = (found.first_not_finite < 0) & ~jnp.asarray(finite) & ~stopped
-        courant = found.courant_number
+        courant, diffusion = found.courant_number, found.diffusion_number
         if hasattr(step, "courant_number"):
             number = jax.lax.stop_gradient(step.courant_number(current))
             courant = jnp.where(first, number.astype(courant.dtype), courant)
-        found = Outcome(counted, jnp.where(first, index, found.first_not_finite), courant)
+        if hasattr(step, "diffusion_number"):
+            number = jax.lax.stop_gradient(step.diffusion_number(current))
+            diffusion = jnp.where(stopped, diffusion, jnp.maximum(diffusion, number.astype(diffusion.dtype)))
+        found = Outcome(counted, jnp.where(first, index, found.first_not_finite), courant, diffusion)
     else:
         found = found._replace(steps=counted)
     return (stopped if stop is None else stopped | _condition(stop, following)), found

@@ -437,7 +437,7 @@ def test_the_first_step_that_is_not_finite_is_reported_with_its_courant_number()
     assert int(outcome.first_not_finite) == 2  # 1e80, 1e160, then 1e320
     np.testing.assert_allclose(outcome.courant_number, 1e160)
     _, _, fine = dp.rollout(lambda state: state / 2, start, 3, outcome=True)
-    assert int(fine.first_not_finite) == -1 and float(fine.courant_number) == -1.0
+    assert int(fine.first_not_finite) == -1 and float(fine.courant_number) == float(fine.diffusion_number) == -1.0
 
 
 class Rocket(eqx.Module):

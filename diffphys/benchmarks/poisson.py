@@ -16,7 +16,7 @@ from diffphys.benchmarks.rows import shape_of
 from diffphys.benchmarks.timing import Program, alternate, compiled
 from diffphys.grids import Grid, Sphere
 from diffphys.poisson import ConjugateGradients, MultigridConjugateGradients, PressureProblem, direct
-from diffphys.poisson.network import apply
+from diffphys.poisson.finite_volumes import apply
 from diffphys.poisson.problem import without_null_space
 from diffphys.runs import Run, setting
 

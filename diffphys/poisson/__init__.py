@@ -11,8 +11,8 @@ from diffphys.poisson.conjugate_gradients import ConjugateGradients
 from diffphys.poisson.diagonalization import FastDiagonalization
 from diffphys.poisson.direct import direct
 from diffphys.poisson.fictitious_domain import FictitiousDomain
+from diffphys.poisson.finite_volumes import VariableProblem, apply
 from diffphys.poisson.multigrid import MultigridConjugateGradients
-from diffphys.poisson.network import VariableProblem, apply
 from diffphys.poisson.problem import PressureProblem, PressureSolver, Solution
 
 

@@ -12,7 +12,15 @@ from diffphys.devices import beside, keeping
 from diffphys.errors import InputError
 from diffphys.grids.numbers import check_numbers, plain, shown, whole_number
 from diffphys.linear import linear_solve
-from diffphys.poisson.network import Network, Problem, VariableProblem, apply, network, null_space_remover, outflow
+from diffphys.poisson.finite_volumes import (
+    FiniteVolumes,
+    Problem,
+    VariableProblem,
+    apply,
+    finite_volumes,
+    null_space_remover,
+    outflow,
+)
 from diffphys.poisson.problem import PressureProblem, Solution, right_side
 
 
@@ -48,37 +56,37 @@ class ConjugateGradients(eqx.Module):
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
         return iterative_solution(self, rhs, self._iterated)
 
-    def _iterated(self, net: Network, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
+    def _iterated(self, system: FiniteVolumes, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
         iterations = self.largest_iterations or 10 * sum(self.problem.grid.cells)
-        diagonal = net.diagonal()
+        diagonal = system.diagonal()
         inverse = 1 / jnp.where(diagonal > 0, diagonal, 1)
         return preconditioned(
-            lambda pressure: outflow(net, pressure), lambda values: inverse * values, given, tolerance, iterations
+            lambda pressure: outflow(system, pressure), lambda values: inverse * values, given, tolerance, iterations
         )
 
 
 def iterative_solution(
-    solver: Any, rhs: Array, iterate: Callable[[Network, Array, float], tuple[Array, Array, Array]]
+    solver: Any, rhs: Array, iterate: Callable[[FiniteVolumes, Array, float], tuple[Array, Array, Array]]
 ) -> Solution:
-    """The solution of `solver.problem` by an iteration on the network, with its derivatives.
+    """The solution of `solver.problem` by an iteration on the finite volumes, with its derivatives.
 
     Args:
         solver: With `problem`, `tolerance` and `throw`.
         rhs: Array at the cell centers.
-        iterate: From the network in units in which its largest weight is one, a right side of Euclidean norm one and
-            the tolerance to the pressure, the number of iterations and whether it converged. A tree whose leaves are
-            all arrays that it closes over: a method of an `equinox.Module`.
+        iterate: From the finite volumes, in a unit in which their largest weight is one, a right side of Euclidean norm
+            one and the tolerance to the pressure, the number of iterations and whether it converged. A tree whose
+            leaves are all arrays that it closes over: a method of an `equinox.Module`.
     """
     problem = solver.problem
     rhs = right_side(problem, rhs)
     remove = null_space_remover(problem, rhs.dtype)
     rhs, imbalance = remove(rhs)
     tolerance = solver.tolerance or (1e-5 if rhs.dtype == jnp.float32 else 1e-10)
-    net = network(problem, rhs.dtype)
-    rhs = beside(rhs, net)
-    scaled = _Scaled(iterate, net, remove, tolerance, solver.keep)
+    system = finite_volumes(problem, rhs.dtype)
+    rhs = beside(rhs, system)
+    scaled = _Scaled(iterate, system, remove, tolerance, solver.keep)
     pressure, (steps, converged) = linear_solve(
-        scaled.operator, -rhs * net.volumes, scaled.solve, scaled.transpose_solve, symmetric=True, has_aux=True
+        scaled.operator, -rhs * system.volumes, scaled.solve, scaled.transpose_solve, symmetric=True, has_aux=True
     )
     residual = jnp.max(jnp.abs(apply(problem, pressure) - rhs))
     if solver.throw:
@@ -90,26 +98,28 @@ def iterative_solution(
 
 
 class _Scaled(eqx.Module):
-    """An iteration, for a network and right sides of any size."""
+    """An iteration, for finite volumes and right sides of any size."""
 
-    iterate: Callable[[Network, Array, float], tuple[Array, Array, Array]]
-    net: Network
+    iterate: Callable[[FiniteVolumes, Array, float], tuple[Array, Array, Array]]
+    system: FiniteVolumes
     remove: Callable[[Array], tuple[Array, Array]]
     tolerance: float = eqx.field(static=True)
     keep: bool = eqx.field(static=True)
 
     def operator(self, pressure: Array) -> Array:
-        return outflow(self.net, pressure)
+        return outflow(self.system, pressure)
 
     def solve(self, _: Any, given: Array) -> tuple[Array, tuple[Array, Array]]:
-        net = self.net
-        given = net.volumes * self.remove(given / net.volumes)[0]
+        system = self.system
+        given = system.volumes * self.remove(given / system.volumes)[0]
         largest = jnp.max(jnp.abs(given))  # first, since the squares in a norm may overflow or vanish
         given = given / jnp.where(largest > 0, largest, 1.0)
         length = euclidean_norm(given)
         length = jnp.where(length > 0, length, 1.0)
-        unit = net.largest_weight()
-        scaled = Network(tuple(weights / unit for weights in net.weights), net.anchor / unit, net.volumes)
+        unit = system.largest_weight()
+        scaled = FiniteVolumes(
+            tuple(weights / unit for weights in system.weights), system.anchor / unit, system.volumes
+        )
         pressure, steps, converged = self.iterate(scaled, given / length, self.tolerance)
         pressure, _ = self.remove(pressure)
         pressure, converged = pressure * (length / unit) * largest, converged & jnp.isfinite(length * largest)

@@ -7,7 +7,7 @@ from jax import Array
 from diffphys.grids.numbers import plain
 from diffphys.poisson.conjugate_gradients import check_iteration_settings, iterative_solution, preconditioned
 from diffphys.poisson.diagonalization import FastDiagonalization
-from diffphys.poisson.network import Network, VariableProblem, outflow
+from diffphys.poisson.finite_volumes import FiniteVolumes, VariableProblem, outflow
 from diffphys.poisson.problem import PressureProblem, Solution
 
 
@@ -40,17 +40,17 @@ class FictitiousDomain(eqx.Module):
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
         return iterative_solution(self, rhs, self._iterated)
 
-    def _iterated(self, net: Network, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
+    def _iterated(self, system: FiniteVolumes, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
         grid, kinds = self.problem.grid, self.problem.kinds
         separable = FastDiagonalization(PressureProblem(grid, kinds))
-        # A preconditioner may have any unit. In the network's, where coefficients are of size one, the products of
-        # conjugate gradients are of that size, too; with the squares of lengths they underflow below 1e-6.
+        # A preconditioner may have any unit. In that of the finite volumes coefficients are of size one, and so are the
+        # products of conjugate gradients; with the squares of lengths they underflow below 1e-6.
         unit = min(grid.units) ** -2
-        volumes = jnp.asarray(net.volumes, given.dtype)
+        volumes = jnp.asarray(system.volumes, given.dtype)
 
         def without_obstacle(residual: Array) -> Array:
             return -separable.inverse(separable.scaled(separable.transform(residual / volumes)) * unit)
 
         return preconditioned(
-            lambda pressure: outflow(net, pressure), without_obstacle, given, tolerance, self.largest_iterations
+            lambda pressure: outflow(system, pressure), without_obstacle, given, tolerance, self.largest_iterations
         )

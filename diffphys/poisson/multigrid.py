@@ -26,7 +26,7 @@ from jax import Array
 from diffphys.devices import keeping
 from diffphys.grids.numbers import plain, whole_number
 from diffphys.poisson.conjugate_gradients import check_iteration_settings, iterative_solution, preconditioned
-from diffphys.poisson.network import Network, Problem, network
+from diffphys.poisson.finite_volumes import FiniteVolumes, Problem, finite_volumes
 from diffphys.poisson.problem import PressureProblem, Solution
 
 
@@ -89,14 +89,14 @@ class MultigridConjugateGradients(eqx.Module):
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
         return iterative_solution(self, rhs, self._iterated)
 
-    def _iterated(self, net: Network, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
+    def _iterated(self, system: FiniteVolumes, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
         problem, smoothing = self.problem, self.smoothing
         if smoothing is None:
             smoothing = 2 if isinstance(problem, PressureProblem) else 5
         if isinstance(problem, PressureProblem):
             levels = _fixed_levels(problem, str(given.dtype), smoothing)
         else:
-            levels = make_levels(net, problem, smoothing)
+            levels = make_levels(system, problem, smoothing)
         return preconditioned(
             levels[0].apply, lambda residual: cycle(levels, residual), given, tolerance, self.largest_iterations
         )
@@ -206,11 +206,11 @@ def _restricted(interpolation: Interpolation, fine: Array) -> Array:
     return _kept(fine, axis) + left * between + jnp.roll(right * between, 1, axis)
 
 
-def make_levels(net: Network, problem: Problem, smoothing: int) -> tuple[Level, ...]:
-    """The hierarchy for a network: of NumPy arrays if its arrays are of NumPy, else of JAX."""
+def make_levels(system: FiniteVolumes, problem: Problem, smoothing: int) -> tuple[Level, ...]:
+    """The hierarchy for finite volumes: of NumPy arrays if its arrays are of NumPy, else of JAX."""
     grid = problem.grid
     periodic = tuple(pair[0] == "periodic" for pair in problem.kinds)
-    stencil = _stencil(net)
+    stencil = _stencil(system)
     # How strongly cells are coupled along each axis, for constant coefficients: known before the program runs.
     couplings = [1 / grid.widths(axis) ** 2 for axis in range(grid.dimensions)]
     levels = []
@@ -237,18 +237,18 @@ def make_levels(net: Network, problem: Problem, smoothing: int) -> tuple[Level, 
 
 @functools.lru_cache(maxsize=16)
 def _fixed_levels(problem: PressureProblem, dtype: str, smoothing: int) -> tuple[Level, ...]:
-    net = network(problem, "float64")
-    unit = net.largest_weight()
-    scaled = Network(tuple(weights / unit for weights in net.weights), net.anchor / unit, net.volumes)
+    system = finite_volumes(problem, "float64")
+    unit = system.largest_weight()
+    scaled = FiniteVolumes(tuple(weights / unit for weights in system.weights), system.anchor / unit, system.volumes)
     levels = make_levels(scaled, problem, smoothing)
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if isinstance(leaf, np.ndarray) else leaf, levels)
 
 
-def _stencil(net: Network) -> Stencil:
-    numpy = _library(net.anchor)
-    dimensions = net.anchor.ndim
-    steps, entries = [(0,) * dimensions], [net.diagonal()]
-    for axis, weights in enumerate(net.weights):
+def _stencil(system: FiniteVolumes) -> Stencil:
+    numpy = _library(system.anchor)
+    dimensions = system.anchor.ndim
+    steps, entries = [(0,) * dimensions], [system.diagonal()]
+    for axis, weights in enumerate(system.weights):
         for along, part in ((1, weights), (-1, numpy.roll(weights, 1, axis))):
             steps.append(tuple(along * (other == axis) for other in range(dimensions)))
             entries.append(-part)

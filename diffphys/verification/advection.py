@@ -14,7 +14,7 @@ from diffphys.operators import advect, cubic_semi_lagrangian, maccormack, semi_l
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.verification.case import Check, Parts, verification
-from diffphys.verification.convergence import last_order, march
+from diffphys.verification.convergence import advanced, last_order
 
 
 SOURCES = (
@@ -82,7 +82,7 @@ def _of_scheme(settings: Settings, scheme: str) -> dict[str, Any]:
     errors = []
     for count in settings.levels:
         centers, step, field, steps = _carried(settings, scheme, count, lambda x: np.exp(np.sin(2 * np.pi * x)))
-        found = _line(settings, march(step, field, steps))
+        found = _line(settings, advanced(step, field, steps))
         errors.append(float(np.mean(np.abs(found - np.exp(np.sin(2 * np.pi * centers))))))
 
     def square(x: np.ndarray) -> np.ndarray:

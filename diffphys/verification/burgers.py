@@ -15,7 +15,7 @@ from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.stepping import RungeKutta, Splitting
 from diffphys.verification.case import Check, Parts, verification
-from diffphys.verification.convergence import largest_difference, last_order, march
+from diffphys.verification.convergence import advanced, largest_difference, last_order
 
 
 SOURCES = (
@@ -70,7 +70,7 @@ def _refined(settings: Settings, stepping: Splitting | RungeKutta) -> dict[str, 
         )
         values: list[Any] = [0.0, 0.0]
         values[settings.axis] = np.broadcast_to(start, (2, count)).T if settings.axis == 0 else np.tile(start, (2, 1))
-        final = march(step, step.initial_state(values), steps)
+        final = advanced(step, step.initial_state(values), steps)
         found = np.asarray(final[settings.axis].values).take(0, 1 - settings.axis)
         errors.append(largest_difference(found, exact) / float(np.abs(exact).max()))
         sizes.append(h)

@@ -19,7 +19,7 @@ from diffphys.runs import setting
 from diffphys.stepping import RungeKutta
 from diffphys.verification import published
 from diffphys.verification.case import Check, Parts, verification
-from diffphys.verification.convergence import march
+from diffphys.verification.convergence import advanced
 from diffphys.verification.vorticity import steady_cavity
 
 
@@ -77,7 +77,7 @@ def measure(settings: Settings, parts: Parts) -> dict[str, Any]:
 
 
 def _steady(settings: Settings, dimensions: int, re: float, cells: int, stretch: float) -> dict[str, Any]:
-    """The steady state, by marching from the steady states of coarser grids; profiles through the center."""
+    """The steady state, by advancing from the steady states of coarser grids; profiles through the center."""
     levels = [cells]
     while levels[0] >= (64 if dimensions == 2 else 24):
         levels.insert(0, max(8, levels[0] // 2))
@@ -88,7 +88,7 @@ def _steady(settings: Settings, dimensions: int, re: float, cells: int, stretch:
         state = flow.initial_state() if state is None else _refined(state, flow)
         many, time, rate = max(1, round(1.0 / float(flow.dt))), 0.0, np.inf
         while rate > settings.rate * (1 if finest else 30) and time < settings.largest_time:
-            before, state = state, march(flow, state, many)
+            before, state = state, advanced(flow, state, many)
             time += many * float(flow.dt)
             changes = [
                 jnp.max(jnp.abs(a.values - b.values)) for a, b in zip(state.velocity, before.velocity, strict=True)

@@ -16,7 +16,7 @@ import numpy as np
 from diffphys.grids import Grid, Periodic, Wall, tanh_edges
 from diffphys.operators import SkewSymmetric
 from diffphys.physics import IncompressibleFlow
-from diffphys.verification.convergence import largest_difference, march, stepping_of
+from diffphys.verification.convergence import advanced, largest_difference, stepping_of
 
 
 KINDS = ("wall-wall", "wall-slip", "slip-wall", "slip-slip")
@@ -140,7 +140,7 @@ def error_of(
     if settle:
         start[axis] = np.broadcast_to(plates.steady(y).reshape(line), state.velocity[axis].shape)
         state = flow.initial_state(start)
-    final = march(Pushed(flow, jnp.asarray(force)), state, steps)
+    final = advanced(Pushed(flow, jnp.asarray(force)), state, steps)
     exact = plates.steady(y) if settle else plates.profile(y, time)
     others = max(float(jnp.max(jnp.abs(final.velocity[a].values))) for a in range(dimensions) if a != axis)
     size = max(np.abs(exact).max(), 1e-300)

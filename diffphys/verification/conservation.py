@@ -22,7 +22,7 @@ from diffphys.runs import setting
 from diffphys.stepping import RungeKutta
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.channel import Pushed
-from diffphys.verification.convergence import last_order, march
+from diffphys.verification.convergence import advanced, last_order
 
 
 SOURCES = (
@@ -119,7 +119,7 @@ def _kept(settings: Settings, order: int) -> dict[str, Any]:
     state = replace(state, scalars={"dye": dye})
     force = jnp.asarray([0.3, -0.2, 0.1][: len(sides)])
     steps = 20
-    final = march(Pushed(flow, force), state, steps)
+    final = advanced(Pushed(flow, force), state, steps)
     pairs = zip(final.velocity, state.velocity, strict=True)
     gained = [float(jnp.mean(after.values) - jnp.mean(before.values)) for after, before in pairs]
     expected = np.asarray(force) * float(flow.dt) * steps
@@ -143,7 +143,7 @@ def _in_time(settings: Settings) -> dict[str, Any]:
         for steps in settings.steps:
             flow = IncompressibleFlow(grid, 0.0, 2.0 / steps, Periodic(), stepping=RungeKutta(stages))
             start = flow.initial_state([u, v])
-            before, after = flow.kinetic_energy(start), flow.kinetic_energy(march(flow, start, steps))
+            before, after = flow.kinetic_energy(start), flow.kinetic_energy(advanced(flow, start, steps))
             losses[str(stages)].append(abs(float(after - before)) / float(before))
     return dict(sizes=[2.0 / steps for steps in settings.steps], losses=losses)
 

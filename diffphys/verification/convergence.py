@@ -1,4 +1,4 @@
-"""Orders of convergence, and marching to an end time with one compiled program for any number of steps."""
+"""Orders of convergence, and states after many steps, with one compiled program for any number of steps."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ ROUND_OFF = 1e-12  # in float64, of steps whose values are of size one
 
 
 @eqx.filter_jit
-def march(step: Callable[[Any], Any], state: Any, steps: int | jax.Array) -> Any:
+def advanced(step: Callable[[Any], Any], state: Any, steps: int | jax.Array) -> Any:
     """The state after `steps` steps, whose number is traced: another one compiles nothing anew. No reverse mode."""
 
     def advance(_, state: Any) -> Any:

@@ -16,7 +16,7 @@ from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.stepping import ImplicitExplicit, RungeKutta
 from diffphys.verification.case import Check, Parts, verification
-from diffphys.verification.convergence import last_order, march
+from diffphys.verification.convergence import advanced, last_order
 
 
 METHODS = {
@@ -79,7 +79,7 @@ def _growth(settings: Settings) -> dict[str, Any]:
         rate, vector = growth_rate(wave, settings.feed, settings.kill)
         # The mode as a complex number in each substance: the part along the eigenvector grows, and turns if it must.
         shape = np.real(np.outer(vector, 1e-6 * np.cos(wave * x)))
-        final = march(system, system.initial_state(u + shape[0], v + shape[1]), steps)
+        final = advanced(system, system.initial_state(u + shape[0], v + shape[1]), steps)
         end = [np.mean(2 * np.cos(wave * x) * (np.asarray(f.values) - s)) for f, s in zip(final, (u, v), strict=True)]
         growth = np.exp(rate * 40.0)
         expected = 1e-6 * np.real(growth * vector)
@@ -110,7 +110,7 @@ def _time(settings: Settings) -> dict[str, Any]:
         errors[name] = []
         for steps in settings.steps:
             system = GrayScott(grid, 0.0, 0.0, 0.0, 0.0, 2.0 / steps, ((Periodic(), Periodic()),), method)
-            final = march(system, system.initial_state(0.9, 0.3), steps)
+            final = advanced(system, system.initial_state(0.9, 0.3), steps)
             errors[name].append(abs(float(np.asarray(final.activator.values)[0]) - exact))
     return dict(steps=[2.0 / steps for steps in settings.steps], errors=errors)
 
@@ -125,7 +125,7 @@ def _pattern(settings: Settings) -> dict[str, Any]:
     noise = 1 + 0.01 * random.standard_normal((2, *grid.cells))
     system = GrayScott(grid, 2e-5, 1e-5, feed, kill, 1.0, ((Periodic(), Periodic()),) * 2, ImplicitExplicit(2))
     start = system.initial_state(np.where(spot, 0.5, 1.0) * noise[0], np.where(spot, 0.25, 0.0) * noise[1])
-    final = march(system, start, int(settings.time))
+    final = advanced(system, start, int(settings.time))
     u, v = (np.asarray(field.values) for field in final)
     reaction = [np.asarray(part) for part in system.rate(0.0, final, None)]
     gained = np.sum(feed * (1 - u) - (feed + kill) * v)

@@ -20,7 +20,7 @@ from diffphys.physics import Heat
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.verification.case import Check, Parts, verification
-from diffphys.verification.convergence import largest_difference, last_order, march
+from diffphys.verification.convergence import advanced, largest_difference, last_order
 
 
 KINDS = ("periodic", "slope-slope", "value-value", "value-slope", "slope-value")
@@ -88,7 +88,7 @@ def _refinement(settings: Settings) -> dict[str, Any]:
         mode = np.sin(waves[0] * lines[0])
         for wave, line in zip(waves[1:], lines[1:], strict=True):
             mode = mode * np.cos(wave * line)
-        final = march(heat, heat.initial_state(1.0 + np.broadcast_to(mode, grid.cells)), steps)
+        final = advanced(heat, heat.initial_state(1.0 + np.broadcast_to(mode, grid.cells)), steps)
         exact = 1.0 + np.exp(-diffusivity * sum(wave**2 for wave in waves) * time) * mode
         errors.append(largest_difference(final.values, exact))
         sizes.append(1 / count)

@@ -19,7 +19,7 @@ from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.stepping import RungeKutta
 from diffphys.verification.case import Check, Parts, verification
-from diffphys.verification.convergence import largest_difference, last_order, march
+from diffphys.verification.convergence import advanced, largest_difference, last_order
 
 
 SOURCES = ("L. I. G. Kovasznay, Proc. Camb. Phil. Soc. 44 (1948) 58-62",)
@@ -111,7 +111,7 @@ def _solve(settings: Settings, count: int) -> dict[str, Any]:
     state, time, rate = flow.initial_state(starts), 0.0, np.inf
     many = max(1, int(0.5 / dt))
     while rate > 1e-9 and time < settings.largest_time:
-        before, state = state, march(flow, state, many)
+        before, state = state, advanced(flow, state, many)
         time += many * dt
         pairs = zip(before.velocity, state.velocity, strict=True)
         rate = max(largest_difference(one.values, two.values) for one, two in pairs) / (many * dt)

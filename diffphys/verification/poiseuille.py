@@ -16,7 +16,7 @@ from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.channel import KINDS, Plates, errors_of
-from diffphys.verification.convergence import largest_difference, march, order_check, stepping_of
+from diffphys.verification.convergence import advanced, largest_difference, order_check, stepping_of
 
 
 SOURCES = ("G. K. Batchelor, An Introduction to Fluid Dynamics (1967), sections 4.2 and 4.3",)
@@ -96,7 +96,7 @@ def _through(settings: Settings, stretch: float) -> dict[str, Any]:
             advection=SkewSymmetric(settings.order),
             stepping=stepping_of(settings.diffusion, 3),
         )
-        final = march(flow, flow.initial_state(), steps)
+        final = advanced(flow, flow.initial_state(), steps)
         errors.append(largest_difference(final.velocity[0].values, parabola[None, :]) / speed)
     return dict(sizes=[1 / n for n in settings.levels], errors=errors)
 

@@ -16,7 +16,7 @@ from diffphys.physics import ShallowWater
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.verification.case import Check, Parts, verification
-from diffphys.verification.convergence import largest_difference, last_order, march
+from diffphys.verification.convergence import advanced, largest_difference, last_order
 
 
 GRAVITY = 9.81
@@ -88,7 +88,7 @@ def _dams(settings: Settings) -> dict[str, Any]:
             grid = Grid((count,), (20.0,), origin=(-10.0,))
             x = np.asarray(grid.centers()[0])
             water = ShallowWater(grid, 1.2 / count, Open())
-            final = march(water, water.initial_state(np.where(x < 0, 1.0, ahead)), count)
+            final = advanced(water, water.initial_state(np.where(x < 0, 1.0, ahead)), count)
             exact = stoker(x, 1.2, 1.0, ahead)[0]
             errors.append(float(np.mean(np.abs(np.asarray(final.depth.values) - exact))))
             profile = dict(x=x, found=np.asarray(final.depth.values), exact=exact)
@@ -104,7 +104,7 @@ def _wave(settings: Settings) -> dict[str, Any]:
         x = np.asarray(grid.centers()[0])
         steps = int(np.ceil(time * 4.5 * count / 0.4))
         water = ShallowWater(grid, time / steps, Periodic())
-        final = march(water, water.initial_state(*simple_wave(x, 0.0, settings.amplitude)), steps)
+        final = advanced(water, water.initial_state(*simple_wave(x, 0.0, settings.amplitude)), steps)
         exact, _ = simple_wave(x, time, settings.amplitude)
         errors.append(float(np.mean(np.abs(np.asarray(final.depth.values) - exact))))
     start, _ = simple_wave(x, 0.0, settings.amplitude)
@@ -117,11 +117,11 @@ def _flood(settings: Settings) -> dict[str, Any]:
     grid = Grid((24, 18), (2.4, 1.8))
     water = ShallowWater(grid, 0.002, Wall(), bottom=bottom, coriolis=0.5)
     lake = water.initial_state(1.0)
-    rest = march(water, lake, settings.steps)
+    rest = advanced(water, lake, settings.steps)
     flood = water.initial_state(np.where(np.arange(24)[:, None] < 8, 2.0, 0.0) * np.ones((24, 18)))
     end, courant, lowest = flood, 0.0, 0.0
     for _ in range(20):
-        end = march(water, end, max(1, settings.steps // 20))
+        end = advanced(water, end, max(1, settings.steps // 20))
         courant = max(courant, float(water.courant_number(end)))
         lowest = min(lowest, float(jnp.min(end.depth.values)))
     volume, after = (float(np.sum(np.asarray(state.depth.values))) for state in (flood, end))

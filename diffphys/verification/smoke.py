@@ -25,7 +25,7 @@ from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.stepping import RungeKutta
 from diffphys.verification.case import Check, Parts, verification
-from diffphys.verification.convergence import last_order, march
+from diffphys.verification.convergence import advanced, last_order
 
 
 SOURCES = (
@@ -108,7 +108,7 @@ def _rest(settings: Settings) -> dict[str, dict[str, float]]:
         top = float(flow.grid.edges[-1][-1])
         profile = np.sin(2.0 * _height(flow.grid) / top) + 0.3 * np.cos(11.0 * _height(flow.grid) / top)
         start = _with_smoke(smoke, None, profile)
-        final = march(smoke, start, 10)
+        final = advanced(smoke, start, 10)
         speed = max(float(jnp.max(jnp.abs(part.values))) for part in final.velocity)
         pressure, weight = (
             np.asarray(final.pressure.values),
@@ -148,7 +148,7 @@ def _wave(settings: Settings, count: int) -> dict[str, Any]:
     u = amplitude * m * np.cos(k * x)[:, None] * np.cos(m * (y[:-1] + half))
     v = amplitude * k * np.sin(k * (x + half))[:, None] * np.sin(m * y)
     background = -stratification / settings.buoyancy * _height(grid)
-    state = march(smoke, _with_smoke(smoke, (u, v), background), steps)
+    state = advanced(smoke, _with_smoke(smoke, (u, v), background), steps)
     phase = np.cos(omega * dt * steps)
     errors = [
         float(np.max(np.abs(np.asarray(part.values) - phase * exact))) / (amplitude * max(k, m))
@@ -190,7 +190,7 @@ def _energy(settings: Settings) -> dict[str, Any]:
         )
         smoke = _buoyant(flow, _upward(grid, settings.buoyancy))
         start = _with_smoke(smoke, None, _spot(grid))
-        before, after = _sums(smoke, start), _sums(smoke, march(smoke, start, steps))
+        before, after = _sums(smoke, start), _sums(smoke, advanced(smoke, start, steps))
         turned = before["potential"] - after["potential"]
         losses.append(abs(after["kinetic"] - before["kinetic"] - turned) / turned)
         sizes.append(1.0 / steps)
@@ -217,7 +217,7 @@ def _plume(settings: Settings, count: int) -> dict[str, Any]:
     state = _with_smoke(smoke, None, _spot(grid))
     times, heights = [0.0], [_sums(smoke, state)["height"]]
     for piece in range(pieces):
-        state = march(smoke, state, each)
+        state = advanced(smoke, state, each)
         times.append((piece + 1) * settings.time / pieces)
         heights.append(_sums(smoke, state)["height"])
     total = float(jnp.sum(state.scalars["smoke"].values)) / float(np.sum(_spot(grid)))

@@ -17,7 +17,7 @@ from diffphys.physics import IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.verification.case import Check, Parts, verification
-from diffphys.verification.convergence import march, order_check, stepping_of
+from diffphys.verification.convergence import advanced, order_check, stepping_of
 
 
 SOURCES = (
@@ -118,7 +118,7 @@ def _in_space(settings: Settings, dimensions: int, order: int) -> dict[str, Any]
             stepping=stepping_of(settings.diffusion, 4),
         )
         start = flow.initial_state(on_faces(grid, 0.0, settings.viscosity, settings.stream))
-        final = march(flow, start, steps)
+        final = advanced(flow, start, steps)
         true = on_faces(grid, settings.time, settings.viscosity, settings.stream)
         errors.append(distance([part.values for part in final.velocity], true))
         sizes.append(h)
@@ -136,7 +136,7 @@ def _in_time(settings: Settings, dimensions: int) -> dict[str, Any]:
         flow = IncompressibleFlow(
             grid, settings.viscosity, 1.0 / steps, Periodic(), stepping=stepping_of(diffusion, stages)
         )
-        return [part.values for part in march(flow, flow.initial_state(start_values), steps).velocity]
+        return [part.values for part in advanced(flow, flow.initial_state(start_values), steps).velocity]
 
     reference = final(4, 16 * max(settings.steps), "explicit")
     errors = {str(one): [distance(final(one, steps), reference) for steps in settings.steps] for one in settings.stages}
@@ -154,7 +154,7 @@ def _from_centers(settings: Settings, order: int) -> dict[str, Any]:
     conditions = ((Periodic(), Periodic()),) * 2
     start = [Field(values, grid, conditions=conditions) for values in exact(centers, 0.0, viscosity, 0.0)]
     state = flow.initial_state([part.values for part in centers_to_faces(start)])
-    found = [part.values for part in faces_to_centers(march(flow, state, settings.start_steps).velocity)]
+    found = [part.values for part in faces_to_centers(advanced(flow, state, settings.start_steps).velocity)]
     true = exact(centers, settings.start_steps * dt, viscosity, 0.0)
     return dict(error=distance(found, true) / distance(true, [np.zeros(1)] * 2))
 

@@ -15,7 +15,7 @@ from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.stepping import RungeKutta, Splitting
 from diffphys.verification.case import Check, Parts, verification
-from diffphys.verification.convergence import last_order, march
+from diffphys.verification.convergence import advanced, last_order
 
 
 METHODS = {
@@ -60,7 +60,7 @@ def _space(settings: Settings) -> dict[str, Any]:
         x, y = (np.asarray(line) for line in grid.centers())
         shape = np.sin(1.5 * np.pi * x) * np.cos(2 * np.pi * y)
         wave = Wave(grid, 1.0, 0.5 / count, ends)
-        final = march(wave, wave.initial_state(shape), 2 * count)
+        final = advanced(wave, wave.initial_state(shape), 2 * count)
         errors.append(float(np.max(np.abs(final.displacement.values - np.cos(frequency) * shape))))
     return dict(sizes=[1 / count for count in settings.levels], space_errors=errors)
 
@@ -75,7 +75,7 @@ def _time(settings: Settings) -> dict[str, Any]:
         errors[name] = []
         for steps in settings.steps:
             wave = Wave(grid, 1.0, 1.5 / steps, conditions, stepping=method)
-            final = march(wave, wave.initial_state(shape), steps)
+            final = advanced(wave, wave.initial_state(shape), steps)
             exact = np.cos(1.5 * frequency) * shape, -np.sin(1.5 * frequency) * shape
             found = final.displacement.values, final.velocity.values / frequency
             errors[name].append(float(np.linalg.norm(np.subtract(found, exact))))
@@ -95,7 +95,7 @@ def _energy(settings: Settings) -> dict[str, Any]:
         steps = int(np.ceil(4 * settings.periods / pieces / 0.015))
         energies = [float(wave.energy(state))]
         for _ in range(pieces):
-            state = march(wave, state, steps)
+            state = advanced(wave, state, steps)
             energies.append(float(wave.energy(state)))
         found[name] = [energy / energies[0] for energy in energies]
         times = (np.arange(pieces + 1) * steps * 0.015).tolist()
@@ -114,7 +114,7 @@ def _change(settings: Settings) -> dict[str, Any]:
     wave = Wave(grid, speed, 1.0 / settings.cells, ((Dirichlet(), Dirichlet()),))
     # it runs to the right: u_t = -c u_x
     start = wave.initial_state(pulse(x - 1.0), 2 * (x - 1.0) / 0.15**2 * pulse(x - 1.0))
-    final = march(wave, start, 2 * settings.cells)
+    final = advanced(wave, start, 2 * settings.cells)
     back = (settings.ratio - 1) / (settings.ratio + 1)
     exact = np.where(x < 2.0, back * pulse(x - 1.0), (1 + back) * pulse((x - 2.0) / settings.ratio - 1.0))
     found = np.asarray(final.displacement.values)

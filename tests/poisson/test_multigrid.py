@@ -10,8 +10,8 @@ import pytest
 import diffphys as dp
 from diffphys.grids import Ghost, Neumann
 from diffphys.poisson import MultigridConjugateGradients, PressureProblem, VariableProblem
+from diffphys.poisson.finite_volumes import finite_volumes
 from diffphys.poisson.multigrid import cycle, make_levels
-from diffphys.poisson.network import network
 
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -115,11 +115,13 @@ def test_a_cycle_is_symmetric_and_positive():
     """What conjugate gradients ask of a preconditioner; also that it removes most of any error at once."""
     cells, size = (23, 12), 276
     problem = VariableProblem.from_conditions(dp.Grid(cells), (OUTFLOW, PERIODIC), [1.0, 1.0])
-    net = network(problem, jnp.float64)
+    system = finite_volumes(problem, jnp.float64)
     generator = np.random.default_rng(3)
-    net = net._replace(weights=tuple(np.asarray(part) * 100 ** generator.random(cells) for part in net.weights))
-    net = net._replace(anchor=np.asarray(net.anchor))
-    levels = make_levels(net, problem, 2)
+    system = system._replace(
+        weights=tuple(np.asarray(part) * 100 ** generator.random(cells) for part in system.weights)
+    )
+    system = system._replace(anchor=np.asarray(system.anchor))
+    levels = make_levels(system, problem, 2)
     assert len(levels) == 3  # so that the middle level corrects itself twice
     unit = jnp.eye(size).reshape(size, *cells)
     both = quick_jit(lambda: (jax.vmap(lambda e: cycle(levels, e))(unit), jax.vmap(levels[0].apply)(unit)))()

@@ -1,6 +1,6 @@
-r"""The pressure problem as a network, and general coefficients.
+r"""The pressure problem integrated over its finite volumes, and general coefficients.
 
-Integrated over the cells, every pressure problem is a network like one of electric resistors: cell i passes
+As in a network of electric resistors, cell i passes
 
 $$ (S p)_i = \sum_j w_{ij} (p_i - p_j) + a_i p_i = -V_i (A p)_i $$
 
@@ -97,8 +97,8 @@ class VariableProblem(eqx.Module):
 Problem = PressureProblem | VariableProblem
 
 
-class Network(NamedTuple):
-    """The network of a problem, in any one unit.
+class FiniteVolumes(NamedTuple):
+    """The finite volumes of a problem, in any one unit.
 
     Attributes:
         weights: For each axis and each cell the weight of the face between it and the next cell, of the last cell to
@@ -122,24 +122,24 @@ class Network(NamedTuple):
         return functools.reduce(numpy.maximum, [weights.max() for weights in (*self.weights, self.anchor)])
 
 
-def network(problem: Problem, dtype: Any) -> Network:
-    """The network of a problem: arrays of JAX if the coefficients are traced, else of NumPy."""
+def finite_volumes(problem: Problem, dtype: Any) -> FiniteVolumes:
+    """The finite volumes of a problem: arrays of JAX if the coefficients are traced, else of NumPy."""
     if isinstance(problem, PressureProblem):
         if problem.order != 2:
             raise InputError(
                 f"PressureProblem: order is {problem.order}; for iterative solvers, which know the neighbors across a "
                 "face only, 2 is accepted (FastDiagonalization solves order 4)."
             )
-        return jax.tree.map(lambda values: values.astype(dtype), _fixed_network(problem))
+        return jax.tree.map(lambda values: values.astype(dtype), _fixed_system(problem))
     geometry = [values.astype(dtype) for values in _conductances(problem.grid, problem.kinds)]
     faces = [c.astype(dtype) * factor for c, factor in zip(problem.coefficients, geometry, strict=True)]
     return _assembled(problem.grid, problem.kinds, faces)
 
 
-def outflow(net: Network, pressure: Array) -> Array:
+def outflow(system: FiniteVolumes, pressure: Array) -> Array:
     """`S pressure`: what leaves each cell, `-V A pressure`. Differentiable in the weights, too."""
-    total = net.anchor * pressure
-    for axis, weights in enumerate(net.weights):
+    total = system.anchor * pressure
+    for axis, weights in enumerate(system.weights):
         flux = weights * (pressure - jnp.roll(pressure, -1, axis))
         total = total + flux - jnp.roll(flux, 1, axis)
     return total
@@ -157,8 +157,8 @@ def apply(problem: Problem, pressure: Array) -> Array:
     pressure = right_side(problem, pressure, "apply: pressure")
     if isinstance(problem, PressureProblem):
         return problem_module.apply(problem, pressure)
-    net = network(problem, pressure.dtype)
-    return -outflow(net, pressure) / net.volumes
+    system = finite_volumes(problem, pressure.dtype)
+    return -outflow(system, pressure) / system.volumes
 
 
 def null_space_remover(problem: Problem, dtype: Any) -> Callable[[Array], tuple[Array, Array]]:
@@ -174,11 +174,11 @@ def null_space_remover(problem: Problem, dtype: Any) -> Callable[[Array], tuple[
     """
     if isinstance(problem, PressureProblem):
         return Partial(problem_module.without_null_space, problem)
-    net = jax.lax.stop_gradient(network(problem, dtype))
-    labels = _regions(net)
+    system = jax.lax.stop_gradient(finite_volumes(problem, dtype))
+    labels = _regions(system)
     count = labels.size
-    volumes = jnp.broadcast_to(net.volumes, problem.grid.cells).reshape(-1)
-    floating = jax.ops.segment_max(net.anchor.reshape(-1), labels, count) <= 0
+    volumes = jnp.broadcast_to(system.volumes, problem.grid.cells).reshape(-1)
+    floating = jax.ops.segment_max(system.anchor.reshape(-1), labels, count) <= 0
     inverse = jnp.where(floating, 1 / jnp.maximum(jax.ops.segment_sum(volumes, labels, count), 1e-30), 0.0)
     return Partial(_without_means, volumes, labels, inverse)
 
@@ -195,13 +195,13 @@ def _without_means(volumes: Array, labels: Array, inverse: Array, values: Array)
     return values - component, jnp.max(jnp.abs(component))
 
 
-def _regions(net: Network) -> Array:
+def _regions(system: FiniteVolumes) -> Array:
     """For each cell, in C order, the number of its region: that of one cell in it."""
-    largest = jnp.max(jnp.stack([jnp.max(weights) for weights in net.weights]))
+    largest = jnp.max(jnp.stack([jnp.max(weights) for weights in system.weights]))
     closed = jnp.finfo(largest.dtype).eps * largest  # an opening within round-off of none
-    open_faces = [weights > closed for weights in net.weights]
-    cells = net.anchor.shape
-    first = beside(jnp.arange(net.anchor.size, dtype=jnp.int32), net)
+    open_faces = [weights > closed for weights in system.weights]
+    cells = system.anchor.shape
+    first = beside(jnp.arange(system.anchor.size, dtype=jnp.int32), system)
 
     def joined(state: tuple[Array, Array]) -> tuple[Array, Array]:
         _, labels = state
@@ -217,7 +217,7 @@ def _regions(net: Network) -> Array:
 
 
 @functools.lru_cache(maxsize=32)
-def _fixed_network(problem: PressureProblem) -> Network:
+def _fixed_system(problem: PressureProblem) -> FiniteVolumes:
     faces = list(_conductances(problem.grid, problem.kinds))
     if problem.solid is not None:
         faces = [np.where(closed, 0.0, face) for closed, face in zip(problem.closed_faces(), faces, strict=True)]
@@ -239,8 +239,8 @@ def _conductances(grid: Grid, kinds: tuple[tuple[Kind, Kind], ...]) -> tuple[np.
     return tuple(conductances)
 
 
-def _assembled(grid: Grid, kinds: tuple[tuple[Kind, Kind], ...], faces: Sequence[Any]) -> Network:
-    """The network with these weights of the faces, arrays of NumPy or of JAX."""
+def _assembled(grid: Grid, kinds: tuple[tuple[Kind, Kind], ...], faces: Sequence[Any]) -> FiniteVolumes:
+    """The finite volumes with these weights of the faces, arrays of NumPy or of JAX."""
     numpy = np if isinstance(faces[0], np.ndarray) else jnp
     weights = []
     anchor = numpy.zeros(grid.cells, faces[0].dtype)
@@ -256,7 +256,7 @@ def _assembled(grid: Grid, kinds: tuple[tuple[Kind, Kind], ...], faces: Sequence
         ends = [(first, (0, behind)), (last, (behind, 0))]
         for values, width in ends:
             anchor = anchor + numpy.pad(values, [width if a == axis else (0, 0) for a in range(grid.dimensions)])
-    return Network(tuple(weights), anchor, relative_volumes(grid).astype(faces[0].dtype))
+    return FiniteVolumes(tuple(weights), anchor, relative_volumes(grid).astype(faces[0].dtype))
 
 
 def _mean_volume(grid: Grid) -> float:

@@ -216,13 +216,13 @@ def stream(sides: Sides) -> list[Array]:
     return speeds
 
 
-def check_state(owner: str, grid: Grid, state: Any, scalars: Mapping[str, Any]) -> None:
+def check_state(owner: str, grid: Grid, state: Any, scalars: Mapping[str, Any], *, on_faces: bool = True) -> None:
     """Raise `InputError` unless it is a state of a flow on this grid that carries these scalars. Costs nothing in a
-    compiled program: it looks at nothing but the places of the fields.
+    compiled program: it looks at nothing but the places of the fields. With `on_faces` the velocity is on the faces.
     """
     if not all(hasattr(state, name) for name in ("velocity", "pressure", "scalars", "time")):
         raise InputError(f"{owner}: state is {shown(state)}; a FlowState, as initial_state gives, is accepted.")
-    check_velocity_of(owner, grid, state)
+    check_velocity(owner, "the state's velocity", state.velocity, grid, on_faces=on_faces)
     for name, field in (("pressure", state.pressure), *((f"scalar {name!r}", s) for name, s in state.scalars.items())):
         check_field(owner, f"the state's {name}", field, grid, center_offset(grid))
     for verb, names, others in (("no", scalars, state.scalars), ("a", state.scalars, scalars)):

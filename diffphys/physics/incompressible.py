@@ -21,6 +21,7 @@ stages. In an implicit stage velocity and pressure are found together (`poisson.
 after the other, the fluid slips along the walls, and the order is lost there.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -49,7 +50,7 @@ from diffphys.grids.numbers import (
     shown,
 )
 from diffphys.grids.sides import TimeFunction, depends_on_time, periods, sides_at
-from diffphys.operators import explicit_diffusion
+from diffphys.operators import explicit_diffusion, faces_to_centers
 from diffphys.operators.advection import SemiLagrangian, SkewSymmetric
 from diffphys.operators.advection.convection import times_volume_unit
 from diffphys.physics import flow_sides
@@ -410,22 +411,51 @@ class IncompressibleFlow(Declared):
         """
         time = as_number(time, "initial_state: time")
         check_number("initial_state", "time", time)
-        sides = sides_at(self.sides, time) if depends_on_time(self.sides) else self.sides
-        velocity = flow_sides.stream(sides) if velocity is None else velocity
-        velocity = flow_sides.velocity_on_faces("initial_state", self.grid, sides, velocity)
+        if velocity is None:
+            velocity = flow_sides.stream(sides_at(self.sides, time) if depends_on_time(self.sides) else self.sides)
         flow_sides.check_given_scalars(scalars, self.scalars)
-        variables = self.variables(time)
-        values = tuple(
-            as_array_of_shape("initial_state", f"velocity[{axis}]", part, variables.velocity_shape(axis))
-            for axis, part in enumerate(velocity)
-        )
         carried = {
             name: as_array_of_shape(
                 "initial_state", f"scalar {name!r}", (scalars or {}).get(name, 0.0), self.grid.cells
             )
             for name in self.scalars
         }
-        return self._state(_first_projection(self, values, time), jnp.zeros(self.grid.cells), carried, time)
+        values = self._without_divergence("initial_state", velocity, time)
+        return self._state(values, jnp.zeros(self.grid.cells), carried, time)
+
+    def at_centers(self, state: FlowState) -> FlowState:
+        """The state with all of it at the cell centers, where pressure and scalars live: for a network, a picture or
+        another program. The velocity is brought there by `operators.convert`: without a loss along uniform periodic
+        axes, else to sixth order, fourth next to the sides. `at_faces` leads back; a step takes states on the faces.
+
+        Args:
+            state: A state of this flow.
+
+        Raises:
+            InputError: for a state of another flow.
+        """
+        flow_sides.check_state("IncompressibleFlow.at_centers", self.grid, state, self.scalars)
+        return dataclasses.replace(state, velocity=faces_to_centers(state.velocity))
+
+    def at_faces(self, state: FlowState) -> FlowState:
+        """The state with its velocity on the faces, made free of divergence there: the way back from `at_centers`, also
+        of what a network has made of it in between.
+
+        A state without divergence comes back to round-off where all axes are periodic and uniform, else as exactly as
+        `operators.convert` keeps it.
+
+        Args:
+            state: A state whose velocity is at the cell centers, one field for each axis; or on the faces already.
+
+        Raises:
+            InputError: for fields of another grid or at other places.
+        """
+        flow_sides.check_state("IncompressibleFlow.at_faces", self.grid, state, self.scalars, on_faces=False)
+        velocity = self._without_divergence("IncompressibleFlow.at_faces", state.velocity, state.time)
+        scalars = {name: field.values for name, field in state.scalars.items()}
+        made = self._state(velocity, state.pressure.values, scalars, state.time, state.time_remainder)
+        made = jax.tree.map(lambda leaf: leaf.astype(state.velocity[0].values.dtype), made)
+        return dataclasses.replace(made, time=state.time, time_remainder=state.time_remainder)
 
     def project(self, velocity: Sequence[Field], time: ArrayLike = 0.0) -> tuple[tuple[Field, ...], Solution]:
         """The nearest velocity without divergence: `v - grad phi` with `laplacian(phi) = div v`, and the solution with
@@ -556,6 +586,17 @@ class IncompressibleFlow(Declared):
             time,
             remainder,
         )
+
+    def _without_divergence(self, owner: str, velocity: Sequence[ArrayLike | Field], time: Array) -> tuple[Array, ...]:
+        """What is given for the velocity, on the faces and projected."""
+        sides = sides_at(self.sides, time) if depends_on_time(self.sides) else self.sides
+        velocity = flow_sides.velocity_on_faces(owner, self.grid, sides, velocity)
+        variables = self.variables(time)
+        values = tuple(
+            as_array_of_shape(owner, f"velocity[{axis}]", part, variables.velocity_shape(axis))
+            for axis, part in enumerate(velocity)
+        )
+        return _first_projection(self, values, time)
 
     def _diffusion(self, space: Space, state: Unknowns) -> Unknowns:
         """`viscosity laplacian(v)` on the free faces, and `diffusivity laplacian(s)`."""

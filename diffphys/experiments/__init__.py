@@ -35,7 +35,9 @@ EXPERIMENTS = Catalog(
         "linear-chain": Entry(
             "diffphys.experiments.linear_chain", "half-inverse gradients: a network steers two coupled oscillators"
         ),
-        "hig-toy": Entry("diffphys.experiments.hig_toy", "half-inverse gradients (HIG) against saturated neurons"),
+        "half-inverse-toy": Entry(
+            "diffphys.experiments.half_inverse_toy", "half-inverse gradients (HIG) against saturated neurons"
+        ),
         "exponential": Entry("diffphys.experiments.exponential", "scale-invariant training: inverting the exponential"),
         "sine": Entry("diffphys.experiments.sine", "scale-invariant training: a stretched and rotated problem"),
         "heat-inverse": Entry("diffphys.experiments.heat_inverse", "scale-invariant training: heat conduction undone"),
@@ -43,8 +45,8 @@ EXPERIMENTS = Catalog(
             "diffphys.experiments.poisson_inverse", "scale-invariant training: from potential to source"
         ),
         "swirl": Entry("diffphys.experiments.swirl", "scale-invariant training: a velocity from two images of a cloud"),
-        "hig-poisson": Entry(
-            "diffphys.experiments.hig_poisson", "half-inverse gradients (HIG) without a Jacobian: Poisson"
+        "half-inverse-poisson": Entry(
+            "diffphys.experiments.half_inverse_poisson", "half-inverse gradients (HIG) without a Jacobian: Poisson"
         ),
         "quantum-dipole": Entry("diffphys.experiments.quantum_dipole", "half-inverse gradients: a quantum particle"),
         "oscillators": Entry("diffphys.experiments.oscillators", "half-inverse gradients: nonlinear oscillators"),

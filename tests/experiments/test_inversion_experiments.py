@@ -52,11 +52,11 @@ def test_the_linear_chain_is_as_good_as_published(tmp_path):
 
 
 SMALL: dict[str, dict[str, Any]] = {
-    "hig-toy": {"samples": 16, "seeds": 2},
+    "half-inverse-toy": {"samples": 16, "seeds": 2},
     "exponential": {"arms": ("newton-clipped",)},
     "sine": {"rotations": (0.0, 45.0), "stretchings": (1.0,), "arms": ("scale-invariant", "gradient-descent")},
     "oscillators": {"samples": 512, "steps": 2, "half_inverse_batch": 4, "arms": ("half-inverse",)},
-    "hig-poisson": {"batches": (4,), "iterations": 2, "arms": ("half-inverse-4",)},
+    "half-inverse-poisson": {"batches": (4,), "iterations": 2, "arms": ("half-inverse-4",)},
     "quantum-dipole": {"samples": 256, "steps": 4, "half_inverse_batch": 2, "arms": ("half-inverse",)},
     "heat-inverse": {"cells": 16, "levels": 1, "batch": 2, "tests": 4, "arms": ("scale-invariant",)},
     "poisson-inverse": {"cells": 16, "levels": 1, "batch": 2, "tests": 2, "arms": ("adam",)},
@@ -75,12 +75,12 @@ def test_every_experiment_runs(name, tmp_path):
 
 def test_an_unknown_arm_is_named(tmp_path):
     with pytest.raises(InputError, match='no arm "adm": did you mean "adam"'):
-        train("hig-toy", tmp_path, updates=1, arms=("adm",))
+        train("half-inverse-toy", tmp_path, updates=1, arms=("adm",))
 
 
 def test_an_interrupted_comparison_ends_with_the_same_bits(tmp_path):
     options: dict[str, Any] = dict(updates=40, seeds=1, samples=64, arms=("half-inverse", "adam"))
-    straight = train("hig-toy", tmp_path / "straight", **options)
+    straight = train("half-inverse-toy", tmp_path / "straight", **options)
 
     class AfterTwelve(StopRequest):
         asked = 0
@@ -91,8 +91,8 @@ def test_an_interrupted_comparison_ends_with_the_same_bits(tmp_path):
             return self.asked > 12
 
     with pytest.raises(Interrupted):
-        train("hig-toy", tmp_path / "stopped", AfterTwelve(), **options)
-    resumed = train("hig-toy", tmp_path / "stopped", **options)
+        train("half-inverse-toy", tmp_path / "stopped", AfterTwelve(), **options)
+    resumed = train("half-inverse-toy", tmp_path / "stopped", **options)
     for name, arm in straight["arms"].items():
         assert resumed["arms"][name]["final_error"] == arm["final_error"]
 

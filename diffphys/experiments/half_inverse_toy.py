@@ -108,7 +108,7 @@ def report(run: Run) -> Table:
 
 
 PROGRAM = Program(
-    "hig-toy",
+    "half-inverse-toy",
     Settings,
     {
         "demo": {"seconds": 12.0, "clock": "processor", "seeds": 2},

@@ -117,7 +117,7 @@ def report(run: Run) -> Table:
 
 
 PROGRAM = Program(
-    "hig-poisson",
+    "half-inverse-poisson",
     Settings,
     {
         "demo": {"seconds": 40.0, "clock": "processor", "seeds": 1},

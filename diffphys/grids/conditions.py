@@ -2,8 +2,8 @@
 
 Users name physics (`Wall`, `Inflow`, ...: see `sides`); the physics rooms translate that, variable by variable, into
 the few conditions below. A condition has one task, to say what stands in the *ghost points* beyond the end, and follows
-the arithmetic
-of fields exactly: if `f` is fixed at 1, `f + 1` is fixed at 2, and `f * g` is fixed only where both factors are.
+the arithmetic of fields exactly: if `f` is fixed at 1, `f + 1` is fixed at 2, and `f * g` is fixed only where both
+factors are.
 
 With the boundary at distance d from an interior point and from its mirror image beyond the end:
 
@@ -296,8 +296,7 @@ def _ghosts(
             return None, jnp.broadcast_to(_profile(value, values, axis), shape)
     raise InputError(
         f"Field: a ghost value at the {'lower' if lower else 'upper'} end of axis {axis} is asked for, but no "
-        f"condition "
-        "defines it; give the field conditions there (Field.with_conditions)."
+        "condition defines it; give the field conditions there (Field.with_conditions)."
     )
 
 

@@ -242,6 +242,5 @@ def _scalar(value: ArrayLike, operation: str) -> Array:
         return jnp.asarray(value)
     raise InputError(
         f"Field: a field {operation} an operand of type {type(value).__name__} and shape {np.shape(value)}; a number "
-        f"or a field is "
-        "accepted, since an array does not know its place (Field.with_values)."
+        "or a field is accepted, since an array does not know its place (Field.with_values)."
     )

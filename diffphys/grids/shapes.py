@@ -195,8 +195,7 @@ class Box(Shape):
         if np.ndim(self.lower) != 1 or np.shape(self.lower) != np.shape(self.upper):
             raise InputError(
                 f"Box: lower and upper have shapes {np.shape(self.lower)} and {np.shape(self.upper)}; two corners "
-                f"with one number for "
-                "each axis are accepted."
+                "with one number for each axis are accepted."
             )
         check_number(
             "Box", "upper - lower", jnp.nan_to_num(self.upper - self.lower, posinf=1.0), above=0.0, scalar=False

@@ -126,8 +126,7 @@ class Corrected(eqx.Module):
         if output.shape != (len(fields), *cells):
             raise InputError(
                 f"Corrected: the network returns an array of shape {output.shape}; {(len(fields), *cells)}, one "
-                f"channel for each of "
-                "the corrected fields, is accepted."
+                "channel for each of the corrected fields, is accepted."
             )
         return output * jnp.stack(field_scales).reshape(-1, *[1] * len(cells)).astype(output.dtype)
 
@@ -137,7 +136,7 @@ class Corrected(eqx.Module):
         if self.normalization.fields.shape[-1:] != (count,):
             raise InputError(
                 f"Corrected: normalization has {self.normalization.fields.size} scales for fields; {count} are "
-                f"accepted, one for each."
+                "accepted, one for each."
             )
         return list(self.normalization.fields), list(self.normalization.parameters)
 

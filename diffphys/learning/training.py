@@ -88,8 +88,7 @@ def trained_network(step: Any) -> Any:
     if not isinstance(step, Corrected):
         raise InputError(
             f"train: step is a {type(step).__name__}; a Corrected is accepted, or another step with `trainable`, a "
-            f"function that picks "
-            "what is trained."
+            "function that picks what is trained."
         )
     return step.network
 
@@ -167,8 +166,7 @@ def train(
     if longest >= data.length:
         raise InputError(
             f"train: unroll is {longest} but the data has {data.length} frames; at most {data.length - 1} steps, one "
-            f"less than "
-            "the frames, are accepted."
+            "less than the frames, are accepted."
         )
     problem = _Problem(data, batch, seed, averaging, adjoint, loss, start, observe, trainable)
     progress = resume if resume is not None else initial_progress(step, stages, trainable)

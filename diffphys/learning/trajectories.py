@@ -77,7 +77,7 @@ class Trajectories(eqx.Module):
             if np.shape(leaf)[:2] != leading:
                 raise InputError(
                     f"Trajectories: arrays of frames have leading axes {leading} and {np.shape(leaf)[:2]}; equal "
-                    f"ones are accepted."
+                    "ones are accepted."
                 )
             _check_finite("frames", leaf)
         if not isinstance(self.parameters, Mapping):

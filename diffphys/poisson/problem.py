@@ -67,7 +67,7 @@ class PressureProblem:
         if solid is not None and solid.shape != grid.cells:
             raise InputError(
                 f"PressureProblem: solid has shape {solid.shape}; one entry for each of the cells {grid.cells} is "
-                f"accepted."
+                "accepted."
             )
         if solid is not None and solid.all():
             raise InputError(
@@ -108,8 +108,7 @@ class Solution(NamedTuple):
         iterations: How many iterations were made; 0 for a direct solver.
         converged: Whether the solver met its tolerance; always true for a direct solver.
         imbalance: Largest absolute value of the component of `rhs` in the null space, which no pressure can balance
-            (for a closed
-            domain: the mean of the divergence).
+            (for a closed domain: the mean of the divergence).
     """
 
     pressure: Array
@@ -307,7 +306,7 @@ def _kind(condition) -> Kind:
     except KeyError:
         raise InputError(
             f"PressureProblem: an end has the condition {type(condition).__name__}; Periodic, Neumann, Ghost or "
-            f"Dirichlet is accepted."
+            "Dirichlet is accepted."
         ) from None
 
 

@@ -160,7 +160,7 @@ def rollout(
         if jnp.ndim(leaf) == 0 or jnp.shape(leaf)[0] != steps:
             raise InputError(
                 f"rollout: an array of inputs has shape {jnp.shape(leaf)}; a leading axis of length {steps}, one "
-                f"entry for each step, is accepted."
+                "entry for each step, is accepted."
             )
     state = _as_arrays(state, "state")  # also Python's numbers, so that another value compiles nothing anew
     final, saved, found = _rollout(step, state, steps, inputs, save_every, save, adjoint, stop, bool(outcome))
@@ -365,8 +365,7 @@ def _check_step(step: Callable, state: Any, inputs: Any, first: Any) -> Any:
         if jnp.shape(old) != new.shape:
             raise InputError(
                 f"rollout: step turns an array of shape {jnp.shape(old)} into {new.shape}; a step that keeps the "
-                f"shapes of its state is "
-                "accepted (for a batch of states use jax.vmap)."
+                "shapes of its state is accepted (for a batch of states use jax.vmap)."
             )
         if old.dtype != new.dtype:
             raise InputError(

@@ -1,0 +1,95 @@
+"""Lines of docstrings, comments and messages are broken where they are full, or where a sentence or a clause ends."""
+
+import ast
+import io
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted(path for room in ("diffphys", "tests") for path in (ROOT / room).rglob("*.py"))
+# A line that has room for the next word and twenty characters more was broken by accident.
+WIDTH = 100
+ENDS = re.compile(r"[.:;!?,)|\\$`}\]]$")
+CLAUSE = re.compile(r"""[.:;!?,)]\s?["']$""")
+BEGINS = re.compile(r"[-*|#>`$\\\d(]|Args:|Returns:|Raises:")
+CODE = re.compile(r"[=<]|::|^\s*(@|from |import |class |def |diffphys |python )")
+
+
+def broken_early(lines: list[str]) -> list[str]:
+    """Lines that a full stop does not end, and that have room for the first word of the next one."""
+    found = []
+    for line, following in zip(lines, lines[1:], strict=False):
+        text, word = line.strip(), following.split()[:1]
+        if not text or not word or CODE.search(line) or CODE.search(following):
+            continue
+        indented_less = len(following) - len(following.lstrip()) < len(line) - len(line.lstrip())
+        if indented_less or ENDS.search(text) or BEGINS.match(following.strip()) or text.startswith(("|", "#", "$")):
+            continue
+        if len(line.rstrip()) + 1 + len(word[0]) <= WIDTH:
+            found.append(text)
+    return found
+
+
+def docstrings(tree: ast.AST) -> list[ast.Expr]:
+    nodes = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    first = [node.body[0] for node in ast.walk(tree) if isinstance(node, nodes) and node.body]
+    return [one for one in first if isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)]
+
+
+def comments(text: str) -> list[list[str]]:
+    """Blocks of whole lines of comment."""
+    blocks: list[list[str]] = [[]]
+    for line in text.splitlines():
+        if line.strip().startswith("# "):
+            blocks[-1].append(line)
+        elif blocks[-1]:
+            blocks.append([])
+    return blocks
+
+
+def messages(text: str) -> list[str]:
+    """Pieces of a text written over several lines, where the first one has room for a word of the next."""
+    kinds = {tokenize.STRING, getattr(tokenize, "FSTRING_START", -1)}
+    ends = {tokenize.STRING, getattr(tokenize, "FSTRING_END", -1)}
+    tokens = [t for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type != tokenize.NL]
+    found = []
+    for one, other in zip(tokens, tokens[1:], strict=False):
+        if one.type in ends and other.type in kinds and other.start[0] == one.end[0] + 1:
+            line, following = one.line.rstrip("\n").splitlines()[-1], other.line.splitlines()[0]
+            word = re.sub(r'^\s*[rf]*"', "", following).split(" ")[0]
+            if len(line) + len(word) <= WIDTH and "\\n" not in line and not CLAUSE.search(line):
+                found.append(line.strip())
+    return found
+
+
+def test_no_line_is_broken_early():
+    found = []
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        lines = text.split("\n")
+        for docstring in docstrings(ast.parse(text)):
+            block = lines[docstring.lineno - 1 : docstring.end_lineno]
+            block[0], block[-1] = re.sub(r'r?"""', "   ", block[0]), block[-1].replace('"""', "")
+            found += [(path.name, line) for line in broken_early(block)]
+        for block in comments(text):
+            found += [(path.name, line) for line in broken_early(block)]
+        found += [(path.name, line) for line in messages(text)]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"""One line that ends too\nearly."""\n', "x = 1\n# A comment that\n# ends early.\n"],
+    ids=["docstring", "comment"],
+)
+def test_a_line_that_is_broken_early_is_seen(text):
+    lines = text.replace('"""', "").replace("x = 1\n", "").splitlines()
+    assert broken_early(lines)
+
+
+def test_a_message_that_is_broken_early_is_seen():
+    assert messages('raise ValueError(\n    "a sentence "\n    "of two halves"\n)\n')

@@ -107,8 +107,8 @@ def frames_figure(
         for name in others:
             if frames[name].shape != frames[reference_name].shape:
                 raise InputError(
-                    f'rows: the error of "{name}" {frames[name].shape} needs the shape of '
-                    f'"{reference_name}" {frames[reference_name].shape}; leave out errors or give equal shapes'
+                    f'rows: the error of "{name}" {frames[name].shape} needs the shape of "{reference_name}" '
+                    f"{frames[reference_name].shape}; leave out errors or give equal shapes"
                 )
             error_frames[name] = np.abs(frames[name] - frames[reference_name])
 

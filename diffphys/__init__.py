@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from diffphys.physics import PassiveScalar as PassiveScalar
     from diffphys.physics import ShallowWater as ShallowWater
     from diffphys.physics import Wave as Wave
+    from diffphys.plots import animate as animate
+    from diffphys.plots import plot as plot
     from diffphys.stepping import Checkpointed as Checkpointed
     from diffphys.stepping import Detached as Detached
     from diffphys.stepping import ImplicitExplicit as ImplicitExplicit
@@ -144,6 +146,7 @@ _HOME = {
         ),
         "physics",
     ),
+    **dict.fromkeys(("animate", "plot"), "plots"),
     **dict.fromkeys(
         ("Corrected", "Normalization", "Stage", "Trajectories", "load_trajectories", "save_trajectories", "train"),
         "learning",
@@ -151,7 +154,7 @@ _HOME = {
 }
 
 # The rooms in which one looks for more than the names below; `from diffphys import *` leaves the others alone, which
-# import Matplotlib or the command line.
+# import the command line or what one may not need.
 _MAIN_ROOMS = ("grids", "stepping", "operators", "poisson", "physics", "nets", "learning")
 
 __all__ = [*_MAIN_ROOMS, *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -1,5 +1,6 @@
 """Values that know their place."""
 
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -106,6 +107,14 @@ class Field(eqx.Module):
         """A pointwise function of the values. What holds at the ends is unknown afterwards, save on periodic axes."""
         forgotten = tuple(pair if is_periodic(pair) else (Unknown(), Unknown()) for pair in self.conditions)
         return Field(function(self.values), self.grid, self.offset, forgotten)
+
+    def plot(self, **options: Any) -> Any:
+        """A figure of the field: `dp.plot(field)`, whose options are accepted.
+
+        Looking stands above all other rooms, and Matplotlib is imported only where somebody looks: so it is asked for
+        by name.
+        """
+        return importlib.import_module("diffphys.plots").plot(self, **options)
 
     def padded(self, widths: Sequence[tuple[int, int]]) -> Array:
         """The values with ghost points around them, `widths[axis] = (lower, upper)` of them.

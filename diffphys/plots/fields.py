@@ -309,12 +309,15 @@ def trim_height(figure: Figure) -> None:
     figure.set_size_inches(WIDTH, used.height + 0.12)
 
 
-def draw_color_bar(figure: Figure, image: Any, panels: np.ndarray, label: str, extend: str) -> None:
-    """Draw the color bar of an image beside its panels."""
-    bar = figure.colorbar(image, ax=panels, extend=extend, fraction=0.03, pad=0.015, aspect=9 * panels.shape[0])
+def draw_color_bar(
+    figure: Figure, image: Any, panels: np.ndarray, label: str, extend: str, aspect: Number | None = None
+) -> None:
+    """Draw the color bar of an image beside its panels, so many times longer than wide."""
+    aspect = 9 * panels.shape[0] if aspect is None else aspect
+    bar = figure.colorbar(image, ax=panels, extend=extend, fraction=0.03, pad=0.015, aspect=aspect)
     bar.set_label(label, fontsize=TEXT)
     bar.ax.tick_params(labelsize=SMALL_TEXT - 1, length=2)
-    bar.locator = MaxNLocator(6, symmetric=extend == "both", steps=[1, 2, 5, 10])
+    bar.locator = MaxNLocator(6, symmetric=image.norm.vmin == -image.norm.vmax, steps=[1, 2, 5, 10])
     bar.outline.set_linewidth(0.6)  # type: ignore[operator]
     bar.update_ticks()
 

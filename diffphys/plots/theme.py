@@ -27,6 +27,7 @@ SMALL_TEXT = 8.0
 COLORS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 VALUE_COLORS = "RdBu_r"  # blue to red through white: color-blind readers tell its two sides apart
+SEQUENTIAL_COLORS = "viridis"  # equal steps look equal, and it prints in gray
 ERROR_COLORS = "Purples"  # white where there is none, and neither of the two colors of a value
 SOLID_COLOR = "0.55"
 NAN_COLOR = "0.85"

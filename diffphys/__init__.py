@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     __version__: str
     from diffphys import benchmarks as benchmarks
     from diffphys import cli as cli
+    from diffphys import control as control
     from diffphys import devices as devices
     from diffphys import errors as errors
     from diffphys import experiments as experiments
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
 _ROOMS = (
     "benchmarks",
     "cli",
+    "control",
     "devices",
     "errors",
     "experiments",
@@ -155,7 +157,7 @@ _HOME = {
 
 # The rooms in which one looks for more than the names below; `from diffphys import *` leaves the others alone, which
 # import the command line or what one may not need.
-_MAIN_ROOMS = ("grids", "stepping", "operators", "poisson", "physics", "nets", "learning")
+_MAIN_ROOMS = ("grids", "stepping", "operators", "poisson", "physics", "nets", "learning", "control")
 
 __all__ = [*_MAIN_ROOMS, *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 

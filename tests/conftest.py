@@ -43,7 +43,7 @@ def unchecked_types(monkeypatch):
 
 
 # Rooms whose own tests call every function with its types checked.
-CHECKED = {"grids", "inversion", "learning", "nets", "operators", "physics", "poisson"}
+CHECKED = {"control", "grids", "inversion", "learning", "nets", "operators", "physics", "poisson"}
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,20 @@
+"""Control: steer a simulator by the gradient through it, by planning, by policies, or by classical controllers."""
+
+from diffphys.control.closed_loop import closed_loop
+from diffphys.control.predictive import ModelPredictive
+from diffphys.control.problem import ControlProblem, Force, Jerk, Trajectory, cost, simulate
+from diffphys.control.trajectory import Plan, optimize_controls
+
+
+__all__ = [
+    "ControlProblem",
+    "Force",
+    "Jerk",
+    "simulate",
+    "cost",
+    "Trajectory",
+    "optimize_controls",
+    "Plan",
+    "closed_loop",
+    "ModelPredictive",
+]

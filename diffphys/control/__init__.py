@@ -1,6 +1,7 @@
 """Control: steer a simulator by the gradient through it, by planning, by policies, or by classical controllers."""
 
 from diffphys.control.closed_loop import closed_loop
+from diffphys.control.hierarchy import PredictorCorrector, execute, midpoint_error
 from diffphys.control.predictive import ModelPredictive
 from diffphys.control.problem import ControlProblem, Force, Jerk, Trajectory, cost, simulate
 from diffphys.control.trajectory import Plan, optimize_controls
@@ -17,4 +18,7 @@ __all__ = [
     "Plan",
     "closed_loop",
     "ModelPredictive",
+    "PredictorCorrector",
+    "execute",
+    "midpoint_error",
 ]

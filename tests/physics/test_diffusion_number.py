@@ -85,8 +85,8 @@ def test_the_fastest_mode_grows_where_the_diffusion_number_exceeds_one(run):
 def test_a_number_that_can_be_refused_is_the_bound_itself():
     """The flow at the bound is accepted, of second order and of fourth, and its number is one."""
     for advection, longest in ((dp.SkewSymmetric(2), 1.0), (dp.SkewSymmetric(4), 4 / (7 / 3) ** 2)):
-        settings = dict(sides=dp.Periodic(), stepping=dp.RungeKutta(2), advection=advection)
-        flow = dp.IncompressibleFlow(GRID, 1.0, longest * LONGEST, **settings)
+        dt, stepping = longest * LONGEST, dp.RungeKutta(2)
+        flow = dp.IncompressibleFlow(GRID, 1.0, dt, dp.Periodic(), advection=advection, stepping=stepping)
         np.testing.assert_allclose(flow.diffusion_number(), 1.0, rtol=1e-12)
         with pytest.raises(dp.InputError, match="dt is"):
             dataclasses.replace(flow, viscosity=1.001)

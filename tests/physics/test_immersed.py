@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import diffphys as dp
-from diffphys.verification.convergence import march
+from diffphys.verification.convergence import advanced
 
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -45,7 +45,7 @@ def test_the_vortex_around_a_rotating_cylinder():
         start = flow.initial_state(
             [np.where(np.hypot(x - left, y - low) > 0.4, one, 0) for one, (x, y) in zip(exact, places, strict=True)]
         )
-        state = march(flow, start, steps)
+        state = advanced(flow, start, steps)
         error = [
             np.abs(part.values - one)[np.hypot(x - left, y - low) > radius]
             for part, one, (x, y) in zip(state.velocity, exact, places, strict=True)

@@ -16,7 +16,7 @@ import pytest
 
 import diffphys as dp
 from diffphys.stepping.tableaus import ADDITIVE, square
-from diffphys.verification.convergence import march
+from diffphys.verification.convergence import advanced
 
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -82,15 +82,15 @@ def test_order_in_time_beside_walls_and_an_obstacle():
     flow = channel()
     start = random_state(flow)
     explicit = dataclasses.replace(flow, stepping=dp.RungeKutta(4), dt=0.4 / 160)
-    reference = march(explicit, start, 160)
+    reference = advanced(explicit, start, 160)
     for stages in (2, 3):
         flow = dataclasses.replace(flow, stepping=type(flow.stepping)(stages))
-        finals = [march(dataclasses.replace(flow, dt=0.4 / steps), start, steps) for steps in (20, 40)]
+        finals = [advanced(dataclasses.replace(flow, dt=0.4 / steps), start, steps) for steps in (20, 40)]
         for coarse, fine in zip(*(distance(final, reference) for final in finals), strict=True):
             assert abs(np.log2(coarse / fine) - stages) < 0.15, (stages, coarse, fine)
         np.testing.assert_allclose(flow.divergence(finals[0]).values, 0, atol=1e-12)
         # The pressure of a short step is the same, too: the part that diffusion has in it is not forgotten.
-        short = [march(dataclasses.replace(one, dt=1e-4), reference, 1).pressure.values for one in (flow, explicit)]
+        short = [advanced(dataclasses.replace(one, dt=1e-4), reference, 1).pressure.values for one in (flow, explicit)]
         np.testing.assert_allclose(*short, atol=2e-3)
 
 
@@ -103,10 +103,10 @@ def test_order_in_time_around_a_body_that_turns_to_and_fro():
 
     flow = channel(grid=dp.Grid((14, 12), (1.4, 1.2)), solid=body)
     start = random_state(flow)
-    reference = march(dataclasses.replace(flow, stepping=dp.RungeKutta(4), dt=0.4 / 800), start, 800)
+    reference = advanced(dataclasses.replace(flow, stepping=dp.RungeKutta(4), dt=0.4 / 800), start, 800)
     for stages, steps in ((2, 20), (3, 40)):
         flow = dataclasses.replace(flow, stepping=type(flow.stepping)(stages))
-        finals = [march(dataclasses.replace(flow, dt=0.4 / count), start, count) for count in (steps, 2 * steps)]
+        finals = [advanced(dataclasses.replace(flow, dt=0.4 / count), start, count) for count in (steps, 2 * steps)]
         for coarse, fine in zip(*(distance(final, reference) for final in finals), strict=True):
             assert abs(np.log2(coarse / fine) - stages) < 0.25, (stages, coarse, fine)
         np.testing.assert_allclose(flow.divergence(finals[0]).values, 0, atol=1e-8)
@@ -124,7 +124,7 @@ def test_a_steady_flow_around_a_turning_body_is_the_explicit_one():
     )
     explicit = dp.IncompressibleFlow(dt=0.03, **given, stepping=dp.RungeKutta(2))
     implicit = dp.IncompressibleFlow(dt=0.2, **given, stepping=dp.ImplicitExplicit(2))
-    slow, fast = march(explicit, explicit.initial_state(), 600), march(implicit, implicit.initial_state(), 90)
+    slow, fast = advanced(explicit, explicit.initial_state(), 600), advanced(implicit, implicit.initial_state(), 90)
     assert distance(slow, fast)[0] < 1e-7
     forces = [eqx.filter_jit(flow.forces_on_solid)(state) for flow, state in ((explicit, slow), (implicit, fast))]
     for one, other in zip(*map(jax.tree.leaves, forces), strict=True):
@@ -156,7 +156,7 @@ def test_a_wave_between_slip_walls_decays_by_the_function_of_the_method():
     factor = 1 + viscosity * dt * value * matrix[-1] @ np.linalg.solve(
         np.eye(6) - viscosity * dt * value * matrix, ones
     )
-    for final, first in zip(march(flow, start, 1).velocity, start.velocity, strict=True):
+    for final, first in zip(advanced(flow, start, 1).velocity, start.velocity, strict=True):
         np.testing.assert_allclose(final.values, factor * first.values, atol=1e-6 * abs(factor) * 1e-7)
 
 
@@ -167,12 +167,12 @@ def test_steps_far_beyond_the_bound_stay_right_on_stretched_cells():
     sides = dict(x=dp.Wall(), y=(dp.Wall(slip=True), dp.Wall(velocity=0.5)))
     flow = dp.IncompressibleFlow(grid, 1.0, 3e-4, sides, stepping=dp.RungeKutta(4))
     start, time, steps = random_state(flow, size=1e-2), 0.03, 100
-    reference = march(dataclasses.replace(flow, dt=time / steps), start, steps)
+    reference = advanced(dataclasses.replace(flow, dt=time / steps), start, steps)
     with pytest.raises(dp.InputError, match="explicit diffusion"):
         dataclasses.replace(flow, dt=time)
     implicit = dataclasses.replace(flow, stepping=dp.ImplicitExplicit(4), dt=time)
     first, second = (
-        distance(march(dataclasses.replace(implicit, dt=time / n), start, n), reference)[0] for n in (2, 4)
+        distance(advanced(dataclasses.replace(implicit, dt=time / n), start, n), reference)[0] for n in (2, 4)
     )
     assert first < 5e-3 and second < 1e-4, (first, second)
 
@@ -186,9 +186,9 @@ def test_a_steady_channel_is_steady_for_any_step():
         grid, 0.5, 0.5 * 1000 * (height / 8) ** 2, dict(x=dp.Periodic(), y=dp.Wall()), stepping=dp.ImplicitExplicit(3)
     )
     state = flow.initial_state((np.tile(profile, (3, 1)), 0.0))
-    final = march(Pushed(flow), state, 3)
+    final = advanced(Pushed(flow), state, 3)
     np.testing.assert_allclose(final.velocity[0].values, state.velocity[0].values, atol=1e-10)
-    from_rest = march(Pushed(flow), flow.initial_state(), 5)  # L-stable: in a few such steps it is there
+    from_rest = advanced(Pushed(flow), flow.initial_state(), 5)  # L-stable: in a few such steps it is there
     np.testing.assert_allclose(from_rest.velocity[0].values, state.velocity[0].values, rtol=1e-6)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import diffphys as dp
-from diffphys.verification.convergence import march
+from diffphys.verification.convergence import advanced
 from tests.gradients import check_derivatives
 
 
@@ -63,7 +63,7 @@ def test_order_in_time_where_the_sides_change(stages):
     start = random_state(flow)
 
     def final(steps):
-        return march(dataclasses.replace(flow, dt=0.48 / steps), start, steps)
+        return advanced(dataclasses.replace(flow, dt=0.48 / steps), start, steps)
 
     reference = final(192)
     finals = [final(steps) for steps in (24, 48)]
@@ -88,7 +88,7 @@ def test_the_taylor_green_vortex(order):
         flow = dp.IncompressibleFlow(
             grid, viscosity, 0.02, dp.Periodic(), advection=dp.SkewSymmetric(order), stepping=dp.RungeKutta(4)
         )
-        state = march(flow, flow.initial_state([u, v]), 25)
+        state = advanced(flow, flow.initial_state([u, v]), 25)
         decay = np.exp(-2 * viscosity * 0.5)
         errors.append(
             max(np.abs(state.velocity[0].values - decay * u).max(), np.abs(state.velocity[1].values - decay * v).max())
@@ -125,7 +125,7 @@ def test_kovasznay_flow_is_second_order_with_inflow_and_outflow():
         )
         flow = dp.IncompressibleFlow(grid, 1 / reynolds, 0.3 / count, sides, stepping=dp.RungeKutta(3))
         exact = along(xf[:, None], yc), across(xc[:, None], yf)
-        state = march(flow, flow.initial_state(exact), round(2.5 / float(flow.dt)))
+        state = advanced(flow, flow.initial_state(exact), round(2.5 / float(flow.dt)))
         errors.append(
             max(float(np.abs(part.values - one).max()) for part, one in zip(state.velocity, exact, strict=True))
         )
@@ -142,7 +142,7 @@ def test_without_viscosity_the_energy_falls_only_with_the_error_in_time(order):
     start = random_state(flow)
     energy = float(flow.kinetic_energy(start))
     losses = [
-        abs(float(flow.kinetic_energy(march(dataclasses.replace(flow, dt=0.08 / steps), start, steps))) - energy)
+        abs(float(flow.kinetic_energy(advanced(dataclasses.replace(flow, dt=0.08 / steps), start, steps))) - energy)
         for steps in (16, 32)
     ]
     assert losses[1] < 1e-3 * energy
@@ -205,7 +205,7 @@ def test_what_pushes_a_steady_channel_rests_on_its_obstacle_and_walls():
         solid=dp.Sphere((0.7, 0.5), 0.25),
         stepping=dp.RungeKutta(3),
     )
-    state = march(Pushed(flow), flow.initial_state(), 800)
+    state = advanced(Pushed(flow), flow.initial_state(), 800)
     along = state.velocity[0].values
     assert float(jnp.max(along)) > 0.1
     friction = 0.3 * float(jnp.sum(along[:, 0] + along[:, -1])) / 0.1 * 0.2  # the slope at the walls times their area

@@ -8,7 +8,7 @@ import pytest
 import diffphys as dp
 from diffphys.operators.advection.reconstruction import limited_sides
 from diffphys.stepping import ImplicitExplicit, RungeKutta
-from diffphys.verification.convergence import march
+from diffphys.verification.convergence import advanced
 from diffphys.verification.shallow_water import simple_wave, stoker
 from tests.gradients import check_derivatives
 
@@ -24,7 +24,7 @@ def test_a_lake_at_rest_stays_and_a_flood_over_dry_ground_is_finite_positive_and
         dp.Grid((12, 9), (1.2, 0.9)), 0.004, sides, bottom=bottom, coriolis=2.0, stepping=RungeKutta(2)
     )
     lake = water.initial_state(1.0)
-    rest = march(water, lake, 40)
+    rest = advanced(water, lake, 40)
     assert 0.2 < (lake.depth.values == 0).mean() < 0.6
     np.testing.assert_allclose(rest.depth.values, lake.depth.values, atol=1e-14)
     assert max(abs(part.values).max() for part in rest.momentum) < 1e-13
@@ -32,7 +32,7 @@ def test_a_lake_at_rest_stays_and_a_flood_over_dry_ground_is_finite_positive_and
     start = water.initial_state(np.where(np.arange(12)[:, None] < 4, 2.0, 0.0) * np.ones((12, 9)))
     state = start
     for _ in range(40):
-        state = march(water, state, 5)
+        state = advanced(water, state, 5)
         assert water.courant_number(state) < 0.5 and state.depth.values.min() >= -1e-15
         np.testing.assert_allclose(state.depth.values.sum(), start.depth.values.sum(), rtol=1e-13)
     assert all(np.all(np.isfinite(part.values)) for part in state.momentum)
@@ -54,7 +54,7 @@ def test_an_open_side_lets_a_hump_out_and_the_lake_behind_it_at_rest():
     lake = water.initial_state(1.0)
     humped = water.initial_state(1.0 + 0.05 * np.exp(-((np.linspace(-1, 1, 20) / 0.2) ** 2)))
     for start, left in ((lake, 1e-14), (humped, 1e-3)):
-        end = march(water, start, 400)
+        end = advanced(water, start, 400)
         np.testing.assert_allclose(end.depth.values, lake.depth.values, atol=left)
 
 
@@ -66,7 +66,7 @@ def test_a_dam_break_converges_to_the_solution_of_stoker():
         x = np.asarray(grid.centers()[0])
         water = dp.ShallowWater(grid, 1.2 / count, (dp.Open(),))
         for ahead, found in errors.items():
-            final = march(water, water.initial_state(np.where(x < 0, 1.0, ahead)), count)
+            final = advanced(water, water.initial_state(np.where(x < 0, 1.0, ahead)), count)
             depth, velocity = stoker(x, 1.2, 1.0, ahead)
             differences = final.depth.values - depth, final.momentum[0].values - depth * velocity
             found.append([np.abs(one).mean() for one in differences])
@@ -82,7 +82,7 @@ def test_a_wave_that_is_not_small_converges_to_second_order_before_it_breaks():
         water = dp.ShallowWater(dp.Grid((count,), (1.0,)), 0.1 / count, (dp.Periodic(),), stepping=RungeKutta(2))
         x = (np.arange(count) + 0.5) / count
         depth, velocity = simple_wave(x, 0.0, 0.05)
-        final = march(water, water.initial_state(depth, (velocity,)), count)
+        final = advanced(water, water.initial_state(depth, (velocity,)), count)
         errors.append(np.abs(final.depth.values - simple_wave(x, 0.1, 0.05)[0]).mean())
     assert abs(np.log2(errors[0] / errors[1]) - 2) < 0.2, errors
 
@@ -111,10 +111,10 @@ def test_rotation_turns_a_uniform_flow_and_balances_a_slope_of_the_surface():
         water = dp.ShallowWater(grid, 0.5 / count, dp.Periodic(), gravity=1.0, coriolis=2.0, stepping=RungeKutta(2))
         x = grid.centers()[0] + jnp.zeros((1, 2))
         start = water.initial_state(2.0 + 0.2 * jnp.cos(x), (0.0, -0.1 * jnp.sin(x)))  # g dh/dx = f v
-        final = march(water, start, 2 * count)
+        final = advanced(water, start, 2 * count)
         changes.append(np.abs(final.depth.values - start.depth.values).mean())
     assert np.log2(changes[0] / changes[1]) > 1.7 and changes[1] < 2e-3, changes
-    final = march(water, water.initial_state(2.0, (0.3, 0.1)), 2 * count)  # for a time of 1
+    final = advanced(water, water.initial_state(2.0, (0.3, 0.1)), 2 * count)  # for a time of 1
     turned = np.array([[np.cos(2), np.sin(2)], [-np.sin(2), np.cos(2)]]) @ [0.6, 0.2]
     for part, value in zip(final.momentum, turned, strict=True):
         np.testing.assert_allclose(part.values, value, atol=1e-3)
@@ -134,7 +134,7 @@ def test_between_walls_a_state_and_its_mirror_image_are_one_and_nothing_passes()
     whole = dp.ShallowWater(dp.Grid((12, 4), (12.0, 4.0)), 0.05, dp.Periodic(), mirrored(bottom - 1), stepping=euler)
     start = box.initial_state(depth, (u - 1.1, v - 1.1))
     double = whole.initial_state(mirrored(depth), (mirrored(u - 1.1, -1.0), mirrored(v - 1.1)))
-    half, both = march(box, start, 5), march(whole, double, 5)
+    half, both = advanced(box, start, 5), advanced(whole, double, 5)
     for one, other in zip((half.depth, *half.momentum), (both.depth, *both.momentum), strict=True):
         np.testing.assert_allclose(one.values, other.values[:6], atol=1e-13)
     np.testing.assert_allclose(half.depth.values.sum(), start.depth.values.sum(), rtol=1e-14)

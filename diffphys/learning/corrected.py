@@ -122,7 +122,8 @@ class Corrected(eqx.Module):
             jnp.broadcast_to(number / scale, cells).astype(channels[0].dtype)
             for number, scale in zip(numbers, parameter_scales or [1.0] * len(numbers), strict=True)
         ]
-        output = self.network(jnp.stack(channels))
+        with jax.named_scope("network"):
+            output = self.network(jnp.stack(channels))
         if output.shape != (len(fields), *cells):
             raise InputError(
                 f"Corrected: the network returns an array of shape {output.shape}; {(len(fields), *cells)}, one "

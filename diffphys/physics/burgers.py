@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
@@ -89,6 +90,7 @@ class Burgers(Declared):
         """`dt` over the longest step for which diffusion by `stepping` is stable; zero where it is implicit."""
         return diffusion_number(self.grid, self.viscosity, self.dt, self.stepping.real_axis)
 
+    @jax.named_scope("advection")
     def rate(self, time: Any, velocity: tuple[Field, ...], input: Any) -> tuple[Array, ...]:
         """What advection changes, by the central forms."""
         ones = tuple(
@@ -99,6 +101,7 @@ class Burgers(Declared):
         parts = zip(velocity, convection(velocity), convection(ones, velocity), strict=True)
         return tuple(spread * part.values * net.values - carried * flux.values for part, flux, net in parts)
 
+    @jax.named_scope("diffusion")
     def stiff_rate(self, time: Any, velocity: tuple[Field, ...], input: Any) -> tuple[Array, ...]:
         """What diffusion changes."""
         return tuple(self.viscosity * laplacian(part).values for part in velocity)
@@ -112,9 +115,11 @@ class Burgers(Declared):
         """Diffusion, then advection, each by itself."""
         return self._diffused, self._advected
 
+    @jax.named_scope("diffusion")
     def _diffused(self, time: Any, velocity: tuple[Field, ...], dt: Array, input: Any) -> tuple[Field, ...]:
         return tuple(explicit_diffusion(component, self.viscosity, dt) for component in velocity)
 
+    @jax.named_scope("advection")
     def _advected(self, time: Any, velocity: tuple[Field, ...], dt: Array, input: Any) -> tuple[Field, ...]:
         return tuple(semi_lagrangian(component, velocity, dt, self.largest_courant) for component in velocity)
 

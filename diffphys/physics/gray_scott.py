@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
@@ -105,11 +106,13 @@ class GrayScott(Declared):
         fastest = jnp.maximum(self.substrate_diffusivity, self.activator_diffusivity)
         return diffusion_number(self.grid, fastest, self.dt, self.stepping.real_axis)
 
+    @jax.named_scope("reaction")
     def rate(self, time: Any, state: Concentrations, input: Any) -> tuple[Array, Array]:
         """The reaction, what is fed, and what decays."""
         u, v = (field.values for field in state)
         return -u * v**2 + self.feed * (1 - u), u * v**2 - (self.feed + self.kill) * v
 
+    @jax.named_scope("diffusion")
     def stiff_rate(self, time: Any, state: Concentrations, input: Any) -> tuple[Array, Array]:
         """Diffusion."""
         u, v = (laplacian(field).values for field in state)

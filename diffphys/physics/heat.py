@@ -71,6 +71,7 @@ class Heat(Declared):
         """`dt` over the longest step with which `stepping` is stable; zero where it is implicit."""
         return diffusion_number(self.grid, self.diffusivity, self.dt, self.stepping.real_axis)
 
+    @jax.named_scope("diffusion")
     def stiff_rate(self, time: Any, temperature: Field, input: Any) -> Array:
         """`diffusivity * laplacian(temperature)`, all that there is."""
         return self.diffusivity * laplacian(temperature).values
@@ -80,6 +81,7 @@ class Heat(Declared):
         return implicit_change(temperature, self.diffusivity, length)
 
 
+@jax.named_scope("diffusion")
 def implicit_change(field: Field, diffusivity: ArrayLike, length: ArrayLike) -> Array:
     """What implicit diffusion over `length` changes: the `w` that solves `w = length * diffusivity * laplacian(f + w)`.
 

@@ -23,7 +23,7 @@ after the other, the fluid slips along the walls, and the order is lost there.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -51,7 +51,7 @@ from diffphys.grids.numbers import (
 )
 from diffphys.grids.sides import TimeFunction, depends_on_time, periods, sides_at
 from diffphys.operators import explicit_diffusion, faces_to_centers
-from diffphys.operators.advection import SemiLagrangian, SkewSymmetric
+from diffphys.operators.advection import Advection, FluxAdvection, SemiLagrangian, SkewSymmetric
 from diffphys.operators.advection.convection import times_volume_unit
 from diffphys.physics import flow_sides
 from diffphys.physics.forces import Buoyancy, FlowInput, Held, as_forces
@@ -69,9 +69,9 @@ from diffphys.physics.obstacles import (
 )
 from diffphys.physics.obstacles.space import face_volumes
 from diffphys.physics.scalars import PassiveScalar
-from diffphys.poisson import FictitiousDomain, PressureProblem, Solution, direct
+from diffphys.poisson import FictitiousDomain, PressureProblem, PressureSolver, Solution, direct
 from diffphys.poisson.constrained import solve_constrained
-from diffphys.stepping import ImplicitExplicit, RungeKutta, Splitting
+from diffphys.stepping import ImplicitExplicit, Integrator, RungeKutta, Splitting
 from diffphys.stepping.clock import later
 
 
@@ -169,10 +169,10 @@ class IncompressibleFlow(Declared):
     sides: Sides
     solid: Any
     scalars: dict[str, PassiveScalar]
-    advection: Any = eqx.field(static=True)
-    stepping: Any = eqx.field(static=True, metadata=choice(Splitting, RungeKutta, ImplicitExplicit))
+    advection: Advection | None = eqx.field(static=True)
+    stepping: Integrator = eqx.field(static=True, metadata=choice(Splitting, RungeKutta, ImplicitExplicit))
     forces: tuple[Any, ...]
-    pressure_solver: Any = eqx.field(static=True)
+    pressure_solver: Callable[..., PressureSolver] | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -182,10 +182,10 @@ class IncompressibleFlow(Declared):
         sides: Any,
         solid: Shape | FixedSolid | Immersed | Callable[[Array], Immersed] | None = None,
         scalars: Mapping[str, PassiveScalar] | None = None,
-        advection: Any = None,
-        stepping: Any = Splitting(),  # noqa: B008 (frozen)
+        advection: Advection | None = None,
+        stepping: Integrator = Splitting(),  # noqa: B008 (frozen)
         forces: Sequence[Any] = (),
-        pressure_solver: Any = None,
+        pressure_solver: Callable[..., PressureSolver] | None = None,
     ):
         check_grid("IncompressibleFlow", grid)
         self.grid = grid
@@ -243,21 +243,25 @@ class IncompressibleFlow(Declared):
         velocity = variables.velocity_fields(state[0])
         scalars = {name: variables.scalar_field(values) for name, values in state[1].items()}
         carrier = space.carrier(velocity)
-        convected = self.scheme.convection(velocity, carrier)
-        entering = flow_sides.entering_from_rest(variables.sides, velocity, carrier)
+        with jax.named_scope("advection"):
+            convected = self._fluxes.convection(velocity, carrier)
+            entering = flow_sides.entering_from_rest(variables.sides, velocity, carrier)
         convected = tuple(
             part if more is None else part.with_values(part.values - more)
             for part, more in zip(convected, entering, strict=True)
         )
-        acceleration = self._acceleration(given, scalars, velocity)
+        with jax.named_scope("forces"):
+            acceleration = self._acceleration(given, scalars, velocity)
         return space.momentum(velocity, convected, acceleration), {
             name: self._scalar_rate(space, name, values, carrier) for name, values in state[1].items()
         }
 
+    @jax.named_scope("diffusion")
     def stiff_rate(self, time: Array, state: Unknowns, given: FlowInput) -> Unknowns:
         """The right sides by diffusion, without the pressure that belongs to it."""
         return self._diffusion(self.space(time, given, state[0][0].dtype), state)
 
+    @jax.named_scope("diffusion")
     def stiff_change(self, time: Array, state: Unknowns, length: Array, given: FlowInput) -> Unknowns:
         """What diffusion over `length` changes in an implicit stage: `w = length P G(v + w)`, and so for scalars."""
         space = self.space(time, given, state[0][0].dtype)
@@ -293,6 +297,7 @@ class IncompressibleFlow(Declared):
             for name, rate in scalars.items()
         }
 
+    @jax.named_scope("projection")
     def constrain(self, time: Array, state: Unknowns, given: FlowInput) -> tuple[Unknowns, Array]:
         """The velocity without divergence, and the potential whose gradient was taken away."""
         space = self.space(time, given, state[0][0].dtype)
@@ -307,6 +312,7 @@ class IncompressibleFlow(Declared):
         """The parts of a step by `Splitting`."""
         return (self._diffuse, self._hold, self._carry, self._push)
 
+    @jax.named_scope("diffusion")
     def _diffuse(self, time: Array, state: Unknowns, dt: Array, given: FlowInput) -> Unknowns:
         velocity = self.variables(time, given).velocity_fields(state[0])
         return tuple(explicit_diffusion(part, self.viscosity, dt).values for part in velocity), state[1]
@@ -324,16 +330,19 @@ class IncompressibleFlow(Declared):
         closed = self.solid.cells if isinstance(self.solid, FixedSolid) else None
 
         def carried(name: str, values: Array) -> Array:
-            spread = space.variables.diffused_scalar(values, carrier)
-            reach = jnp.asarray(dt * self.scalars[name].diffusivity, values.dtype)
-            values = values + reach * space.scalar_laplacian(spread)
-            scalar = space.variables.carried_scalar(values, carrier, at_rest=0.0)
-            return self.scheme.carry(scalar, carrier, dt, closed).values
+            with jax.named_scope("diffusion"):
+                spread = space.variables.diffused_scalar(values, carrier)
+                reach = jnp.asarray(dt * self.scalars[name].diffusivity, values.dtype)
+                values = values + reach * space.scalar_laplacian(spread)
+            with jax.named_scope("advection"):
+                scalar = space.variables.carried_scalar(values, carrier, at_rest=0.0)
+                return self.scheme.carry(scalar, carrier, dt, closed).values
 
-        return tuple(self.scheme.carry(part, velocity, dt).values for part in velocity), {
-            name: carried(name, values) for name, values in state[1].items()
-        }
+        with jax.named_scope("advection"):
+            moved = tuple(self.scheme.carry(part, velocity, dt).values for part in velocity)
+        return moved, {name: carried(name, values) for name, values in state[1].items()}
 
+    @jax.named_scope("forces")
     def _push(self, time: Array, state: Unknowns, dt: Array, given: FlowInput) -> Unknowns:
         space = self.space(time, given, state[0][0].dtype)
         scalars = {
@@ -514,7 +523,7 @@ class IncompressibleFlow(Declared):
         self._check_given(given)
         space = self.space(state.time, given, state.velocity[0].values.dtype)
         fields = space.variables.velocity_fields([part.values for part in state.velocity])
-        scheme = self.scheme if hasattr(self.scheme, "convection") else SkewSymmetric()
+        scheme = self._fluxes if hasattr(self.scheme, "convection") else SkewSymmetric()
         pressure = space.variables.pressure_field(state.pressure.values)
         force, torque = space.forces(
             fields, scheme.convection, self.viscosity, pressure, self._acceleration(given, state.scalars, fields)
@@ -533,16 +542,21 @@ class IncompressibleFlow(Declared):
         return times_volume_unit(self.grid, total)
 
     @property
-    def scheme(self) -> Any:
+    def scheme(self) -> Advection:
         """The advection scheme asked for, else the one that suits the method in time."""
         if self.advection is not None:
             return self.advection
         return SemiLagrangian() if isinstance(self.stepping, Splitting) else SkewSymmetric()
 
     @property
+    def _fluxes(self) -> FluxAdvection:
+        """The scheme as one of fluxes, as it is with every stepping that asks for a rate."""
+        return cast(FluxAdvection, self.scheme)
+
+    @property
     def _order(self) -> int:
         """The order of the differences in space."""
-        return 2 if isinstance(self.stepping, Splitting) else self.scheme.order
+        return 2 if isinstance(self.stepping, Splitting) else self._fluxes.order
 
     @property
     def _real_axis(self) -> float:
@@ -558,7 +572,7 @@ class IncompressibleFlow(Declared):
         return self.solid is not None and not isinstance(self.solid, FixedSolid)
 
     @property
-    def _solver(self) -> Any:
+    def _solver(self) -> Callable[..., PressureSolver]:
         """The solver asked for, else the one that suits the obstacle, also where another took its place."""
         return self.pressure_solver or (FictitiousDomain if self._immersed else direct)
 
@@ -608,10 +622,11 @@ class IncompressibleFlow(Declared):
             for name, values in state[1].items()
         }
 
+    @jax.named_scope("advection")
     def _scalar_rate(self, space: Space, name: str, values: Array, carrier: Sequence[Field]) -> Array:
         """`-div(v s) + source`."""
         scalar = space.variables.carried_scalar(values, carrier, at_rest=0.5)
-        rate = space.scalar_rate(-self.scheme.scalar_convection(scalar, carrier).values)
+        rate = space.scalar_rate(-self._fluxes.scalar_convection(scalar, carrier).values)
         source = self._source(space, name, values.dtype)
         return rate if source is None else rate + source
 
@@ -655,8 +670,8 @@ class IncompressibleFlow(Declared):
                 f"{owner}: advection is {shown(advection)}; SemiLagrangian(), CubicSemiLagrangian(), MacCormack(), "
                 "Upwind(), VanLeer() or SkewSymmetric() is accepted."
             )
-        if hasattr(advection, "check"):
-            advection.check(owner, self.grid.dimensions)
+        if (check := getattr(advection, "check", None)) is not None:
+            check(owner, self.grid.dimensions)
         if isinstance(self.stepping, Splitting):
             if self._immersed:
                 raise InputError(
@@ -759,6 +774,7 @@ def _obstacle(grid: Grid, sides: Sides, solid: Any) -> Any:
 
 
 @eqx.filter_jit
+@jax.named_scope("projection")
 def _first_projection(flow: IncompressibleFlow, velocity: tuple[Array, ...], time: Array) -> tuple[Array, ...]:
     """One compiled program: operation by operation the first projection takes several times as long to prepare."""
     space = flow.space(time, None, velocity[0].dtype)

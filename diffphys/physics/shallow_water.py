@@ -4,6 +4,7 @@ import itertools
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
@@ -144,6 +145,7 @@ class ShallowWater(Declared):
         wet = state.depth.values > self.dry
         return self._state(state.depth.values, *(jnp.where(wet, q.values, 0.0) for q in state.momentum)), None
 
+    @jax.named_scope("advection")
     def _net_flux(self, h: Array, v: tuple[Array, ...], axis: int) -> list[Array]:
         """What enters each cell along an axis less what leaves it, of volume and momentum, times the spacing."""
         g, n = self.gravity, self.grid.cells[axis]

@@ -17,6 +17,7 @@ import dataclasses
 import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -81,6 +82,7 @@ class ObstacleCorrected:
                 "(MultigridConjugateGradients takes any number)."
             )
 
+    @jax.named_scope("pressure_solve")
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers."""
         separable = FastDiagonalization(self.problem.without_obstacle())

@@ -65,6 +65,7 @@ class ConjugateGradients(eqx.Module):
         )
 
 
+@jax.named_scope("pressure_solve")
 def iterative_solution(
     solver: Any, rhs: Array, iterate: Callable[[FiniteVolumes, Array, float], tuple[Array, Array, Array]]
 ) -> Solution:

@@ -65,6 +65,7 @@ class FastDiagonalization:
                 f"FastDiagonalization: transforms is {shown(self.transforms)}; 'matrix', 'fast' or None is accepted."
             )
 
+    @jax.named_scope("pressure_solve")
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers."""
         rhs = right_side(self.problem, rhs)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -118,21 +118,22 @@ class Solution(NamedTuple):
     imbalance: Array
 
 
-def never_unconverged(solver: Any) -> Any:
-    """The solver, with NaN as pressure where an iteration does not meet its tolerance.
-
-    What goes on with it goes on with NaN, which `rollout` reports with `outcome=True` and `train` leaves out: a wrong
-    flow is never returned. To raise at once instead, give a solver with `throw=True`, or set `jax_debug_nans`.
-    """
-    return dataclasses.replace(solver, keep=False) if hasattr(solver, "keep") else solver
-
-
+@runtime_checkable
 class PressureSolver(Protocol):
     """What the physics rooms ask of a solver."""
 
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers."""
         ...
+
+
+def never_unconverged(solver: PressureSolver) -> PressureSolver:
+    """The solver, with NaN as pressure where an iteration does not meet its tolerance.
+
+    What goes on with it goes on with NaN, which `rollout` reports with `outcome=True` and `train` leaves out: a wrong
+    flow is never returned. To raise at once instead, give a solver with `throw=True`, or set `jax_debug_nans`.
+    """
+    return dataclasses.replace(solver, keep=False) if hasattr(solver, "keep") else solver  # pyright: ignore
 
 
 def kinds_of(conditions: Conditions) -> tuple[tuple[Kind, Kind], ...]:

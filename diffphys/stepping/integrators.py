@@ -20,7 +20,7 @@ order. The multiplier of the last projection, divided by $\Delta t$, is the cons
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -73,10 +73,19 @@ class Advanced(NamedTuple):
     multiplier: Any
 
 
+@runtime_checkable
 class Integrator(Protocol):
     """A method of integration in time."""
 
-    order: Any
+    @property
+    def order(self) -> int:
+        """The order in time of what it integrates."""
+        ...
+
+    @property
+    def real_axis(self) -> float:
+        """How far stability reaches on the negative real axis; infinite where the stiff part is taken implicitly."""
+        ...
 
     def advance(self, system: Any, state: State, dt: ArrayLike, time: Time = 0.0, input: Any = None) -> Advanced:
         """The state after a step of duration `dt` from `time`."""
@@ -136,7 +145,7 @@ class ImplicitExplicit:
     """
 
     order: int = 3
-    real_axis: ClassVar[float] = float("inf")
+    real_axis = float("inf")
 
     def __post_init__(self):
         object.__setattr__(self, "order", _known_order("ImplicitExplicit", self.order, tuple(ADDITIVE)))
@@ -208,8 +217,8 @@ class Splitting:
     implicit, or not the step of a rate at all.
     """
 
-    order: ClassVar[int] = 1
-    real_axis: ClassVar[float] = 2.0
+    order = 1
+    real_axis = 2.0
 
     def advance(self, system: Any, state: State, dt: ArrayLike, time: Time = 0.0, input: Any = None) -> Advanced:
         """The state after a step of duration `dt` from `time`."""

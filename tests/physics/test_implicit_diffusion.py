@@ -84,7 +84,7 @@ def test_order_in_time_beside_walls_and_an_obstacle():
     explicit = dataclasses.replace(flow, stepping=dp.RungeKutta(4), dt=0.4 / 160)
     reference = advanced(explicit, start, 160)
     for stages in (2, 3):
-        flow = dataclasses.replace(flow, stepping=type(flow.stepping)(stages))
+        flow = dataclasses.replace(flow, stepping=dp.ImplicitExplicit(stages))
         finals = [advanced(dataclasses.replace(flow, dt=0.4 / steps), start, steps) for steps in (20, 40)]
         for coarse, fine in zip(*(distance(final, reference) for final in finals), strict=True):
             assert abs(np.log2(coarse / fine) - stages) < 0.15, (stages, coarse, fine)
@@ -105,7 +105,7 @@ def test_order_in_time_around_a_body_that_turns_to_and_fro():
     start = random_state(flow)
     reference = advanced(dataclasses.replace(flow, stepping=dp.RungeKutta(4), dt=0.4 / 800), start, 800)
     for stages, steps in ((2, 20), (3, 40)):
-        flow = dataclasses.replace(flow, stepping=type(flow.stepping)(stages))
+        flow = dataclasses.replace(flow, stepping=dp.ImplicitExplicit(stages))
         finals = [advanced(dataclasses.replace(flow, dt=0.4 / count), start, count) for count in (steps, 2 * steps)]
         for coarse, fine in zip(*(distance(final, reference) for final in finals), strict=True):
             assert abs(np.log2(coarse / fine) - stages) < 0.25, (stages, coarse, fine)

@@ -1,7 +1,7 @@
 """What a flow asks of an advection scheme."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from diffphys.grids import Field
 
 
+@runtime_checkable
 class Advection(Protocol):
     """A scheme that carries fields."""
 
@@ -21,14 +22,27 @@ class Advection(Protocol):
         ...
 
 
+@runtime_checkable
 class FluxAdvection(Advection, Protocol):
     """A scheme of fluxes: what leaves a control volume enters its neighbor.
 
-    Attributes:
-        order: The order in space of the differences that belong to it.
+    By itself it is integrated with `stages` stages, and `scheme` is its name in `advection_rate`.
     """
 
-    order: Any
+    @property
+    def order(self) -> int:
+        """The order in space of the differences that belong to it."""
+        ...
+
+    @property
+    def scheme(self) -> str:
+        """One of the names of `advection_rate`."""
+        ...
+
+    @property
+    def stages(self) -> int:
+        """How many stages suit it where it carries a field by itself."""
+        ...
 
     def convection(self, velocity: Sequence[Field], carrier: Sequence[Field]) -> tuple[Field, ...]:
         """The rate `div(v w)` at which a velocity `w` on the faces is carried by `v`: see `operators.convection`."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -23,7 +22,7 @@ class SkewSymmetric:
     """
 
     order: int = 2
-    stages: ClassVar[int] = 4
+    stages = 4
 
     def __post_init__(self):
         check_order("SkewSymmetric", self.order)

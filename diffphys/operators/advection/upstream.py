@@ -3,7 +3,6 @@
 import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -17,9 +16,9 @@ from diffphys.operators.advection.fluxes import advection_rate
 class _Upstream(abc.ABC):
     """A scheme of fluxes whose face values come from upstream, of second order in everything else."""
 
-    order: ClassVar[int] = 2
-    scheme: ClassVar[str]
-    stages: ClassVar[int]
+    order = 2
+    scheme: str
+    stages: int
 
     def carry(self, field: Field, velocity: Sequence[Field], dt: ArrayLike, closed: np.ndarray | None = None) -> Field:
         """The field one step later, by the Runge-Kutta method that suits the scheme."""
@@ -39,8 +38,8 @@ class _Upstream(abc.ABC):
 class Upwind(_Upstream):
     """The value of the cell that the fluid comes from: robust, and of first order. By itself with Euler's method."""
 
-    scheme: ClassVar[str] = "upwind"
-    stages: ClassVar[int] = 1
+    scheme = "upwind"
+    stages = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,5 +48,5 @@ class VanLeer(_Upstream):
     Heun's method.
     """
 
-    scheme: ClassVar[str] = "van_leer"
-    stages: ClassVar[int] = 2
+    scheme = "van_leer"
+    stages = 2

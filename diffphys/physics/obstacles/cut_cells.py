@@ -1,6 +1,6 @@
 """The space of a flow around an immersed body, whose surface cuts cells: see `immersed` for its geometry."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -30,7 +30,7 @@ from diffphys.physics.obstacles.space import (
     scalar_spread,
     torque_of,
 )
-from diffphys.poisson import Solution, VariableProblem
+from diffphys.poisson import PressureSolver, Solution, VariableProblem
 from diffphys.poisson.constrained import solve_constrained
 from diffphys.poisson.problem import never_unconverged
 from diffphys.poisson.separable import Line, lines_of, solve_separable
@@ -52,10 +52,16 @@ class CutCells(Space):
     body: Immersed
     cuts: tuple[Geometry, ...]
     diffused: Array
-    pressure_solver: Any = eqx.field(static=True)
+    pressure_solver: Callable[..., PressureSolver] = eqx.field(static=True)
 
     @staticmethod
-    def around(body: Immersed, variables: Variables, diffused: Array, pressure_solver: Any, dtype: Any) -> "CutCells":
+    def around(
+        body: Immersed,
+        variables: Variables,
+        diffused: Array,
+        pressure_solver: Callable[..., PressureSolver],
+        dtype: Any,
+    ) -> "CutCells":
         """The space around a body, for values of this type."""
         shapes = [variables.velocity_shape(axis) for axis in range(variables.grid.dimensions)]
         fields = variables.velocity_fields([jnp.zeros(shape, dtype) for shape in shapes])

@@ -22,7 +22,7 @@ from diffphys.physics.obstacles.space import (
     face_volumes,
     projected_within_sides,
 )
-from diffphys.poisson import PressureProblem, Solution, direct
+from diffphys.poisson import PressureProblem, PressureSolver, Solution, direct
 from diffphys.poisson.problem import never_unconverged
 from diffphys.poisson.separable import lines_of, solve_separable
 
@@ -38,7 +38,7 @@ class Plain(Space):
 
     variables: Variables
     differences: Differences = eqx.field(static=True)
-    pressure_solver: Any = eqx.field(static=True)
+    pressure_solver: Callable[..., PressureSolver] = eqx.field(static=True)
 
     def impose(self, velocity: Sequence[Field]) -> tuple[Field, ...]:
         """The velocity with its given values on the sides."""

@@ -1,7 +1,6 @@
 """The space of a flow around an obstacle made of whole cells, whose surface is a staircase."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
@@ -28,7 +27,7 @@ from diffphys.physics.obstacles.space import (
     scalar_spread,
     torque_of,
 )
-from diffphys.poisson import PressureProblem, Solution
+from diffphys.poisson import PressureProblem, PressureSolver, Solution
 from diffphys.poisson.constrained import solve_constrained
 from diffphys.poisson.problem import neighbors, never_unconverged
 from diffphys.poisson.separable import Line, lines_of, solve_separable
@@ -108,7 +107,7 @@ class Staircase(Space):
     """
 
     variables: Variables
-    pressure_solver: Any = eqx.field(static=True)
+    pressure_solver: Callable[..., PressureSolver] = eqx.field(static=True)
     solid: FixedSolid = eqx.field(static=True)
 
     @property

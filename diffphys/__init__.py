@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from diffphys.physics import FlowInput as FlowInput
     from diffphys.physics import FlowState as FlowState
     from diffphys.physics import GrayScott as GrayScott
+    from diffphys.physics import HasegawaWakatani as HasegawaWakatani
     from diffphys.physics import Heat as Heat
     from diffphys.physics import Held as Held
     from diffphys.physics import Immersed as Immersed
@@ -139,6 +140,7 @@ _HOME = {
             "Immersed",
             "FlowState",
             "GrayScott",
+            "HasegawaWakatani",
             "Heat",
             "Held",
             "IncompressibleFlow",

@@ -24,6 +24,7 @@ def systems(grid):
         "heat": dp.Heat(grid, 0.1, 0.01, periodic),
         "burgers": dp.Burgers(grid, 0.1, 0.01, periodic),
         "gray-scott": dp.GrayScott(grid, 0.1, 0.1, 0.04, 0.06, 0.01, periodic),
+        "hasegawa-wakatani": dp.HasegawaWakatani(grid, 0.01),
         "wave": dp.Wave(grid, 1.0, 0.01, periodic),
         "shallow water": dp.ShallowWater(grid, dt=0.01, gravity=9.81, sides=dp.Periodic()),
     }

@@ -17,6 +17,7 @@ from diffphys.operators.advection import (
     maccormack,
     semi_lagrangian,
 )
+from diffphys.operators.brackets import Arakawa, Dealiased, poisson_bracket
 from diffphys.operators.coarsening import coarsen
 from diffphys.operators.conversion import centers_to_faces, convert, faces_to_centers
 from diffphys.operators.curl import curl
@@ -33,7 +34,9 @@ from diffphys.operators.interpolation import interpolate, sample
 
 __all__ = [
     "Advection",
+    "Arakawa",
     "CubicSemiLagrangian",
+    "Dealiased",
     "FluxAdvection",
     "MacCormack",
     "SemiLagrangian",
@@ -53,6 +56,7 @@ __all__ = [
     "divergence",
     "gradient",
     "laplacian",
+    "poisson_bracket",
     "crank_nicolson_diffusion",
     "exact_diffusion",
     "explicit_diffusion",

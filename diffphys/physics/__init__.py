@@ -3,6 +3,7 @@
 from diffphys.physics.burgers import Burgers
 from diffphys.physics.forces import Buoyancy, FlowInput, Held
 from diffphys.physics.gray_scott import Concentrations, GrayScott
+from diffphys.physics.hasegawa_wakatani import HasegawaWakatani, PlasmaBudget, PlasmaState
 from diffphys.physics.heat import Heat
 from diffphys.physics.incompressible import FlowState, Forces, IncompressibleFlow
 from diffphys.physics.obstacles import Immersed
@@ -16,6 +17,9 @@ __all__ = [
     "Burgers",
     "Concentrations",
     "GrayScott",
+    "HasegawaWakatani",
+    "PlasmaBudget",
+    "PlasmaState",
     "Heat",
     "Immersed",
     "FlowState",

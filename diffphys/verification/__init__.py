@@ -25,6 +25,9 @@ CASES = Catalog(
         "burgers": Entry("diffphys.verification.burgers", "a steepening wave against the Cole-Hopf solution"),
         "wave": Entry("diffphys.verification.wave", "standing waves, energy, and what a change of speed sends back"),
         "gray-scott": Entry("diffphys.verification.gray_scott", "growth of Turing modes, and a closed reaction"),
+        "hasegawa-wakatani": Entry(
+            "diffphys.verification.hasegawa_wakatani", "drift waves, and the averages of plasma turbulence"
+        ),
         "shallow-water": Entry("diffphys.verification.shallow_water", "lakes at rest, dam breaks, and a steep wave"),
         "advection": Entry("diffphys.verification.advection", "a profile carried once around by every scheme"),
         "taylor-green": Entry("diffphys.verification.taylor_green", "orders in space and time of decaying vortices"),

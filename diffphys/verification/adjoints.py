@@ -55,6 +55,10 @@ NOT_COMPUTING = {
     "SkewSymmetric": "names convection",
     "FlowInput": "an argument of IncompressibleFlow, moved with it",
     "Concentrations": "a state",
+    "Arakawa": "names poisson_bracket",
+    "Dealiased": "names poisson_bracket dealiased",
+    "PlasmaBudget": "a result",
+    "PlasmaState": "a state",
     "WaterState": "a state",
     "WaveState": "a state",
     "Held": "a part of IncompressibleFlow, moved with it",
@@ -280,6 +284,12 @@ def _variable(make_solver: Callable) -> Callable[[int], Example]:
     return make
 
 
+def _dealiased(seed: int) -> Example:
+    random = np.random.default_rng(seed)
+    fields = [Field(jnp.asarray(random.standard_normal((5, 4))), Grid((5, 4)), conditions=PERIODIC) for _ in range(2)]
+    return lambda a, b: operators.poisson_bracket(a, b, operators.Dealiased()), tuple(fields)
+
+
 def _heat(seed: int, **settings: Any) -> Example:
     conditions = ((Dirichlet(0.5), Neumann(0.1)), (Periodic(), Periodic()))
     heat = physics.Heat(Grid((5, 4), (1.5, 2.0)), 0.3, 0.05, conditions, **settings)
@@ -302,6 +312,13 @@ def _gray_scott(seed: int, stepping: Any) -> Example:
     feed, kill, u, v = generator.random((4, 5, 4))
     step = physics.GrayScott(Grid((5, 4), (1.5, 2.0)), 0.3, 0.1, feed, kill, 0.04, conditions, stepping)
     return lambda step, state: step(state), (step, step.initial_state(u, v))
+
+
+def _hasegawa_wakatani(seed: int, **settings: Any) -> Example:
+    generator = np.random.default_rng(seed)
+    step = physics.HasegawaWakatani(Grid((5, 4), (8.0, 6.0)), 0.05, 0.8, 1.1, 2e-3, 2.5, **settings)
+    state = step.initial_state(*generator.standard_normal((2, 5, 4)))
+    return lambda step, state: (step(state), step.budget(state), step.potential(state)), (step, state)
 
 
 def _wave(seed: int, stepping: Any) -> Example:
@@ -365,6 +382,10 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
         )
         for scheme in ("upwind", "van_leer", "central", "fourth_order")
     },
+    "poisson_bracket": _on_field(
+        lambda field: operators.poisson_bracket(field, field.with_values(jnp.sin(2 * field.values)))
+    ),
+    "poisson_bracket dealiased": _dealiased,
     "curl": _on_velocity(operators.curl),
     "curl stretched": _on_velocity(operators.curl, stretched=True),
     "convert": _on_field(lambda field: operators.convert(field, (0.0, 0.0))),
@@ -391,6 +412,11 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
     "Burgers implicit diffusion": lambda seed: _burgers(seed, stepping=ImplicitExplicit(3)),
     "GrayScott": lambda seed: _gray_scott(seed, RungeKutta(2)),
     "GrayScott implicit diffusion": lambda seed: _gray_scott(seed, ImplicitExplicit(2)),
+    "HasegawaWakatani": lambda seed: _hasegawa_wakatani(seed),
+    "HasegawaWakatani dealiased": lambda seed: _hasegawa_wakatani(seed, bracket=operators.Dealiased()),
+    "HasegawaWakatani modified implicit exchange": lambda seed: _hasegawa_wakatani(
+        seed, modified=True, stepping=ImplicitExplicit(3)
+    ),
     "Wave": lambda seed: _wave(seed, Splitting()),
     "Wave Runge-Kutta": lambda seed: _wave(seed, RungeKutta(4)),
     "ShallowWater": _shallow_water,

@@ -78,6 +78,19 @@ class Parts:
         write_json(path, {"code": self._code, "seconds": time.monotonic() - started, "result": result})
         return _read(path)["result"]
 
+    def save(self, name: str, tree: Any, metadata: Mapping[str, Any]) -> None:
+        """Keep what a long piece has come to, and leave if asked: where it is killed it goes on from here."""
+        if self._run.checkpoint_due():
+            self._run.save_checkpoint(name, tree, {**metadata, "code": self._code})
+            self._run.leave_if_asked()
+
+    def load(self, name: str, like: Any) -> tuple[Any, dict[str, Any]] | None:
+        """What `save` kept last, of the same code, and the metadata beside it; None where there is nothing."""
+        if not self._run.has_checkpoint(name):
+            return None
+        metadata = self._run.checkpoint_metadata(name)
+        return (self._run.load_checkpoint(name, like), metadata) if metadata["code"] == self._code else None
+
 
 def verification(
     name: str,

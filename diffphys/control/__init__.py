@@ -1,9 +1,18 @@
 """Control: steer a simulator by the gradient through it, by planning, by policies, or by classical controllers."""
 
+from diffphys.control.classical import (
+    PID,
+    LinearFeedback,
+    TransferFunction,
+    linear_quadratic_regulator,
+    linearize,
+    plant_response,
+)
 from diffphys.control.closed_loop import closed_loop
 from diffphys.control.hierarchy import PredictorCorrector, execute, midpoint_error
 from diffphys.control.predictive import ModelPredictive
 from diffphys.control.problem import ControlProblem, Force, Jerk, Trajectory, cost, simulate
+from diffphys.control.training import PolicyProgress, train_policy
 from diffphys.control.trajectory import Plan, optimize_controls
 
 
@@ -21,4 +30,12 @@ __all__ = [
     "PredictorCorrector",
     "execute",
     "midpoint_error",
+    "train_policy",
+    "PolicyProgress",
+    "PID",
+    "TransferFunction",
+    "linear_quadratic_regulator",
+    "LinearFeedback",
+    "linearize",
+    "plant_response",
 ]

@@ -28,6 +28,25 @@ def face_offset(grid: Grid, axis: int) -> tuple[float, ...]:
     return tuple(0.0 if other == axis else 0.5 for other in range(grid.dimensions))
 
 
+def values_of(state: Any) -> list[Array]:
+    """The arrays of a state that change in time: of a field its values; its conditions stay."""
+    leaves = jax.tree.leaves(state, is_leaf=is_field)
+    return [leaf.values if isinstance(leaf, Field) else jnp.asarray(leaf) for leaf in leaves]
+
+
+def with_values_of(state: Any, values: Sequence[Array]) -> Any:
+    """The state with other arrays in the place of `values_of(state)`."""
+    leaves, structure = jax.tree.flatten(state, is_leaf=is_field)
+    return structure.unflatten(
+        leaf.with_values(one) if isinstance(leaf, Field) else one for leaf, one in zip(leaves, values, strict=True)
+    )
+
+
+def is_field(leaf: Any) -> bool:
+    """Whether a node of a tree is a field."""
+    return isinstance(leaf, Field)
+
+
 class Field(eqx.Module):
     """An array, the grid it lives on, its offset in the cell, and what holds at the ends of each axis.
 

@@ -30,7 +30,7 @@ from jax.typing import ArrayLike
 
 from diffphys.devices import are_several, beside, keeping
 from diffphys.errors import InputError
-from diffphys.grids import Field
+from diffphys.grids.field import is_field, values_of, with_values_of
 from diffphys.grids.numbers import as_number, as_whole, shown
 from diffphys.stepping.tableaus import ADDITIVE, EXPLICIT, square
 
@@ -124,7 +124,7 @@ class RungeKutta:
             if index:
                 moment = after(method.c[index] * dt)
                 stage = _constrained(system, moment, rebuilt(_added(start, dt, row, rates)), input).state
-                stage = _values(stage)
+                stage = values_of(stage)
             rates.append(_whole_rate(system, moment, rebuilt(stage), input))
         return _constrained(system, after(dt), rebuilt(_added(start, dt, method.b, rates)), input)
 
@@ -171,7 +171,7 @@ class ImplicitExplicit:
             index, row, implicit_row, weight, c = coefficients
             moment = after(c * dt)
             known = _combined(_combined(start, dt, row, rates), dt, implicit_row, changes)
-            known = _values(_constrained(system, moment, rebuilt(known), input).state)
+            known = values_of(_constrained(system, moment, rebuilt(known), input).state)
             change = _change(system, "stiff_change", moment, rebuilt(known), length, input)
             stage = [one + more for one, more in zip(known, change, strict=True)]
             rate, more = rates_of(stage, moment)
@@ -205,7 +205,7 @@ class ImplicitExplicit:
         rest = np.asarray(method.b) - explicit[-1]
         if rest.any():
             stage = _combined(stage, dt, jnp.asarray(rest, dt.dtype), rates)
-            stage = _values(_constrained(system, after(dt), rebuilt(stage), input).state)
+            stage = values_of(_constrained(system, after(dt), rebuilt(stage), input).state)
         return Advanced(rebuilt(stage), multiplier)
 
 
@@ -249,20 +249,9 @@ def _known_order(owner: str, order: Any, known: Sequence[int]) -> int:
     return whole
 
 
-def _is_field(leaf: Any) -> bool:
-    return isinstance(leaf, Field)
-
-
-def _values(state: State) -> list[Array]:
-    """The arrays that change: of a field its values."""
-    leaves = jax.tree.leaves(state, is_leaf=_is_field)
-    return [leaf.values if isinstance(leaf, Field) else jnp.asarray(leaf) for leaf in leaves]
-
-
 def _arrays(state: State) -> tuple[list[Array], Callable[[list[Array]], State]]:
     """The arrays that change, and the way back to a state."""
-    leaves, structure = jax.tree.flatten(state, is_leaf=_is_field)
-    values = _values(state)
+    values = values_of(state)
     for one in values:
         if not jnp.issubdtype(one.dtype, jnp.inexact):
             raise InputError(
@@ -270,12 +259,7 @@ def _arrays(state: State) -> tuple[list[Array], Callable[[list[Array]], State]]:
                 "accepted."
             )
 
-    def rebuilt(values: list[Array]) -> State:
-        return structure.unflatten(
-            leaf.with_values(one) if isinstance(leaf, Field) else one for leaf, one in zip(leaves, values, strict=True)
-        )
-
-    return values, rebuilt
+    return values, lambda values: with_values_of(state, values)
 
 
 def _zeros(values: list[Array]) -> list[Array]:
@@ -297,29 +281,29 @@ def _whole_rate(system: Any, time: Any, state: State, input: Any) -> list[Array]
 def _change(system: Any, name: str, time: Any, state: State, *more: Any) -> list[Array]:
     """What a method of the system returns: an array for each of the state's, at its place and of its type."""
     given = getattr(system, name)(time, state, *more)
-    found, expected = (jax.tree.leaves(one, is_leaf=_is_field) for one in (given, state))
+    found, expected = (jax.tree.leaves(one, is_leaf=is_field) for one in (given, state))
     if len(found) != len(expected) or not all(map(_fits, found, expected)):
         raise InputError(
             f"{type(system).__name__}: {name} returns {_words(found)}; the state's own, {_words(expected)}, are "
             "accepted."
         )
-    return [one.astype(other.dtype) for one, other in zip(_values(given), _values(state), strict=True)]
+    return [one.astype(other.dtype) for one, other in zip(values_of(given), values_of(state), strict=True)]
 
 
 def _fits(rate: Any, leaf: Any) -> bool:
     """Whether the one may be a rate of the other: of its shape, and at its place where both know theirs."""
-    if _is_field(rate) and _is_field(leaf) and rate.offset != leaf.offset:
+    if is_field(rate) and is_field(leaf) and rate.offset != leaf.offset:
         return False
     return _shape(rate) == _shape(leaf)
 
 
 def _shape(leaf: Any) -> tuple[int, ...]:
-    return tuple(leaf.shape) if _is_field(leaf) else np.shape(leaf)
+    return tuple(leaf.shape) if is_field(leaf) else np.shape(leaf)
 
 
 def _words(leaves: Sequence[Any]) -> str:
     """Shapes, and of fields the offsets, in words."""
-    parts = [f"{_shape(one)} at offset {one.offset}" if _is_field(one) else f"{_shape(one)}" for one in leaves]
+    parts = [f"{_shape(one)} at offset {one.offset}" if is_field(one) else f"{_shape(one)}" for one in leaves]
     return f"values of shape {' and '.join(parts)}" if parts else "nothing"
 
 

@@ -9,6 +9,7 @@ from diffphys.control.classical import (
     plant_response,
 )
 from diffphys.control.closed_loop import closed_loop
+from diffphys.control.environments import environment, stable_baselines_environment, vector_environment
 from diffphys.control.hierarchy import PredictorCorrector, execute, midpoint_error
 from diffphys.control.predictive import ModelPredictive
 from diffphys.control.problem import ControlProblem, Force, Jerk, Trajectory, cost, simulate
@@ -38,4 +39,7 @@ __all__ = [
     "LinearFeedback",
     "linearize",
     "plant_response",
+    "environment",
+    "vector_environment",
+    "stable_baselines_environment",
 ]

@@ -1,9 +1,9 @@
 """What a field does at the two ends of an axis: the vocabulary of the operators.
 
 Users name physics (`Wall`, `Inflow`, ...: see `sides`); the physics rooms translate that, variable by variable, into
-the few conditions below. A condition has one task, to say what stands in the *ghost points* beyond the end, and follows
-the arithmetic of fields exactly: if `f` is fixed at 1, `f + 1` is fixed at 2, and `f * g` is fixed only where both
-factors are.
+the few conditions below. A condition is a kind of end (see `ends`) with its numbers. It says what stands in the *ghost
+points* beyond, and follows the arithmetic of fields exactly: if `f` is fixed at 1, `f + 1` is fixed at 2, and
+`f * g` is fixed only where both factors are.
 
 With the boundary at distance d from an interior point and from its mirror image beyond the end:
 
@@ -17,7 +17,7 @@ With the boundary at distance d from an interior point and from its mirror image
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -26,27 +26,42 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
+from diffphys.grids.ends import ENDS, End, Kind
 from diffphys.grids.numbers import check_number, constant_of, number, shown
 from diffphys.linear import linear_map
 
 
 class Condition(eqx.Module):
-    """What holds at one end of an axis. Final classes: `Periodic`, `Dirichlet`, `Neumann`, `Ghost`, `Unknown`."""
+    """What holds at one end of an axis. Final classes: `Periodic`, `Dirichlet`, `Neumann`, `Ghost`, `Unknown`.
+
+    Attributes:
+        kind: The name of its kind, where it is a kind that `ends` knows.
+        end: What that kind of end does to values; None where there is no mirror.
+    """
+
+    kind: ClassVar[Kind | None] = None
+    end: ClassVar[End | None] = None
 
 
 class Periodic(Condition):
     """The axis closes upon itself. Both ends must be periodic; as a side of a domain it has the same meaning."""
 
+    kind: ClassVar[Kind | None] = "periodic"
+
 
 class Dirichlet(Condition):
     """The value on the boundary is fixed. `value`: a number, or an array of extent 1 along the axis."""
 
+    kind: ClassVar[Kind | None] = "dirichlet"
+    end: ClassVar[End | None] = ENDS["dirichlet"]
     value: Array = eqx.field(converter=number("Dirichlet: value"), default=0.0)
 
 
 class Neumann(Condition):
     """The derivative along the *outward* normal is fixed. `slope`: a number, or an array of extent 1 along the axis."""
 
+    kind: ClassVar[Kind | None] = "neumann"
+    end: ClassVar[End | None] = ENDS["neumann"]
     slope: Array = eqx.field(converter=number("Neumann: slope"), default=0.0)
 
 
@@ -57,6 +72,8 @@ class Ghost(Condition):
     transpose of the divergence, boundary faces included.
     """
 
+    kind: ClassVar[Kind | None] = "ghost"
+    end: ClassVar[End | None] = ENDS["ghost"]
     value: Array = eqx.field(converter=number("Ghost: value"), default=0.0)
 
 
@@ -71,6 +88,17 @@ Conditions = tuple[tuple[Condition, Condition], ...]
 def is_periodic(pair: tuple[Condition, Condition]) -> bool:
     """Whether these are the ends of an axis that closes upon itself."""
     return isinstance(pair[0], Periodic)
+
+
+def end_of(condition: Condition | type[Condition]) -> End:
+    """What a condition that `ends` knows does to values."""
+    assert condition.end is not None
+    return condition.end
+
+
+def fixes_points(condition: Condition | type[Condition]) -> bool:
+    """Whether a point on the side has a fixed value there, and is no unknown."""
+    return condition.end is not None and condition.end.fixes_points
 
 
 def check_conditions(conditions: Conditions, dimensions: int) -> None:
@@ -146,6 +174,11 @@ def shifted(condition: Condition, constant: Array) -> Condition:
         case Ghost(value=value):
             return Ghost(value + constant)
     return condition
+
+
+def homogeneous(condition: Condition) -> Condition:
+    """The same condition with zero for what is given: that of a change of the field."""
+    return type(condition)() if condition.end else condition
 
 
 def _combined(first: Condition, second: Condition, operation: Any, *, linear: bool) -> Condition:
@@ -282,16 +315,17 @@ def _ghosts(
         )
     start, stop = (first, first + width) if lower else (count - first - width, count - first)
     shape = [width if a == axis else extent for a, extent in enumerate(values.shape)]
+    copy = _Copy(start, stop, float(condition.end.image), mirrored=True) if condition.end else None
     match condition:
         case Dirichlet(value=value):
-            return _Copy(start, stop, -1.0, mirrored=True), jnp.broadcast_to(2 * _profile(value, values, axis), shape)
+            return copy, jnp.broadcast_to(2 * _profile(value, values, axis), shape)
         case Neumann(slope=slope):
             distance = _mirror_distances(width, offset, spacing, lower=lower, dtype=values.dtype)
             distance = (distance[::-1] if lower else distance).reshape(
                 [-1 if a == axis else 1 for a in range(values.ndim)]
             )
             rise = jnp.broadcast_to(distance * _profile(slope, values, axis), shape)
-            return _Copy(start, stop, mirrored=True), rise
+            return copy, rise
         case Ghost(value=value):
             return None, jnp.broadcast_to(_profile(value, values, axis), shape)
     raise InputError(

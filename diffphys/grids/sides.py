@@ -34,7 +34,7 @@ time=...)`, or computes in double precision.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -76,7 +76,22 @@ def _given_or_none(name: str) -> Callable[[Any], Any]:
     return lambda value: None if value is None else convert(value)
 
 
-class Wall(eqx.Module):
+class _Bounding(eqx.Module):
+    """What is at a side that bounds the domain.
+
+    Attributes:
+        is_free: Whether fluid leaves and enters as the pressure there has it; else its normal velocity is given.
+        kind: What it is, without its numbers.
+    """
+
+    is_free: ClassVar[bool] = False
+
+    @property
+    def kind(self) -> str:
+        return type(self).__name__
+
+
+class Wall(_Bounding):
     """A wall that nothing passes.
 
     Args:
@@ -88,8 +103,12 @@ class Wall(eqx.Module):
     velocity: Any = eqx.field(converter=given("Wall: velocity"), default=0.0)
     slip: bool = eqx.field(static=True, default=False)
 
+    @property
+    def kind(self) -> str:
+        return "Wall (slip)" if self.slip else "Wall"
 
-class Inflow(eqx.Module):
+
+class Inflow(_Bounding):
     """Fluid enters at a prescribed velocity.
 
     Args:
@@ -105,7 +124,7 @@ class Inflow(eqx.Module):
     tangential: Any = eqx.field(converter=given("Inflow: tangential"), default=0.0)
 
 
-class Outflow(eqx.Module):
+class Outflow(_Bounding):
     """Fluid leaves freely: slopes vanish and so does the pressure outside, unless other values are given.
 
     Fluid may enter as well: see the head of this file.
@@ -119,6 +138,7 @@ class Outflow(eqx.Module):
         from_rest: Whether fluid that enters comes from rest, so that it brings no energy.
     """
 
+    is_free: ClassVar[bool] = True
     pressure: Any = eqx.field(converter=given("Outflow: pressure"), default=0.0)
     slope: Any = eqx.field(converter=given("Outflow: slope"), default=0.0)
     scalar: Any = eqx.field(converter=_given_or_none("Outflow: scalar"), default=None)
@@ -128,7 +148,7 @@ class Outflow(eqx.Module):
         _check_truth("Outflow", from_rest=self.from_rest)
 
 
-class Open(eqx.Module):
+class Open(_Bounding):
     """Fluid leaves and enters freely; the pressure is zero outside.
 
     Args:
@@ -136,6 +156,7 @@ class Open(eqx.Module):
         from_rest: Whether fluid that enters comes from rest, so that it brings no energy: see the head of this file.
     """
 
+    is_free: ClassVar[bool] = True
     scalar: Any = eqx.field(converter=_given_or_none("Open: scalar"), default=None)
     from_rest: bool = eqx.field(static=True, default=True)
 

@@ -50,6 +50,7 @@ from jax import Array
 from jaxtyping import Float
 
 from diffphys.errors import InputError
+from diffphys.grids.ends import with_even_images, with_last_value
 from diffphys.grids.numbers import as_floating, as_whole, shown
 from diffphys.linear import linear_map
 
@@ -167,14 +168,11 @@ def convolve(
 
 def _mirror(image: Array, axis: int, width: int, lower: str, upper: str) -> tuple[Array, int]:
     """The image with `width` copied cells at those ends of the axis that ask for it, and where the old one starts."""
-    modes = {"edge": "edge", "reflect": "symmetric"}
-    start = width if lower in modes else 0
-    for end, name in enumerate((lower, upper)):
-        if name in modes and width > 0:
-            widths = [(0, 0)] * image.ndim
-            widths[axis] = (width, 0) if end == 0 else (0, width)
-            image = jnp.pad(image, widths, mode=modes[name])
-    return image, start
+    beyond = {"edge": with_last_value, "reflect": with_even_images}
+    for name, widths in ((lower, (width, 0)), (upper, (0, width))):
+        if name in beyond and width > 0:
+            image = beyond[name](image, axis, widths)
+    return image, width if lower in beyond else 0
 
 
 AT_ONCE = 3

@@ -21,16 +21,15 @@ from jax import Array
 from diffphys.errors import InputError
 from diffphys.grids import (
     Condition,
-    Dirichlet,
     Field,
-    Ghost,
     Grid,
-    Neumann,
     Periodic,
     Unknown,
     center_offset,
     face_offset,
 )
+from diffphys.grids.conditions import homogeneous
+from diffphys.grids.ends import lengths_beside, places_beyond
 from diffphys.grids.field import check_field, check_velocity
 from diffphys.grids.numbers import as_whole, shown
 from diffphys.linear import linear_map
@@ -247,9 +246,7 @@ def second_difference(grid: Grid, axis: int, offset: float, periodic: bool) -> t
     widths, between = grid.widths(axis), grid.center_distances(axis, periodic)
     if offset == 0.5:
         return 1 / (widths * between[: len(widths)]), 1 / (widths * (np.roll(between, -1) if periodic else between[1:]))
-    beyond = (widths[-1:], widths[:1]) if periodic else (widths[:1], widths[-1:])
-    below = np.concatenate([beyond[0], widths[:-1] if periodic else widths])
-    above = widths if periodic else np.concatenate([widths, beyond[1]])
+    below, above = lengths_beside(widths, periodic)
     return 1 / (between * below), 1 / (between * above)
 
 
@@ -265,10 +262,8 @@ def slice_axis(values: Array, axis: int, start: int, stop: int) -> Array:
 
 def _along_another_axis(condition: Condition) -> Condition:
     """What holds for the derivative along one axis at the ends of another."""
-    if isinstance(condition, (Dirichlet, Neumann, Ghost)):
-        (number,) = vars(condition).values()
-        return type(condition)(jnp.zeros_like(number)) if jnp.ndim(number) == 0 else Unknown()
-    return condition
+    uniform = all(jnp.ndim(number) == 0 for number in vars(condition).values())
+    return homogeneous(condition) if uniform else Unknown()
 
 
 def _derived(pair: tuple[Condition, Condition]) -> tuple[Condition, Condition]:
@@ -278,10 +273,6 @@ def _derived(pair: tuple[Condition, Condition]) -> tuple[Condition, Condition]:
 
 def points_with_two_ghosts(field: Field, axis: int) -> np.ndarray:
     """The coordinates of the points along an axis, with two periods' or mirror images' beyond each end."""
-    edges, length = field.grid.edges[axis], field.grid.size[axis]
+    edges = field.grid.edges[axis]
     points = (edges[:-1] + edges[1:]) / 2 if field.offset[axis] == 0.5 else edges[: field.shape[axis]]
-    if field.periodic[axis]:
-        return np.concatenate([points[-2:] - length, points, points[:2] + length])
-    first = 0 if field.offset[axis] == 0.5 else 1
-    lower, upper = 2 * edges[0] - points[first : first + 2], 2 * edges[-1] - points[::-1][first : first + 2]
-    return np.concatenate([lower[::-1], points, upper])
+    return places_beyond(points, edges, field.periodic[axis], 2)

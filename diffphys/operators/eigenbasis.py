@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from diffphys.errors import InputError
-from diffphys.grids import Condition, Dirichlet, Field, Ghost, Grid, Neumann, Periodic
+from diffphys.grids import Condition, Field, Grid, Periodic
+from diffphys.grids.conditions import end_of, fixes_points
 from diffphys.operators.differences import second_difference
 
 
@@ -55,8 +56,8 @@ def eigenbasis(grid: Grid, axis: int, offset: float, kinds: tuple[type[Condition
     if not periodic:
         for end, inner, kind, weight in ((0, 1, kinds[0], below[0]), (count - 1, count - 2, kinds[1], above[-1])):
             if offset == 0.5:
-                matrix[end, end] += {Dirichlet: -1.0, Neumann: 1.0, Ghost: 0.0}[kind] * weight
-            elif kind is Neumann:  # the mirror image doubles the one neighbor of a point on the side
+                matrix[end, end] += end_of(kind).image * weight
+            elif end_of(kind).parity > 0:  # the mirror image doubles the one neighbor of a point on the side
                 matrix[end, inner] += weight
                 lengths[end] /= 2
     free = slice(*free_range(count, offset, kinds))
@@ -76,7 +77,7 @@ def free_range(count: int, offset: float, kinds: tuple[type[Condition], type[Con
     """The first of the points along an axis that no `Dirichlet` end fixes, and the one behind the last."""
     if offset == 0.5:
         return 0, count
-    return int(kinds[0] is Dirichlet), count - int(kinds[1] is Dirichlet)
+    return int(fixes_points(kinds[0])), count - int(fixes_points(kinds[1]))
 
 
 def bases_of(field: Field) -> list[Eigenbasis]:
@@ -88,7 +89,7 @@ def bases_of(field: Field) -> list[Eigenbasis]:
     bases = []
     for axis, pair in enumerate(field.conditions):
         kinds = (type(pair[0]), type(pair[1]))
-        if any(kind not in (Periodic, Dirichlet, Neumann, Ghost) for kind in kinds):
+        if any(kind.kind is None for kind in kinds):
             raise InputError(
                 f"Field: nothing is known beyond an end of axis {axis}; conditions there are accepted "
                 "(Field.with_conditions)."

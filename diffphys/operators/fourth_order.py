@@ -21,6 +21,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid, Periodic, Unknown
+from diffphys.grids.ends import lengths_beyond
 from diffphys.grids.numbers import as_whole, shown
 from diffphys.operators.differences import slice_axis
 
@@ -106,7 +107,7 @@ def half_spans(grid: Grid, axis: int, offset: float, periodic: bool) -> np.ndarr
 def _spans(grid: Grid, axis: int, offset: float, periodic: bool, order: int, ghosts: int) -> np.ndarray:
     count = grid.cells[axis]
     extra = ghosts + 3
-    widths = np.pad(grid.widths(axis), extra, mode="wrap" if periodic else "symmetric")
+    widths = lengths_beyond(grid.widths(axis), periodic, extra)
     edges = np.concatenate([[0.0], np.cumsum(widths)])
     centers = (edges[1:] + edges[:-1]) / 2
     # Face i of the grid is edge i + extra, and the points beside it are the centers i + extra - 1 and i + extra.

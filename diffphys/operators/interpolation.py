@@ -12,6 +12,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Periodic, Unknown
+from diffphys.grids.ends import lengths_beside
 from diffphys.grids.field import as_offset, check_field
 from diffphys.grids.numbers import as_floating, shown
 from diffphys.operators.differences import weighted_pair
@@ -249,10 +250,7 @@ def _weights_halfway(field: Field, axis: int) -> tuple[float, float] | tuple[Arr
     if field.grid.uniform[axis] or field.offset[axis] == 0.0:
         return 0.5, 0.5
     widths = field.grid.widths(axis)
-    if field.periodic[axis]:
-        lower, upper = np.roll(widths, 1), widths
-    else:  # the mirror image beyond an end is as wide as what it mirrors
-        lower, upper = np.append(widths[:1], widths), np.append(widths, widths[-1:])
+    lower, upper = lengths_beside(widths, field.periodic[axis])
     weight = field.grid.along(axis, jnp.asarray(upper / (lower + upper), field.values.dtype))
     return weight, 1 - weight
 

@@ -10,8 +10,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
-from diffphys.grids import Condition, Conditions, Dirichlet, Field, Ghost, Grid, Neumann, face_offset
-from diffphys.grids.conditions import is_periodic
+from diffphys.grids import Condition, Conditions, Field, Grid, face_offset
+from diffphys.grids.conditions import homogeneous, is_periodic, shifted
 from diffphys.grids.declared import Declared, choice, ends, quantity, within
 from diffphys.grids.field import check_velocity
 from diffphys.grids.numbers import as_array_of_shape, as_components, in_precision_of, of_types, plain
@@ -132,10 +132,5 @@ class Burgers(Declared):
 
 def _ends_of_ones(pair: tuple[Condition, Condition]) -> tuple[Condition, Condition]:
     """What holds at two ends of this kind for a field that is one everywhere."""
-
-    def of_one(condition: Condition) -> Condition:
-        if isinstance(condition, (Dirichlet, Ghost)):
-            return type(condition)(1.0)  # pyright: ignore[reportArgumentType]
-        return Neumann() if isinstance(condition, Neumann) else condition
-
-    return of_one(pair[0]), of_one(pair[1])
+    lower, upper = (shifted(homogeneous(condition), jnp.ones(())) for condition in pair)
+    return lower, upper

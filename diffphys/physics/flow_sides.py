@@ -27,6 +27,7 @@ from diffphys.grids import (
     center_offset,
     face_offset,
 )
+from diffphys.grids.ends import lengths_beside
 from diffphys.grids.field import check_field, check_velocity
 from diffphys.grids.numbers import as_array_of_shape, as_components, concrete, shown
 from diffphys.grids.sides import part_of
@@ -55,10 +56,7 @@ def pressure_conditions(sides: Sides, free: type[Condition]) -> Conditions:
 def homogeneous_pressure_conditions(sides: Sides, free: type[Condition]) -> Conditions:
     """What the sides mean for a correction of the pressure, which changes nothing of what is given."""
     return tuple(
-        tuple(
-            free() if isinstance(side, (Outflow, Open)) else side if isinstance(side, Periodic) else Neumann(0.0)
-            for side in pair
-        )
+        tuple(side if isinstance(side, Periodic) else free() if side.is_free else Neumann(0.0) for side in pair)
         for pair in sides
     )  # pyright: ignore[reportReturnType]
 
@@ -159,20 +157,19 @@ def entering_from_rest(sides: Sides, velocity: Sequence[Field], carrier: Sequenc
 
 def _mean_over(flux: Array, grid: Grid, axis: int, periodic: bool) -> Array:
     """From cells to the faces of an axis: the mean of what crosses both cells' part of a side."""
-    wide = (lambda line: np.concatenate([line[-1:], line])) if periodic else (lambda line: np.pad(line, 1, mode="edge"))
     padded = jnp.pad(
         flux,
         [((1, 0) if periodic else (1, 1)) if a == axis else (0, 0) for a in range(flux.ndim)],
         mode="wrap" if periodic else "edge",
     )
+    below, above = lengths_beside(grid.widths(axis), periodic)
     if not grid.uniform[axis]:
-        padded = padded * grid.along(axis, jnp.asarray(wide(grid.widths(axis)), flux.dtype))
+        padded = padded * grid.along(axis, jnp.asarray(np.append(below, above[-1:]), flux.dtype))
     count = padded.shape[axis]
     total = slice_axis(padded, axis, 1, count) + slice_axis(padded, axis, 0, count - 1)
     if grid.uniform[axis]:
         return total / 2
-    line = wide(grid.widths(axis))
-    return total / grid.along(axis, jnp.asarray(line[1:] + line[:-1], flux.dtype))
+    return total / grid.along(axis, jnp.asarray(above + below, flux.dtype))
 
 
 def _for_each_end(sides: Sides, condition: Callable[[int, int, Side], Condition]) -> Conditions:

@@ -37,6 +37,7 @@ from jax.typing import ArrayLike
 from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Ghost, Grid, Periodic, Shape, Sides, Wall, parse_sides
 from diffphys.grids.declared import Declared, choice, quantity, within
+from diffphys.grids.ends import lengths_beside
 from diffphys.grids.field import check_velocity
 from diffphys.grids.grid import check_grid
 from diffphys.grids.numbers import (
@@ -752,9 +753,7 @@ def _kinds(sides: Any) -> list[tuple[str, ...]]:
     """What the sides of each axis are, without their numbers."""
     if not isinstance(sides, tuple):
         return [(type(sides).__name__,)]
-    return [
-        tuple(type(side).__name__ + " (slip)" * bool(getattr(side, "slip", False)) for side in pair) for pair in sides
-    ]
+    return [tuple(side.kind for side in pair) for pair in sides]
 
 
 def _obstacle(grid: Grid, sides: Sides, solid: Any) -> Any:
@@ -786,9 +785,7 @@ def largest_ratio(component: Field, axis: int, dt: Array) -> Array:
     grid = component.grid
     if grid.uniform[axis]:
         return jnp.max(magnitude(component.values)) * dt / grid.spacing_along(axis)
-    widths, wraps = grid.widths(axis), component.periodic[axis]
-    below = np.append(widths[-1:] if wraps else widths[:1], widths[:-1] if wraps else widths)
-    above = widths if wraps else np.append(widths, widths[-1:])
+    below, above = lengths_beside(grid.widths(axis), component.periodic[axis])
     narrower = grid.along(axis, jnp.asarray(np.minimum(below, above), component.values.dtype))
     return jnp.max(magnitude(component.values) / narrower) * dt
 

@@ -11,8 +11,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
-from diffphys.grids import Conditions, Dirichlet, Field, Grid, Neumann
-from diffphys.grids.conditions import scaled
+from diffphys.grids import Conditions, Field, Grid
+from diffphys.grids.conditions import homogeneous
 from diffphys.grids.declared import Declared, choice, ends, quantity, within
 from diffphys.grids.field import check_centered
 from diffphys.grids.numbers import as_array_of_shape, concrete
@@ -112,7 +112,7 @@ class Wave(Declared):
         for axis, slope in enumerate(gradient(state.displacement)):
             volumes = np.broadcast_to(control_volume(slope), slope.shape).copy()
             for end, condition in enumerate(state.displacement.conditions[axis]):
-                if isinstance(condition, (Dirichlet, Neumann)):  # the difference there reaches over half a cell
+                if condition.end and not condition.end.mirror:  # the difference there reaches over half a cell
                     np.moveaxis(volumes, axis, 0)[-end] /= 2
             total = total + jnp.sum(volumes * slope.values**2)
         return total / 2
@@ -139,5 +139,5 @@ class Wave(Declared):
         return state._replace(velocity=state.velocity.with_values(velocity))
 
     def _with_conditions(self, state: WaveState) -> WaveState:
-        fixed = tuple((scaled(low, jnp.zeros(())), scaled(high, jnp.zeros(()))) for low, high in self.conditions)
+        fixed = tuple((homogeneous(lower), homogeneous(upper)) for lower, upper in self.conditions)
         return WaveState(state.displacement.with_conditions(self.conditions), state.velocity.with_conditions(fixed))

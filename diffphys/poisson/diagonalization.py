@@ -25,9 +25,10 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Grid
+from diffphys.grids.ends import ENDS, Kind
 from diffphys.grids.numbers import shown
 from diffphys.linear import along_axis, linear_map
-from diffphys.poisson.problem import Kind, PressureProblem, Solution, apply, right_side, without_null_space
+from diffphys.poisson.problem import PressureProblem, Solution, anchors, apply, right_side, without_null_space
 from diffphys.poisson.transforms import angles, fast_analysis, fast_synthesis, is_fast, is_fast_together, wave
 
 
@@ -190,11 +191,11 @@ def eigenbasis(grid: Grid, axis: int, kinds: tuple[Kind, Kind], order: int = 2) 
     np.add.at(difference, (faces[below >= 0], below[below >= 0]), -1.0)
     if not periodic:
         for end, kind in zip((0, -1), kinds, strict=True):
-            conductances[end] *= {"neumann": 0.0, "ghost": 1.0, "dirichlet": 2.0}[kind]
+            conductances[end] *= ENDS[kind].weight
     root = np.sqrt(widths)
     _, singular, rows = np.linalg.svd(np.sqrt(conductances)[:, None] * difference / root, full_matrices=True)
     singular = np.pad(singular, (0, cells - len(singular)))
-    if not any(kind in ("ghost", "dirichlet") for kind in kinds):
+    if not anchors(kinds):
         singular[-1] = 0.0  # the constant
     scale = grid.size[axis] / cells  # conductance / width, both in the user's units
     return Eigenbasis(-(singular**2) / scale, rows.T / root[:, None], rows * root)

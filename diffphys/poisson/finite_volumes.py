@@ -25,10 +25,11 @@ from diffphys.devices import beside, keeping
 from diffphys.errors import InputError
 from diffphys.grids import Conditions, Grid
 from diffphys.grids.conditions import check_conditions
+from diffphys.grids.ends import ENDS, Kind
 from diffphys.grids.grid import check_grid
 from diffphys.grids.numbers import as_components, as_floating, concrete, shown
 from diffphys.poisson import problem as problem_module
-from diffphys.poisson.problem import Kind, PressureProblem, kinds_of, relative_volumes, right_side
+from diffphys.poisson.problem import PressureProblem, kinds_of, relative_volumes, right_side
 
 
 class VariableProblem(eqx.Module):
@@ -232,9 +233,9 @@ def _conductances(grid: Grid, kinds: tuple[tuple[Kind, Kind], ...]) -> tuple[np.
         lines = [grid.widths(other) for other in range(grid.dimensions)]
         lines[axis] = 1 / grid.center_distances(axis, lower == "periodic")
         faces = functools.reduce(np.multiply.outer, lines) / _mean_volume(grid)
-        for end, kind in ((0, lower), (-1, upper)):  # beyond: the same value, 0, or minus the value
+        for end, kind in ((0, lower), (-1, upper)):
             if kind != "periodic":
-                faces[(slice(None),) * axis + (end,)] *= {"neumann": 0.0, "ghost": 1.0, "dirichlet": 2.0}[kind]
+                faces[(slice(None),) * axis + (end,)] *= ENDS[kind].weight
         conductances.append(faces)
     return tuple(conductances)
 

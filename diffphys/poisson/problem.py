@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -11,16 +12,11 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import Conditions, Dirichlet, Ghost, Grid, Neumann, Periodic
+from diffphys.grids import Condition, Conditions, Grid
 from diffphys.grids.conditions import check_conditions
+from diffphys.grids.ends import ENDS, Kind, image, values_beside
 from diffphys.grids.grid import check_grid
 from diffphys.grids.numbers import as_floating
-
-
-Kind = str
-"""What holds at an end: "periodic", "neumann" (slope 0), "ghost" (0 at the first point beyond), "dirichlet" (0 on the
-side).
-"""
 
 
 @jax.tree_util.register_static
@@ -94,7 +90,7 @@ class PressureProblem:
         solid = self.solid_cells
         closed = []
         for axis, kinds in enumerate(self.kinds):
-            below, above = neighbors(solid, axis, kinds, edge=True)
+            below, above = values_beside(solid, axis, kinds, edge=True)
             closed.append(below != above)
         return closed
 
@@ -141,22 +137,6 @@ def kinds_of(conditions: Conditions) -> tuple[tuple[Kind, Kind], ...]:
     return tuple((_kind(lower), _kind(upper)) for lower, upper in conditions)
 
 
-def neighbors(values, axis: int, kinds: tuple[Kind, Kind], *, edge: bool = False):
-    """For each face normal to `axis` the values of the cells below and above it.
-
-    Beyond an end stands the mirror image for slope 0 (`edge=True`: for every end), 0 for "ghost", minus the mirror
-    image for "dirichlet". Works on NumPy and JAX arrays.
-    """
-    numpy = np if isinstance(values, np.ndarray) else jnp
-    first, last = (_slice(values, axis, 0, 1), _slice(values, axis, -1, None))
-    if kinds[0] == "periodic":
-        return numpy.concatenate([last, _slice(values, axis, 0, -1)], axis), values
-    sign = {"neumann": 1, "ghost": 0, "dirichlet": -1}
-    before = first if edge else sign[kinds[0]] * first
-    behind = last if edge else sign[kinds[1]] * last
-    return numpy.concatenate([before, values], axis), numpy.concatenate([values, behind], axis)
-
-
 def apply(problem: PressureProblem, pressure: Array) -> Array:
     """`A pressure`: the divergence of the gradient through the open faces.
 
@@ -186,7 +166,7 @@ def face_gradient(problem: PressureProblem, pressure: Array) -> list[Array]:
         if isinstance(lengths, np.ndarray):
             lengths = jnp.asarray(along(problem.grid, axis, lengths), pressure.dtype)
         if problem.order == 2:
-            below, above = neighbors(pressure, axis, kinds)
+            below, above = values_beside(pressure, axis, kinds)
             slopes.append((above - below) / lengths)
             continue
         padded = _with_images(pressure, axis, kinds, centers=True)
@@ -249,7 +229,7 @@ def null_space(problem: PressureProblem) -> np.ndarray:
     """
     volumes = np.broadcast_to(relative_volumes(problem.grid), problem.grid.cells)
     if problem.solid is None:
-        fixed = any(kind in ("ghost", "dirichlet") for pair in problem.kinds for kind in pair)
+        fixed = any(anchors(pair) for pair in problem.kinds)
         whole = np.full((1, *problem.grid.cells), volumes.sum() ** -0.5)
         return np.zeros((0, *problem.grid.cells)) if fixed else whole
     from scipy.ndimage import label  # only here: importing it takes as long as the rest of this file
@@ -300,15 +280,18 @@ def without_null_space(problem: PressureProblem, values: Array) -> tuple[Array, 
     return values, jnp.max(jnp.abs(component))
 
 
-def _kind(condition) -> Kind:
-    kinds = {Periodic: "periodic", Neumann: "neumann", Ghost: "ghost", Dirichlet: "dirichlet"}
-    try:
-        return kinds[type(condition)]
-    except KeyError:
+def anchors(kinds: Sequence[Kind]) -> bool:
+    """Whether a pressure is fixed at one of these ends."""
+    return any(kind in ENDS and ENDS[kind].anchors for kind in kinds)
+
+
+def _kind(condition: Condition) -> Kind:
+    if condition.kind is None:
         raise InputError(
             f"PressureProblem: an end has the condition {type(condition).__name__}; Periodic, Neumann, Ghost or "
             "Dirichlet is accepted."
-        ) from None
+        )
+    return condition.kind
 
 
 def _slice(values, axis: int, start: int | None, stop: int | None):
@@ -331,29 +314,12 @@ def _with_images(values: Array, axis: int, kinds: tuple[Kind, Kind], *, centers:
         beyond = [-2, -1, count, count + 1] if centers else [-1, count]
     images = []
     for place in beyond:
-        index, sign = _image(place, count, kinds, centers)
+        index, sign = image(place, count, kinds, centers=centers)
         images.append(
             sign * _slice(values, axis, index, index + 1) if sign else jnp.zeros_like(_slice(values, axis, 0, 1))
         )
     before = [image for image, place in zip(images, beyond, strict=True) if place < 0]
     return jnp.concatenate([*before, values, *images[len(before) :]], axis)
-
-
-def _image(place: int, count: int, kinds: tuple[Kind, Kind], centers: bool) -> tuple[int, int]:
-    """Which value stands at a place beyond the ends, and with which sign; sign 0 where the value is 0."""
-    if kinds[0] == "periodic":
-        return place % count, 1
-    # Twice the place of the mirrors: half a step from the first center, on the first face, or at the point beyond.
-    lower = {"ghost": -2 if centers else -1}.get(kinds[0], -1 if centers else 0)
-    upper = 2 * (count - 1) - {"ghost": -2 if centers else -1}.get(kinds[1], -1 if centers else 0)
-    signs = [{"neumann": 1, "ghost": -1, "dirichlet": -1}[kind] * (1 if centers else -1) for kind in kinds]
-    sign = 1
-    while not 0 <= place < count:
-        mirror, factor = (lower, signs[0]) if place < 0 else (upper, signs[1])
-        if 2 * place == mirror:  # a point on the mirror that is its own image with the other sign
-            return 0, 0
-        place, sign = mirror - place, sign * factor
-    return place, sign
 
 
 def _joined_across_periodic_ends(problem: PressureProblem, regions: np.ndarray, solid: np.ndarray) -> np.ndarray:
@@ -372,6 +338,6 @@ def _joined_across_periodic_ends(problem: PressureProblem, regions: np.ndarray, 
 def _touches_fixed_pressure(problem: PressureProblem, inside: np.ndarray) -> bool:
     for axis, kinds in enumerate(problem.kinds):
         for kind, index in zip(kinds, (0, -1), strict=True):
-            if kind in ("ghost", "dirichlet") and inside.take(index, axis).any():
+            if anchors((kind,)) and inside.take(index, axis).any():
                 return True
     return False

@@ -13,10 +13,12 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.grids import Conditions, Dirichlet, Ghost, Grid, Neumann, Periodic
+from diffphys.grids import Conditions, Grid
+from diffphys.grids.ends import ENDS, Kind
 from diffphys.linear import along_axis
 from diffphys.operators.differences import second_difference
 from diffphys.operators.fourth_order import half_spans, spans
+from diffphys.poisson.problem import kinds_of
 
 
 class Line(NamedTuple):
@@ -26,24 +28,20 @@ class Line(NamedTuple):
         grid: The grid.
         axis: Which axis.
         offset: Where the unknowns live along it.
-        kinds: For both ends "periodic", or "dirichlet", "neumann" or "ghost", all homogeneous.
+        kinds: What holds at both ends, all homogeneous.
         order: 2 or 4.
     """
 
     grid: Grid
     axis: int
     offset: float
-    kinds: tuple[str, str]
+    kinds: tuple[Kind, Kind]
     order: int
 
 
 def lines_of(grid: Grid, offset: tuple[float, ...], conditions: Conditions, order: int) -> tuple[Line, ...]:
     """The axes of the Laplacian of a field at this offset with these conditions, whose numbers do not matter."""
-    names = {Periodic: "periodic", Dirichlet: "dirichlet", Neumann: "neumann", Ghost: "ghost"}
-    return tuple(
-        Line(grid, axis, offset[axis], (names[type(pair[0])], names[type(pair[1])]), order)
-        for axis, pair in enumerate(conditions)
-    )
+    return tuple(Line(grid, axis, offset[axis], kinds, order) for axis, kinds in enumerate(kinds_of(conditions)))
 
 
 def solve_separable(lines: tuple[Line, ...], rhs: Array, shift: ArrayLike, scale: ArrayLike) -> Array:
@@ -83,7 +81,7 @@ def eigenbasis_of(line: Line) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         weights[[0, -1]] *= 0.5
     free = np.ones(len(weights), bool)
     if line.offset == 0.0 and not periodic:
-        free[[0, -1]] = [kind == "neumann" for kind in line.kinds]
+        free[[0, -1]] = [not ENDS[kind].fixes_points for kind in line.kinds]
     root = np.sqrt(weights[free])
     symmetric = root[:, None] * matrix[np.ix_(free, free)] / root
     values, vectors = np.linalg.eigh((symmetric + symmetric.T) / 2)
@@ -110,7 +108,7 @@ def matrix_of(line: Line) -> np.ndarray:
             (reach - step, first + step - 1, lower),
             (reach + count - 1 + step, count - first - step, upper),
         ):
-            ghosts[row, mirror] = {"neumann": 1.0, "dirichlet": -1.0, "ghost": 0.0}[kind]
+            ghosts[row, mirror] = ENDS[kind].image
     if order == 2:
         below, above = second_difference(grid, axis, offset, periodic)
         rows = np.arange(count)

@@ -1,13 +1,6 @@
 r"""Sines and cosines along one axis, by fast Fourier transforms.
 
-With mirrors at both ends a sequence goes on for ever, and repeats after M steps, up to its sign:
-
-| end | mirror | sign |
-|---|---|---|
-| "neumann" | half a cell before the first center | + |
-| "dirichlet" | half a cell before the first center | - |
-| "ghost" | one cell before the first center | - |
-
+With the mirrors of `grids.ends` at both ends a sequence goes on for ever, and repeats after M steps, up to its sign.
 For n cells M is 2 n, 2 n + 1 or 2 n + 2. The waves that fit are cosines or sines of the angle $\theta$ per cell, with
 $\theta_k = 2 \pi k / M$ where the sequence repeats with its sign and $\pi (2 k + 1) / M$ where it does not. (With
 mirrors between the cells these are the types II and IV of the discrete cosine and sine transforms, with a point beyond
@@ -21,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from diffphys.poisson.problem import Kind
+from diffphys.grids.ends import ENDS, Kind
 
 
 def angles(cells: int, kinds: tuple[Kind, Kind]) -> np.ndarray:
@@ -33,7 +26,7 @@ def angles(cells: int, kinds: tuple[Kind, Kind]) -> np.ndarray:
     if not same:
         return np.pi * (2 * numbers + 1) / period
     # The constant fits between two slopes of zero only.
-    return 2 * np.pi * (numbers + (kinds[0] != "neumann")) / period
+    return 2 * np.pi * (numbers + (ENDS[kinds[0]].parity < 0)) / period
 
 
 @functools.lru_cache(maxsize=128)
@@ -45,8 +38,8 @@ def wave(cells: int, kinds: tuple[Kind, Kind]) -> np.ndarray:
         cosines = cells // 2 + 1
         values = np.concatenate([np.cos(places * theta[:cosines]), np.sin(places * theta[cosines:])], axis=1)
     else:
-        places = np.arange(cells)[:, None] + (1.0 if kinds[0] == "ghost" else 0.5)
-        values = np.cos(places * theta) if kinds[0] == "neumann" else np.sin(places * theta)
+        places = np.arange(cells)[:, None] + (0.5 + ENDS[kinds[0]].mirror)
+        values = np.cos(places * theta) if ENDS[kinds[0]].parity > 0 else np.sin(places * theta)
     return values / np.sqrt(np.sum(values**2, axis=0))
 
 
@@ -63,19 +56,19 @@ def fast_analysis(values: Array, axis: int, kinds: tuple[Kind, Kind]) -> Array:
     sign = _signs(kinds)[1]
     image = sign * jnp.flip(values, axis)
     gap = jnp.zeros_like(jax.lax.slice_in_dim(values, 0, 1, axis=axis))
-    parts = [values, gap, image] if kinds[1] == "ghost" else [values, image]
-    extended = jnp.concatenate([*parts, gap] if kinds[0] == "ghost" else parts, axis)
-    shift = 1.0 if kinds[0] == "ghost" else 0.5
+    parts = [values, gap, image] if ENDS[kinds[1]].mirror else [values, image]
+    extended = jnp.concatenate([*parts, gap] if ENDS[kinds[0]].mirror else parts, axis)
+    shift = 0.5 + ENDS[kinds[0]].mirror
     if same:
         spectrum = jnp.fft.rfft(extended, axis=axis)
-        first = int(kinds[0] != "neumann")
+        first = int(ENDS[kinds[0]].parity < 0)
     else:
         twist = np.exp(-1j * np.pi * np.arange(period) / period)
         spectrum = jnp.fft.fft(extended * _line(twist, values, axis), axis=axis)
         first = 0
     spectrum = jax.lax.slice_in_dim(spectrum, first, first + cells, axis=axis)
     turned = spectrum * _line(np.exp(-1j * shift * angles(cells, kinds)) / (2 * lengths), values, axis)
-    return turned.real if kinds[0] == "neumann" else -turned.imag
+    return turned.real if ENDS[kinds[0]].parity > 0 else -turned.imag
 
 
 def fast_synthesis(coefficients: Array, axis: int, kinds: tuple[Kind, Kind]) -> Array:
@@ -98,10 +91,10 @@ def fast_synthesis(coefficients: Array, axis: int, kinds: tuple[Kind, Kind]) -> 
         spectrum = jax.lax.complex(cosines, -sines) * _line(weights, coefficients, axis)
         return jnp.fft.irfft(spectrum, cells, axis=axis)
     period, same = _period(cells, kinds)
-    shift = 1.0 if kinds[0] == "ghost" else 0.5
-    turn = np.exp(1j * shift * angles(cells, kinds)) / lengths * (1.0 if kinds[0] == "neumann" else -1j)
+    shift = 0.5 + ENDS[kinds[0]].mirror
+    turn = np.exp(1j * shift * angles(cells, kinds)) / lengths * (1.0 if ENDS[kinds[0]].parity > 0 else -1j)
     if same:
-        first = int(kinds[0] != "neumann")
+        first = int(ENDS[kinds[0]].parity < 0)
         frequencies = first + np.arange(cells)
         full = (frequencies == 0) | (2 * frequencies == period)  # stands once in the whole spectrum
         spectrum = coefficients * _line(turn * np.where(full, 1.0, 0.5) * period, coefficients, axis)
@@ -169,11 +162,11 @@ def _largest_prime(number: int) -> int:
 def _period(cells: int, kinds: tuple[Kind, Kind]) -> tuple[int, bool]:
     """After how many steps a sequence with these mirrors repeats, and whether with the same sign."""
     signs = _signs(kinds)
-    return 2 * cells + sum(kind == "ghost" for kind in kinds), signs[0] == signs[1]
+    return 2 * cells + int(sum(2 * ENDS[kind].mirror for kind in kinds)), signs[0] == signs[1]
 
 
 def _signs(kinds: tuple[Kind, Kind]) -> tuple[int, int]:
-    lower, upper = ({"neumann": 1, "ghost": -1, "dirichlet": -1}[kind] for kind in kinds)
+    lower, upper = (ENDS[kind].parity for kind in kinds)
     return lower, upper
 
 

@@ -23,7 +23,8 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Grid, Neumann, Periodic, face_offset
-from diffphys.grids.conditions import pad_axis
+from diffphys.grids.conditions import fixes_points, pad_axis
+from diffphys.grids.ends import with_even_images
 from diffphys.grids.field import check_field, check_velocity
 from diffphys.linear import linear_map
 from diffphys.operators.advection.fluxes import limited_steps, upstream, with_sides
@@ -250,7 +251,7 @@ def component_convection(component: Field, carrier: Sequence[Field], order: int 
 def without_fixed_ends(component: Field, axis: int, values: Array) -> Array:
     """`values` with zeros on the sides where the normal velocity is fixed."""
     for end, condition in enumerate(component.conditions[axis]):
-        if isinstance(condition, Dirichlet):
+        if fixes_points(condition):
             inside = np.ones(values.shape[axis])
             inside[(0, -1)[end]] = 0.0
             line = [-1 if a == axis else 1 for a in range(values.ndim)]
@@ -309,7 +310,7 @@ def _far_flux(component: Field, direction: int, flux: Array, padded: Array) -> A
     """
     if component.periodic[direction] or component.offset[direction] == 0.0:
         return flux * _far_mean(padded, direction)
-    mirrored = jnp.pad(component.values, _pads(component, direction, (3, 3)), mode="symmetric")
+    mirrored = with_even_images(component.values, direction, (3, 3))
     far, count = flux * _far_mean(mirrored, direction), component.shape[direction]
     rest = padded - mirrored
     for ghosts, side in ((0, 1), (count + 3, count + 1)):  # where the ghosts begin, and which face lies on the side

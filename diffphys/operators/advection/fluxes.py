@@ -15,7 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
-from diffphys.grids import Field, Ghost, Periodic, Unknown, center_offset, face_offset
+from diffphys.grids import Field, Periodic, Unknown, center_offset, face_offset
 from diffphys.grids.field import check_field, check_velocity
 from diffphys.grids.numbers import check_numbers, shown
 from diffphys.operators.differences import distances, points_with_two_ghosts, slice_axis
@@ -200,7 +200,8 @@ def with_sides(field: Field, axis: int, values: Array, below: Array, above: Arra
         face = slice(last, last + 1) if end else slice(0, 1)
         index = (slice(None),) * axis + (face,)
         beyond, inside = (above[index], below[index]) if end else (below[index], above[index])
-        entering = beyond if isinstance(condition, Ghost) and speed is not None else (beyond + inside) / 2
+        beyond_holds = condition.end is not None and bool(condition.end.mirror) and speed is not None
+        entering = beyond if beyond_holds else (beyond + inside) / 2
         if speed is not None:
             inward = speed[index] < 0 if end else speed[index] > 0
             entering = jnp.where(inward, entering, inside)

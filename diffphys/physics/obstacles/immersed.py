@@ -33,6 +33,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid, Shape
+from diffphys.grids.ends import places_beyond
 from diffphys.grids.numbers import check_number, concrete, number, shown
 from diffphys.grids.shapes import Periods, Repeated, growing, is_traced
 from diffphys.operators.differences import slice_axis
@@ -420,18 +421,10 @@ def _touching(rulers: list[_Ruler], dtype: Any) -> float:
 def _ruler(field: Field, axis: int) -> _Ruler:
     edges, periodic = field.grid.edges[axis], field.periodic[axis]
     centers = (edges[1:] + edges[:-1]) / 2
-    length = edges[-1] - edges[0]
     if field.offset[axis] == 0.5:
-        ghosts = (
-            (centers[-1] - length, centers[0] + length)
-            if periodic
-            else (2 * edges[0] - centers[0], 2 * edges[-1] - centers[-1])
-        )
-        line, between = np.concatenate([ghosts[:1], centers, ghosts[1:]]), edges
+        line, between = places_beyond(centers, edges, periodic), edges
     else:
-        points = edges[:-1] if periodic else edges
-        ghosts = (points[-1] - length, edges[-1]) if periodic else (2 * edges[0] - edges[1], 2 * edges[-1] - edges[-2])
-        line = np.concatenate([ghosts[:1], points, ghosts[1:]])
+        line = places_beyond(edges[:-1] if periodic else edges, edges, periodic)
         between = (line[1:] + line[:-1]) / 2
     return _Ruler(line, spans(field.grid, axis, field.offset[axis], periodic, 2), between)
 

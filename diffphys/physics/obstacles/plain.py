@@ -9,7 +9,8 @@ from jax import Array
 from jax.tree_util import Partial
 
 from diffphys.errors import InputError
-from diffphys.grids import Dirichlet, Field
+from diffphys.grids import Field
+from diffphys.grids.conditions import fixes_points
 from diffphys.operators import laplacian
 from diffphys.operators.advection.convection import without_fixed_ends
 from diffphys.physics.flow_sides import imposed
@@ -83,7 +84,7 @@ class Plain(Space):
     def given_slope(self, axis: int, like: Array) -> Array | None:
         """What the pressure that is given at the sides of an axis contributes to its gradient; None where none is."""
         variables = self.variables
-        if not any(isinstance(end, Dirichlet) for end in variables.pressure[axis]):
+        if not any(fixes_points(end) for end in variables.pressure[axis]):
             return None
         outside = variables.pressure_field(jnp.zeros(variables.grid.cells, like.dtype))
         return self.differences.difference(outside, axis).values

@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 
 from diffphys.grids import Conditions, Field, Grid, Periodic, Sides, face_offset
+from diffphys.grids.conditions import homogeneous
 from diffphys.operators import difference, divergence, laplacian
 from diffphys.operators.advection.convection import relative_control_volume, without_fixed_ends
 from diffphys.operators.fourth_order import (
@@ -99,22 +100,22 @@ class Variables(eqx.Module):
 
     def potential_field(self, values: Array) -> Field:
         """What a projection takes away: a pressure that changes nothing of what is given at the sides."""
-        return Field(values, self.grid, conditions=homogeneous(self.pressure))
+        return Field(values, self.grid, conditions=_homogeneous(self.pressure))
 
     def homogeneous(self) -> "Variables":
         """The same kinds of conditions with zeros in them."""
         return Variables(
             self.grid,
             self.sides,
-            tuple(homogeneous(one) for one in self.velocity),
-            homogeneous(self.pressure),
-            homogeneous(self.scalar),
+            tuple(_homogeneous(one) for one in self.velocity),
+            _homogeneous(self.pressure),
+            _homogeneous(self.scalar),
         )
 
 
-def homogeneous(conditions: Conditions) -> Conditions:
-    """The same kinds of conditions with zeros in them."""
-    return tuple((type(lower)(), type(upper)()) for lower, upper in conditions)
+def _homogeneous(conditions: Conditions) -> Conditions:
+    """The same conditions with zeros in them."""
+    return tuple((homogeneous(lower), homogeneous(upper)) for lower, upper in conditions)
 
 
 class Stokes(NamedTuple):

@@ -11,6 +11,7 @@ from jax.tree_util import Partial
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid, Shape, Sides
+from diffphys.grids.ends import values_beside
 from diffphys.grids.numbers import shown
 from diffphys.grids.shapes import Periods, Repeated, is_traced
 from diffphys.grids.sides import periods
@@ -29,7 +30,7 @@ from diffphys.physics.obstacles.space import (
 )
 from diffphys.poisson import PressureProblem, PressureSolver, Solution
 from diffphys.poisson.constrained import solve_constrained
-from diffphys.poisson.problem import neighbors, never_unconverged
+from diffphys.poisson.problem import never_unconverged
 from diffphys.poisson.separable import Line, lines_of, solve_separable
 
 
@@ -83,7 +84,7 @@ class FixedSolid:
 
     def faces(self, problem: PressureProblem, axis: int) -> np.ndarray:
         """Faces of which at least one cell is solid; on a side of the domain, of which the one cell is."""
-        below, above = neighbors(self.cells, axis, problem.kinds[axis], edge=True)
+        below, above = values_beside(self.cells, axis, problem.kinds[axis], edge=True)
         return np.asarray(below | above)
 
     def unwrapped(self, points: Sequence[Array]) -> Sequence[Array]:
@@ -220,7 +221,7 @@ class Staircase(Space):
             gained = viscosity * self.box.differences.laplacian(field).values - carried[axis].values
             gained = gained - difference(pressure, axis).values
             if acceleration is not None:  # the part of the control volume that is fluid
-                below, above = neighbors(self.solid.cells, axis, self.problem().kinds[axis], edge=True)
+                below, above = values_beside(self.solid.cells, axis, self.problem().kinds[axis], edge=True)
                 gained = gained + acceleration[axis] * (1 - (1.0 * below + 1.0 * above) / 2)
             closed = without_fixed_ends(field, axis, gained) * (1 - self._free(axis, gained.dtype))
             taken.append(face_volumes(axis, field, 2) * closed)

@@ -18,7 +18,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jax.tree_util import Partial
 
 import diffphys as dp
-from diffphys import poisson
+from diffphys import operators, poisson
 from diffphys.devices import beside, keeping, varying_alike
 from diffphys.grids import Dirichlet, Neumann
 from diffphys.linear import linear_map, linear_solve
@@ -294,6 +294,70 @@ def test_nothing_is_added_where_no_array_is_on_several_devices():
         return [equation.primitive.name for equation in closed.eqns]
 
     assert primitives(linear_solve) == primitives(jax.lax.custom_linear_solve) == ["custom_linear_solve"]
+
+
+# Blocks of a grid ---------------------------------------------------------------------------------------------------
+
+
+CELLS = dp.Grid((8, 5), (4.0, 2.0))
+WRAPPED = ((dp.Periodic(), dp.Periodic()),) * 2
+
+
+def of_blocks(function):
+    """A function of fields and numbers, each device with its half of the cells along x, all with the same numbers."""
+    return jax.shard_map(function, mesh=mesh(), in_specs=(MEMBERS, PartitionSpec()), out_specs=MEMBERS)
+
+
+def diffused_in_blocks(field, reach):
+    """Explicit diffusion; the neighbors along the axis that is cut come from the other device."""
+    values = field.values
+    first, last = (
+        jax.lax.ppermute(part, "members", [(0, 1), (1, 0)]) for part in (values[:1], values[-1:])
+    )  # of the device that follows, and of the one before
+    beside = jnp.concatenate([last, values, first])
+    change = (beside[2:] - 2 * values + beside[:-2]) / CELLS.spacing[0] ** 2
+    change += (jnp.roll(values, 1, 1) - 2 * values + jnp.roll(values, -1, 1)) / CELLS.spacing[1] ** 2
+    return field.with_values(values + reach * change)
+
+
+def test_a_field_may_hold_a_block_of_a_grid(key):
+    """Arithmetic, `map` and a stencil with an exchange of neighbors: values and gradients are those of the whole."""
+    whole = dp.Field(jax.random.normal(key, CELLS.cells), CELLS, conditions=WRAPPED)
+
+    def combined(field, factor):
+        return (2.0 * field + field.map(jnp.sin) - field / factor) * field
+
+    def diffused(field, reach):
+        return operators.explicit_diffusion(field, reach, 1.0)
+
+    for plain, blockwise in ((combined, combined), (diffused, diffused_in_blocks)):
+
+        def loss(function, field, number):
+            return jnp.sum(jnp.sin(function(field, number).values))
+
+        gradient = jax.jit(jax.value_and_grad(loss, (1, 2)), static_argnums=0)
+        close(gradient(of_blocks(blockwise), whole, jnp.asarray(0.03)), gradient(plain, whole, jnp.asarray(0.03)))
+
+
+def test_what_looks_beyond_a_block_says_so():
+    """And so does JAX where a mesh cannot divide the cells."""
+    whole = dp.Field(jnp.ones(CELLS.cells), CELLS, conditions=WRAPPED)
+    heat = dp.Heat(CELLS, 0.1, 0.1, WRAPPED)
+    for function in (
+        operators.laplacian,
+        lambda field: operators.implicit_diffusion(field, 0.1, 0.1),
+        lambda field: operators.convert(field, (0.0, 0.5)),
+        lambda field: field.with_values(field.coordinates()[0] + 0 * field.values),
+        lambda field: field.with_values(field.padded([(1, 1), (0, 0)])[1:-1]),
+        heat,
+    ):
+        with pytest.raises(dp.InputError, match=r"block of shape \(4, 5\) of a grid's \(8, 5\) points"):
+            of_blocks(lambda field, _, function=function: function(field))(whole, 0.0)
+    with pytest.raises(dp.InputError, match="has shape"):
+        of_blocks(lambda field, _: field.with_values(field.values[:3]))(whole, 0.0)
+    odd = dp.Grid((7, 5))
+    with pytest.raises(ValueError, match="divisible"):
+        of_blocks(lambda field, _: 2.0 * field)(dp.Field(jnp.ones((7, 5)), odd, conditions=WRAPPED), 0.0)
 
 
 # On one ---------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from diffphys.devices import is_in_shard_map
 from diffphys.errors import InputError
 from diffphys.grids import conditions as conditions_
 from diffphys.grids.conditions import Conditions, Unknown, is_periodic
@@ -54,8 +55,9 @@ class Field(eqx.Module):
     staggering is an error at once instead of a lost order of accuracy. Conditions follow arithmetic exactly.
 
     Args:
-        values: Array of shape `grid.shape(offset, periodic)`. Batches are `jax.vmap`, never an axis of a field. Whole
-            numbers and booleans become floating ones, so that no operator cuts off what it multiplies them by.
+        values: Array of shape `grid.shape(offset, periodic)`; within `jax.shard_map` also a block of it, for arithmetic
+            and `map`. Batches are `jax.vmap`, never an axis of a field. Whole numbers and booleans become floating
+            ones, so that no operator cuts off what it multiplies them by.
         grid: The grid.
         offset: 0.5 or 0.0 for each axis. Default: cell centers.
         conditions: For each axis a pair (lower, upper). Default: unknown.
@@ -85,7 +87,7 @@ class Field(eqx.Module):
         self.conditions = tuple(conditions)
         expected = self.grid.shape(self.offset, self.periodic)
         shape = values.shape
-        if shape != expected:
+        if shape != expected and not (is_in_shard_map() and _divides(shape, expected)):
             hint = "; a leading axis is a batch: was jax.vmap forgotten?" if shape[-len(expected) :] == expected else ""
             raise InputError(
                 f"Field: values has shape {shape}; at offset {self.offset} of a grid of {grid.cells} cells "
@@ -107,11 +109,17 @@ class Field(eqx.Module):
         return tuple(is_periodic(pair) for pair in self.conditions)
 
     @property
+    def is_block(self) -> bool:
+        """Whether it holds one device's part of a grid that `jax.shard_map` has spread over several."""
+        return is_in_shard_map() and self.values.shape != self.grid.shape(self.offset, self.periodic)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         return self.values.shape
 
     def coordinates(self) -> tuple[Array, ...]:
         """Coordinates of the field's points, one array per axis, shaped to broadcast against each other."""
+        self._check_whole("coordinates")
         return self.grid.coordinates(self.offset, self.periodic)
 
     def with_values(self, values: ArrayLike) -> "Field":
@@ -155,6 +163,7 @@ class Field(eqx.Module):
 
     def padding_order(self) -> list[int]:
         """The axes in the order in which they are padded: bounded ones first, then periodic ones."""
+        self._check_whole("padding")
         return sorted(range(self.grid.dimensions), key=lambda axis: self.periodic[axis])
 
     def __add__(self, other: "Field | ArrayLike") -> "Field":
@@ -186,6 +195,15 @@ class Field(eqx.Module):
     __radd__ = __add__
     __rmul__ = __mul__
 
+    def _check_whole(self, owner: str) -> None:
+        if self.is_block:
+            whole = self.grid.shape(self.offset, self.periodic)
+            raise InputError(
+                f"{owner}: a field holds a block of shape {self.values.shape} of a grid's {whole} points, within "
+                "jax.shard_map; what looks at neighbors or at a whole axis accepts whole fields (arithmetic and map "
+                "accept blocks, whose neighbors jax.lax.ppermute exchanges)."
+            )
+
     def _check_same_place(self, other: "Field") -> None:
         if self.grid != other.grid:
             raise InputError(
@@ -214,6 +232,7 @@ def check_field(
     """Raise `InputError` unless it is a field, of this grid and at this place where they are given."""
     if not isinstance(field, Field):
         raise InputError(f"{owner}: {name} is {shown(field)}; a Field is accepted.")
+    field._check_whole(owner)
     if grid is not None and field.grid != grid:
         raise InputError(f"{owner}: {name} lives on another grid, {field.grid}; a field of {grid} is accepted.")
     if offset is not None and field.offset != tuple(offset):
@@ -263,6 +282,11 @@ def as_offset(owner: str, offset: Any, grid: Grid) -> tuple[float, ...]:
             f"{owner}: offset is {shown(places)}; 0.0 or 0.5 for each of {grid.dimensions} axes is accepted."
         )
     return places
+
+
+def _divides(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Whether a grid's points may be divided into blocks of this shape."""
+    return len(shape) == len(whole) and all(count and not of % count for count, of in zip(shape, whole, strict=True))
 
 
 def _scalar(value: ArrayLike, operation: str) -> Array:

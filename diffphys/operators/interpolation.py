@@ -200,6 +200,91 @@ def two_sided(interpolation: Callable, reach: int, shares: Sequence[SlopeShares 
     return function
 
 
+@jax.custom_jvp
+def kept_between(values: Array, smallest: Array, largest: Array) -> Array:
+    """The values, kept between bounds. On a bound, but for round-off, they keep their own derivative: where the fluid
+    is at rest each point is one of the extremes around it, and nothing is limited.
+    """
+    return jnp.clip(values, smallest, largest)
+
+
+@kept_between.defjvp
+def _kept_between_jvp(primals, tangents):
+    values, smallest, largest = primals
+    margin = round_off_of(smallest, largest)
+    own, low, high = tangents
+    tangent = jnp.where(values < smallest - margin, low, jnp.where(values > largest + margin, high, own))
+    return kept_between(*primals), tangent
+
+
+def round_off_of(smallest: Array, largest: Array) -> Array:
+    """By how much a value between two others may differ by round-off."""
+    return 8 * jnp.finfo(smallest.dtype).eps * jnp.maximum(jnp.abs(smallest), jnp.abs(largest))
+
+
+def two_sided_within(interpolation: Callable, bounds: Callable, reach: int, shares: Sequence[SlopeShares | None]):
+    """As `two_sided`, for an interpolation whose values are kept between bounds that each cell has for itself.
+
+    At a point each of the two cells has a slope of its own, zero where the value would leave the bounds of that cell:
+    the slope is the mean of these, and not what the mean of both without bounds would be.
+
+    Args:
+        interpolation: See `two_sided`.
+        bounds: From an array and for each axis the indices of the points below to the smallest and the largest value.
+        reach: See `two_sided`.
+        shares: See `two_sided`.
+    """
+
+    def kept(padded: Array, lows: Sequence[Array], fractions: Sequence[Array]) -> Array:
+        return kept_between(interpolation(padded, lows, fractions), *bounds(padded, lows))
+
+    function = jax.custom_jvp(kept)
+
+    @function.defjvp
+    def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+        (padded, lows, fractions), (padded_tangent, _, moved) = primals, tangents
+        value, tangent = jax.jvp(lambda padded: kept(padded, lows, fractions), (padded,), (padded_tangent,))
+        for axis, change in enumerate(moved):
+            at_a_point, sides = _sides(padded, lows, fractions, axis, reach, shares[axis])
+            for onward, (low, fraction, share) in zip((-1.0, 1.0), sides, strict=True):
+                corners = [low if a == axis else other for a, other in enumerate(lows)]
+
+                def along(place: Array, axis: int = axis, corners: list[Array] = corners) -> Array:
+                    return interpolation(padded, corners, [place if a == axis else f for a, f in enumerate(fractions)])
+
+                there, slope = jax.jvp(along, (fraction,), (jnp.ones_like(fraction),))
+                smallest, largest = bounds(padded, corners)
+                margin = round_off_of(smallest, largest)
+                rises, falls = onward * slope > 0, onward * slope < 0
+                leaves = (rises & (there >= largest - margin)) | (falls & (there <= smallest + margin))
+                beyond = (there > largest + margin) | (there < smallest - margin)
+                free = ~jnp.where(at_a_point, leaves, beyond)
+                tangent = tangent + jnp.where(free, slope, 0.0) * share * change
+        return value, tangent
+
+    return function
+
+
+def _sides(
+    padded: Array, lows: Sequence[Array], fractions: Sequence[Array], axis: int, reach: int, own: SlopeShares | None
+) -> tuple[Array, list[tuple[Array, Array, Any]]]:
+    """Where a place is that of a point along an axis; and of the cells below and above it the index of the point below,
+    how far on to the next, and the weight of the cell's slope. Within a cell both are that cell.
+    """
+    low, fraction = lows[axis], fractions[axis]
+    first, last = (at_point(fraction, end, padded.shape[axis]) for end in (0.0, 1.0))
+    down, up = first & (low >= reach), last & (low < padded.shape[axis] - reach - 1)
+    share: Any = (0.5, 0.5)
+    if own is not None:
+        point = jnp.where(last, low + 1, low)
+        weights = [jnp.asarray(part, fraction.dtype)[point] for part in own]
+        share = [jnp.where(first | last, weight, 0.5) for weight in weights]
+    return first | last, [
+        (jnp.where(down, low - 1, low), jnp.where(down, fraction + 1, fraction), share[0]),
+        (jnp.where(up, low + 1, low), jnp.where(up, fraction - 1, fraction), share[1]),
+    ]
+
+
 def _two_sided_jvp(interpolation: Callable, reach: int, shares: Sequence[SlopeShares | None], primals, tangents):
     padded, lows, fractions, *given = primals
     padded_tangent, _, moved, *_ = tangents
@@ -217,16 +302,10 @@ def _two_sided_jvp(interpolation: Callable, reach: int, shares: Sequence[SlopeSh
         for part, fraction in zip(moved, fractions, strict=True)
     )
     below, above = [], []
-    for axis, (low, fraction) in enumerate(zip(lows, fractions, strict=True)):
-        first, last = (at_point(fraction, end, padded.shape[axis]) for end in (0.0, 1.0))
-        down, up = first & (low >= reach), last & (low < padded.shape[axis] - reach - 1)
-        share: Any = (0.5, 0.5)
-        if (own := shares[axis]) is not None:
-            point = jnp.where(last, low + 1, low)
-            weights = [jnp.asarray(part, fraction.dtype)[point] for part in own]
-            share = [jnp.where(first | last, weight, 0.5) for weight in weights]
-        below.append((jnp.where(down, low - 1, low), jnp.where(down, fraction + 1, fraction), share[0] * moved[axis]))
-        above.append((jnp.where(up, low + 1, low), jnp.where(up, fraction - 1, fraction), share[1] * moved[axis]))
+    for axis, change in enumerate(moved):
+        _, sides = _sides(padded, lows, fractions, axis, reach, shares[axis])
+        for side, (low, fraction, share) in zip((below, above), sides, strict=True):
+            side.append((low, fraction, share * change))
     for side in (below, above):
         corners, places, changes = zip(*side, strict=True)
         change = functools.partial(interpolation, padded, corners)

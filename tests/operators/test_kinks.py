@@ -100,6 +100,26 @@ def test_beside_closed_cells_a_look_up_at_rest_has_the_mean_slope():
         assert np.any(here != 0) and np.all(here[closed] == 0)
 
 
+LINE = dp.Grid((30,), (3.0,))
+
+
+@pytest.mark.parametrize("grid", [LINE, *[pytest.param(grid, marks=pytest.mark.slow) for grid in GRIDS]])
+def test_limited_cubic_look_ups_at_rest_have_the_mean_slope(grid):
+    """Each side's own slope is zero where the value would leave what is around it, as at an extreme it may to one side
+    and not to the other: of the points of a random field there are some of each kind.
+    """
+    conditions = (PERIODIC, (dp.Dirichlet(0.3), dp.Neumann(0.0)))[: grid.dimensions]
+    field, velocity = still(grid, conditions)
+    limited = unlimited = 0
+    for axis in range(grid.dimensions):
+        schemes = [lambda f, v, keep=keep: cubic_semi_lagrangian(f, v, 1.0, limited=keep) for keep in (True, False)]
+        (before, here, after), (_, free, _) = (around_rest(scheme, field, velocity, axis) for scheme in schemes)
+        np.testing.assert_allclose(here, (before + after) / 2, atol=1e-4)
+        limited += np.sum(np.abs(here - free) > 1e-3)
+        unlimited += np.sum(np.abs(here - free) < 1e-3)
+    assert limited > 3 and unlimited > 3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("grid", GRIDS, ids=["uniform", "stretched"])
 def test_limited_maccormack_at_rest_has_a_slope_between_those_of_its_sides(grid):

@@ -18,10 +18,9 @@ from diffphys.operators.advection.look_ups import (
     cells_around,
     check_carried,
     extremes,
-    kept_between,
 )
 from diffphys.operators.differences import points_with_two_ghosts
-from diffphys.operators.interpolation import interpolate, sample, slope_shares, two_sided
+from diffphys.operators.interpolation import interpolate, sample, slope_shares, two_sided, two_sided_within
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,9 +74,8 @@ def cubic_semi_lagrangian(field: Field, velocity: Sequence[Field], dt: ArrayLike
         return _weighted_sum(padded, lows, weights, [])
 
     shares = [slope_shares(field, axis, 2) for axis in range(field.grid.dimensions)]
-    values = two_sided(cubic, 2, shares)(padded, tuple(lows), tuple(fractions))
-    if limited:
-        values = kept_between(values, *extremes(padded, lows))
+    look_up = two_sided_within(cubic, extremes, 2, shares) if limited else two_sided(cubic, 2, shares)
+    values = look_up(padded, tuple(lows), tuple(fractions))
     return field.with_values(values)
 
 

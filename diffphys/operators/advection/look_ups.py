@@ -5,7 +5,6 @@ limits by the values there.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
@@ -38,23 +37,6 @@ def as_largest_courant(owner: str, bound: Any, dimensions: int) -> int | tuple[i
             f"{dimensions} of them, one for each axis, or None is accepted."
         )
     return tuple(whole) if isinstance(bound, tuple) else whole[0]
-
-
-@jax.custom_jvp
-def kept_between(values: Array, smallest: Array, largest: Array) -> Array:
-    """The values, kept between bounds. On a bound, but for round-off, they keep their own derivative: where the fluid
-    is at rest each point is one of the extremes around it, and nothing is limited.
-    """
-    return jnp.clip(values, smallest, largest)
-
-
-@kept_between.defjvp
-def _kept_between_jvp(primals, tangents):
-    values, smallest, largest = primals
-    margin = 8 * jnp.finfo(values.dtype).eps * jnp.maximum(jnp.abs(smallest), jnp.abs(largest))
-    own, low, high = tangents
-    tangent = jnp.where(values < smallest - margin, low, jnp.where(values > largest + margin, high, own))
-    return kept_between(*primals), tangent
 
 
 def cells_around(field: Field, positions: Sequence[Array]) -> tuple[list[Array], list[Array]]:

@@ -19,10 +19,9 @@ from diffphys.operators.advection.look_ups import (
     cells_around,
     check_carried,
     extremes,
-    kept_between,
 )
 from diffphys.operators.advection.semi_lagrangian import semi_lagrangian
-from diffphys.operators.interpolation import interpolate
+from diffphys.operators.interpolation import interpolate, kept_between
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,16 +5,17 @@ the shortest waves nearly all. Here a periodic axis is shifted by half a cell in
 other axes are interpolated with polynomials of degree five.
 """
 
-import functools
+import dataclasses
 from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Grid, Periodic, center_offset, face_offset
 from diffphys.grids.field import as_offset, check_field, check_velocity
-from diffphys.linear import along_axis
+from diffphys.linear import along_axis, linear_map
 from diffphys.operators.interpolation import at_new_place
 
 
@@ -48,15 +49,10 @@ def convert(field: Field, offset: Sequence[float]) -> Field:
     for axis, place in enumerate(offset):
         if place == field.offset[axis]:
             continue
-        pair = field.conditions[axis]
-        fixed = tuple(isinstance(condition, Dirichlet) for condition in pair)
-        matrix = conversion_matrix(grid, axis, place, field.periodic[axis], *fixed)
-        lower, inner, upper = matrix[:, :1], matrix[:, 1:-1], matrix[:, -1:]
-        values = along_axis(inner, field.values, axis)
-        for condition, column in zip(pair, (lower, upper), strict=True):
-            if isinstance(condition, Dirichlet) and place == 0.0:
-                value = condition.value.astype(values.dtype)
-                values = values + value * grid.along(axis, jnp.asarray(column[:, 0], values.dtype))
+        if field.periodic[axis] and grid.uniform[axis]:
+            values = half_a_cell_on(field.values, axis, 1 if place == 0.5 else -1)
+        else:
+            values = _by_polynomials(field, axis, place)
         new_offset = tuple(place if a == axis else old for a, old in enumerate(field.offset))
         conditions = tuple(
             old if a == axis or isinstance(old[0], Periodic) else at_new_place(old)
@@ -98,8 +94,50 @@ def centers_to_faces(velocity: Sequence[Field]) -> tuple[Field, ...]:
     return tuple(convert(component, face_offset(component.grid, axis)) for axis, component in enumerate(velocity))
 
 
-@functools.lru_cache(maxsize=128)
-def conversion_matrix(
+def half_a_cell_on(values: Array, axis: int, direction: int) -> Array:
+    """Values along a uniform periodic axis, taken half a cell further up (1) or down (-1): see `convert`.
+
+    By Fourier transforms: the same map as a matrix has entries that fall off slowly, and in single precision its sums
+    lose a digit. As an orthogonal map it has its inverse as transpose.
+    """
+    return linear_map(_HalfCell(axis, direction).shifted, _HalfCell(axis, -direction).shifted, (), (values,))[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class _HalfCell:
+    axis: int
+    direction: int
+
+    def shifted(self, _: Sequence[Array], operands: Sequence[Array]) -> list[Array]:
+        (values,) = operands
+        count, is_complex = values.shape[self.axis], jnp.iscomplexobj(values)
+        waves = np.fft.fftfreq(count, 1 / count) if is_complex else np.arange(count // 2 + 1)
+        phase = np.exp(1j * self.direction * np.pi * waves / count)
+        if count % 2 == 0:
+            phase[count // 2] = 1.0  # the highest wave keeps its amplitude
+        line = phase.reshape([-1 if axis == self.axis else 1 for axis in range(values.ndim)])
+        spectrum = (jnp.fft.fft if is_complex else jnp.fft.rfft)(values, axis=self.axis)
+        spectrum = spectrum * jnp.asarray(line, spectrum.dtype)
+        if is_complex:
+            return [jnp.fft.ifft(spectrum, axis=self.axis)]
+        return [jnp.fft.irfft(spectrum, count, axis=self.axis)]
+
+
+def _by_polynomials(field: Field, axis: int, place: float) -> Array:
+    """The values at the other place along an axis that is bounded or stretched."""
+    pair = field.conditions[axis]
+    fixed = tuple(isinstance(condition, Dirichlet) for condition in pair)
+    matrix = polynomial_matrix(field.grid, axis, place, field.periodic[axis], *fixed)
+    lower, inner, upper = matrix[:, :1], matrix[:, 1:-1], matrix[:, -1:]
+    values = along_axis(inner, field.values, axis)
+    for condition, column in zip(pair, (lower, upper), strict=True):
+        if isinstance(condition, Dirichlet) and place == 0.0:
+            value = condition.value.astype(values.dtype)
+            values = values + value * field.grid.along(axis, jnp.asarray(column[:, 0], values.dtype))
+    return values
+
+
+def polynomial_matrix(
     grid: Grid, axis: int, place: float, periodic: bool, lower: bool = False, upper: bool = False
 ) -> np.ndarray:
     """The matrix that gives the values with the offset `place` from those with the other one, in float64.
@@ -108,13 +146,6 @@ def conversion_matrix(
     """
     count = grid.cells[axis]
     edges = grid.edges[axis]
-    if periodic and grid.uniform[axis]:
-        waves = np.fft.fftfreq(count, 1 / count)
-        phase = np.exp((1j if place == 0.5 else -1j) * np.pi * waves / count)
-        if count % 2 == 0:
-            phase[count // 2] = 1.0  # the highest wave keeps its amplitude
-        matrix = np.fft.ifft(phase[:, None] * np.fft.fft(np.eye(count), axis=0), axis=0).real
-        return np.pad(matrix, ((0, 0), (1, 1)))
     centers = (edges[:-1] + edges[1:]) / 2
     points, targets = (edges, centers) if place == 0.5 else (centers, edges)
     if periodic:  # three more points beyond each end

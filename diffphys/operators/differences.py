@@ -156,9 +156,18 @@ def periodic_sum(values: Array, stencil: Mapping[tuple[int, ...], float]) -> Arr
 
 
 def wrapped(values: Array, widths: Sequence[tuple[int, int]]) -> Array:
-    """`values` with what lies one period away before and behind along each axis; in memory, as ghost points are."""
+    """`values` with what lies one period away before and behind along each axis; in memory, as ghost points are.
+
+    Raises:
+        InputError: if there are fewer values along an axis than are asked for beyond an end.
+    """
     for axis, (before, behind) in enumerate(widths):
         count = values.shape[axis]
+        if max(before, behind) > count:
+            raise InputError(
+                f"difference: {max(before, behind)} points beyond an end are asked for along a periodic axis of "
+                f"{count}; at least as many points are accepted."
+            )
         if before or behind:
             parts = [slice_axis(values, axis, count - before, count)] if before else []
             parts += [values, slice_axis(values, axis, 0, behind)] if behind else [values]

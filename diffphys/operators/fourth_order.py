@@ -23,7 +23,11 @@ from diffphys.errors import InputError
 from diffphys.grids import Field, Grid, Periodic, Unknown
 from diffphys.grids.ends import lengths_beyond
 from diffphys.grids.numbers import as_whole, shown
-from diffphys.operators.differences import slice_axis
+from diffphys.operators.differences import periodic_sum, shifted_sum
+
+
+WEIGHTS = (1 / 24, -9 / 8, 9 / 8, -1 / 24)
+"""Of the four nearest points in a difference over one spacing."""
 
 
 def check_order(owner: str, order: int) -> None:
@@ -39,12 +43,19 @@ def fourth_order_difference(field: Field, axis: int) -> Field:
         InputError: if a ghost value is needed that no condition defines.
     """
     grid, periodic, to_faces = field.grid, field.periodic[axis], field.offset[axis] == 0.5
-    width = ((2, 1) if periodic else (2, 2)) if to_faces else ((1, 2) if periodic else (1, 1))
-    padded = field.padded([width if a == axis else (0, 0) for a in range(grid.dimensions)])
     offset = tuple(0.5 - place if a == axis else place for a, place in enumerate(field.offset))
     conditions = tuple(pair if isinstance(pair[0], Periodic) else (Unknown(), Unknown()) for pair in field.conditions)
-    span = along(grid, axis, spans(grid, axis, offset[axis], periodic, 4), padded.dtype)
-    return Field(_difference(padded, axis) / span, grid, offset, conditions)
+    unit = grid.size[axis] / grid.cells[axis] if grid.uniform[axis] else 1.0
+    weights = [weight / unit for weight in WEIGHTS]
+    if periodic:
+        values = periodic_sum(field.values, _stencil(grid, axis, weights, first=-2 if to_faces else -1))
+    else:
+        reach = 2 if to_faces else 1
+        padded = field.padded([(reach, reach) if a == axis else (0, 0) for a in range(grid.dimensions)])
+        values = _difference(padded, axis, weights)
+    if not grid.uniform[axis]:
+        values = values / along(grid, axis, spans(grid, axis, offset[axis], periodic, 4), values.dtype)
+    return Field(values, grid, offset, conditions)
 
 
 def fourth_order_divergence(velocity: Sequence[Field]) -> Field:
@@ -59,17 +70,36 @@ def fourth_order_gradient(field: Field) -> tuple[Field, ...]:
 
 
 def fourth_order_laplacian(field: Field) -> Field:
-    """The sum of second derivatives at the field's own place: the difference of `fourth_order_difference`."""
-    grid = field.grid
-    total = jnp.zeros_like(field.values)
-    for axis in range(grid.dimensions):
-        padded = field.padded([(3, 3) if a == axis else (0, 0) for a in range(grid.dimensions)])
+    """The sum of second derivatives at the field's own place: the difference of `fourth_order_difference`.
+
+    Along uniform axes both differences are one stencil of seven points,
+    `(f[-3] - 54 f[-2] + 783 f[-1] - 1460 f[0] + ...) / (24 h)^2`.
+    """
+    grid, dimensions = field.grid, field.grid.dimensions
+    uniform = [axis for axis in range(dimensions) if grid.uniform[axis]]
+    stencil: dict[tuple[int, ...], float] = {}
+    for axis in uniform:
+        weights = np.convolve(WEIGHTS, WEIGHTS) / (grid.size[axis] / grid.cells[axis]) ** 2
+        for place, weight in _stencil(grid, axis, weights.tolist(), first=-3).items():
+            stencil[place] = stencil.get(place, 0.0) + weight
+    if len(uniform) == dimensions and all(field.periodic):
+        return field.with_values(periodic_sum(field.values, stencil))
+    parts = []
+    if uniform:
+        widths = [(3, 3) if axis in uniform else (0, 0) for axis in range(dimensions)]
+        middle = [before for before, _ in widths]
+        moved = {tuple(s + m for s, m in zip(place, middle, strict=True)): w for place, w in stencil.items()}
+        parts.append(shifted_sum(field.padded(widths), field.shape, moved))
+    for axis in range(dimensions):
+        if grid.uniform[axis]:
+            continue
+        padded = field.padded([(3, 3) if a == axis else (0, 0) for a in range(dimensions)])
         offset, periodic = field.offset[axis], field.periodic[axis]
         between = half_spans(grid, axis, offset, periodic)
-        slope = _difference(padded, axis) / along(grid, axis, between, padded.dtype)
+        slope = _difference(padded, axis, WEIGHTS) / along(grid, axis, between, padded.dtype)
         span = along(grid, axis, spans(grid, axis, offset, periodic, 4), padded.dtype)
-        total = total + _difference(slope, axis) / span
-    return field.with_values(total)
+        parts.append(_difference(slope, axis, WEIGHTS) / span)
+    return field.with_values(sum(parts[1:], parts[0]))
 
 
 def spans(grid: Grid, axis: int, offset: float, periodic: bool, order: int) -> np.ndarray:
@@ -86,11 +116,18 @@ def along(grid: Grid, axis: int, line: np.ndarray, dtype) -> Array | float:
     return jnp.asarray(line, dtype).reshape([-1 if other == axis else 1 for other in range(grid.dimensions)])
 
 
-def _difference(padded: Array, axis: int) -> Array:
-    count = padded.shape[axis]
-    near = slice_axis(padded, axis, 2, count - 1) - slice_axis(padded, axis, 1, count - 2)
-    far = slice_axis(padded, axis, 3, count) - slice_axis(padded, axis, 0, count - 3)
-    return 9 / 8 * near - far / 24
+def _difference(padded: Array, axis: int, weights: Sequence[float]) -> Array:
+    shape = [extent - 3 if a == axis else extent for a, extent in enumerate(padded.shape)]
+    places = {tuple(s if a == axis else 0 for a in range(padded.ndim)): weight for s, weight in enumerate(weights)}
+    return shifted_sum(padded, shape, places)
+
+
+def _stencil(grid: Grid, axis: int, weights: Sequence[float], first: int) -> dict[tuple[int, ...], float]:
+    """The weights of the points along an axis, of which the first is `first` steps on."""
+    return {
+        tuple(first + step if a == axis else 0 for a in range(grid.dimensions)): weight
+        for step, weight in enumerate(weights)
+    }
 
 
 def half_spans(grid: Grid, axis: int, offset: float, periodic: bool) -> np.ndarray:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from diffphys import physics as physics
     from diffphys import plots as plots
     from diffphys import poisson as poisson
+    from diffphys import progress as progress
     from diffphys import runs as runs
     from diffphys import scenarios as scenarios
     from diffphys import stepping as stepping
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from diffphys.physics import Wave as Wave
     from diffphys.plots import animate as animate
     from diffphys.plots import plot as plot
+    from diffphys.progress import ProgressBar as ProgressBar
     from diffphys.stepping import Checkpointed as Checkpointed
     from diffphys.stepping import Detached as Detached
     from diffphys.stepping import ImplicitExplicit as ImplicitExplicit
@@ -102,6 +104,7 @@ _ROOMS = (
     "physics",
     "plots",
     "poisson",
+    "progress",
     "runs",
     "scenarios",
     "stepping",
@@ -110,6 +113,7 @@ _ROOMS = (
 
 _HOME = {
     "InputError": "errors",
+    "ProgressBar": "progress",
     **dict.fromkeys(("GradientCheck", "check_gradient"), "gradients"),
     **dict.fromkeys(
         ("Box", "Dirichlet", "Field", "Grid", "Inflow", "Neumann", "Open", "Outflow", "Periodic", "Sphere", "Wall"),

@@ -1,4 +1,7 @@
-"""The one exception that tells a user of a mistake in what was given."""
+"""The one exception that tells a user of a mistake in what was given, and of a library that is not installed."""
+
+import importlib
+from types import ModuleType
 
 
 class InputError(ValueError):
@@ -8,3 +11,23 @@ class InputError(ValueError):
     The command line prints it on one line and leaves with exit code 2. Everything in diffphys that refuses
     an argument, a setting or a file raises this (or a subclass), so that one `except` catches it.
     """
+
+
+def optional(owner: str, module: str, extra: str) -> ModuleType:
+    """Import a library that belongs to an extra of this package.
+
+    Args:
+        owner: Who asks for it.
+        module: What is imported.
+        extra: The extra that installs it.
+
+    Raises:
+        InputError: if it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        name = module.partition(".")[0]
+        raise InputError(
+            f'{owner} needs {name}, which is not installed ({error}): pip install "diffphys[{extra}]".'
+        ) from error

@@ -1,5 +1,6 @@
 """Training in the loop: a network inside a solver, trained through it on trajectories."""
 
+from diffphys.learning.callbacks import in_turn, log_to_tensorboard, show_training
 from diffphys.learning.corrected import Corrected, Normalization, with_parameters
 from diffphys.learning.losses import half_sum_of_squares, mean_absolute_error
 from diffphys.learning.training import Log, Stage, train
@@ -15,6 +16,9 @@ __all__ = [
     "Log",
     "Stage",
     "train",
+    "show_training",
+    "log_to_tensorboard",
+    "in_turn",
     "load_trajectories",
     "save_trajectories",
     "Trajectories",

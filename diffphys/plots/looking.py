@@ -342,7 +342,7 @@ def _draw_velocity(panel: Axes, picture: Picture, frame: int) -> Any:
     right, up = (_centers(picture.grid, axis) for axis in plane.axes)
     if picture.overlay == "arrows":
         rows, columns = chosen_arrows(picture)
-        longest = float(np.nanpercentile(np.hypot(*picture.arrows), 99)) or 1.0
+        longest = float(np.nanpercentile(np.linalg.norm(picture.arrows, axis=0), 99)) or 1.0
         apart = max(np.diff(right[columns]).mean() if len(right[columns]) > 1 else 1.0, 1e-30)
         quiver: Any = panel.quiver  # whose four arrays Matplotlib does not declare
         return quiver(
@@ -357,10 +357,10 @@ def _draw_velocity(panel: Axes, picture: Picture, frame: int) -> Any:
             color="0.1",
             zorder=4,
         )
-    along = [np.linspace(line[0], line[-1], len(line)) for line in (right, up)]  # what `streamplot` asks for
-    u, v = (_regular(part[frame], (right, up), along) for part in picture.arrows)
+    x, y = (np.linspace(line[0], line[-1], len(line)) for line in (right, up))  # equal steps, as `streamplot` asks
+    u, v = (_regular(part[frame], (right, up), (x, y)) for part in picture.arrows)
     if np.nanmax(np.hypot(u, v)) > 0:
-        panel.streamplot(*along, u, v, density=1.1, linewidth=0.6, arrowsize=0.6, color="0.1", zorder=4)
+        panel.streamplot(x, y, u, v, density=1.1, linewidth=0.6, arrowsize=0.6, color="0.1", zorder=4)
     return None
 
 

@@ -3,11 +3,11 @@
 It knows no physics.
 """
 
+from diffphys.progress import progress
 from diffphys.runs.checkpoints import checkpoint_metadata, load_checkpoint, save_checkpoint
 from diffphys.runs.files import replacing, storage_error, write_json
 from diffphys.runs.memory import KEEP_FREED_MEMORY, keep_freed_memory
 from diffphys.runs.programs import Catalog, Entry, Program
-from diffphys.runs.progress import progress
 from diffphys.runs.run import Run, RunDescription, read_description
 from diffphys.runs.settings import make_settings, nearest, parse_overrides, setting
 from diffphys.runs.signals import Interrupted, StopRequest, stop_on_signals

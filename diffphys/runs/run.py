@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from diffphys.errors import InputError
+from diffphys.progress import Advance, progress
 from diffphys.runs.checkpoints import checkpoint_metadata, load_checkpoint, save_checkpoint
 from diffphys.runs.files import PARTIAL_PREFIX, replacing, write_json
-from diffphys.runs.progress import Advance, progress
 from diffphys.runs.settings import results_settings
 from diffphys.runs.signals import Interrupted, StopRequest
 

@@ -12,6 +12,7 @@ far back in time it reaches, is the choice of the caller:
 """
 
 import dataclasses
+import functools
 import inspect
 import math
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from diffphys.devices import are_several, beside, choose, keeping, varying_alike
 from diffphys.errors import InputError
 from diffphys.grids import Field
 from diffphys.grids.numbers import as_whole, shown, whole_number
+from diffphys.progress import ProgressBar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +105,7 @@ def rollout(
     adjoint: Adjoint = Checkpointed(),  # noqa: B008 (frozen)
     stop: Callable[[Any], Any] | None = None,
     outcome: bool = False,
+    progress: bool | Callable[[int, int], Any] | None = None,
 ) -> tuple[Any, ...]:
     """Apply `step` to `state` `steps` times.
 
@@ -121,6 +124,9 @@ def rollout(
             whatever a step from there would give. Under `jax.vmap` each member of the batch stops by itself; those that
             have stopped cost as much as the others.
         outcome: Whether to return an `Outcome` as well.
+        progress: True shows a bar on standard error. Or a function that is called, also from compiled programs, with
+            the steps made and their number: with 0 first, then after every hundredth of them. The backward pass of a
+            gradient calls it again for steps that it computes again. Where it is None nothing is added to the program.
 
     Returns:
         The final state, and what was saved as one pytree with a leading axis of length `steps / save_every` (None
@@ -153,6 +159,13 @@ def rollout(
         raise InputError(f"rollout: stop is {shown(stop)}; a function from a state to a boolean, or None, is accepted.")
     if not isinstance(outcome, (bool, np.bool_)):
         raise InputError(f"rollout: outcome is {shown(outcome)}; True or False is accepted.")
+    if progress is True:
+        progress = ProgressBar()
+    if progress is not None and progress is not False and not callable(progress):
+        raise InputError(
+            f"rollout: progress is {shown(progress)}; True, or a function of the steps made and their number, is "
+            "accepted."
+        )
     if not callable(step):
         raise InputError(f"rollout: step is {shown(step)}; a function from a state to the next state is accepted.")
     inputs = _as_arrays(inputs, "inputs")
@@ -163,7 +176,9 @@ def rollout(
                 "entry for each step, is accepted."
             )
     state = _as_arrays(state, "state")  # also Python's numbers, so that another value compiles nothing anew
-    final, saved, found = _rollout(step, state, steps, inputs, save_every, save, adjoint, stop, bool(outcome))
+    final, saved, found = _rollout(
+        step, state, steps, inputs, save_every, save, adjoint, stop, bool(outcome), progress or None
+    )
     return (final, saved, found) if outcome else (final, saved)
 
 
@@ -178,6 +193,7 @@ def _rollout(
     adjoint: Adjoint,
     stop: Callable | None,
     outcome: bool,
+    progress: Callable | None,
 ):
     # Without a step there is no first input, but its type is known.
     first = jax.tree.map(lambda leaf: leaf[0] if steps else jnp.zeros_like(leaf, shape=leaf.shape[1:]), inputs)
@@ -197,8 +213,12 @@ def _rollout(
             following = _made_unless(watched[0], made, current, given, lambda state: _cut(state, index, adjoint))
         if watched is not None:
             watched = _watched(watched, step, stop, outcome, index, current, following)
+        if progress is not None:
+            _tell(progress, index + 1, steps)
         return index + 1, following, watched
 
+    if progress is not None:
+        jax.debug.callback(functools.partial(_in_numbers, progress, steps), 0)
     watched = None  # without a condition or a report the loop carries nothing for them
     if stop is not None or outcome:
         stopped = jnp.zeros((), bool) if stop is None else _condition(stop, state)
@@ -224,6 +244,17 @@ def _rollout(
     whole_frames = tuple(segment // save_every for segment in segments if segment >= save_every)
     (_, final, watched), saved = _loop(advance_frame, carry, per_frame, frames, whole_frames)
     return final, saved, watched and watched[1]
+
+
+def _tell(progress: Callable, done: Array, steps: int) -> None:
+    """Say how many steps are made, after every hundredth of them. It waits for nothing and changes no number."""
+    due = (done % math.ceil(steps / 100) == 0) | (done == steps)
+    call = functools.partial(_in_numbers, progress, steps)
+    jax.lax.cond(due, lambda: jax.debug.callback(call, done), lambda: None)
+
+
+def _in_numbers(progress: Callable, steps: int, done: Any) -> None:
+    progress(int(done), steps)
 
 
 def _made_unless(stopped: Array, made: Callable, current: Any, given: Any, cut: Callable[[Any], Any]) -> Any:

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, runtime_checkable
 
 from rich.console import Console
@@ -35,6 +35,53 @@ def progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
     display = _bar if sys.stderr.isatty() else _lines
     with display(description, total, done) as advance:
         yield advance
+
+
+class ProgressBar:
+    """A bar for `rollout(..., progress=...)`, on standard error; a bar with the same words is the same.
+
+    Begins anew at each rollout. A function of one's own may stand in its place.
+
+    Args:
+        description: Words beside it.
+    """
+
+    def __init__(self, description: str = "rollout"):
+        self.description = description
+        self._shown: AbstractContextManager[Advance] | None = None
+        self._done = 0
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Show that so many steps of all are made. The first call of a rollout says 0, the last one all.
+
+        Smaller numbers in between are steps that the backward pass of a gradient computes again: they do not count.
+        """
+        if done == 0:
+            self._close()
+            self._shown, self._done = progress(self.description, total), 0
+            self._advance = self._shown.__enter__()
+        elif self._shown is not None and done > self._done:
+            self._advance(done - self._done, note)
+            self._done = done
+            if done >= total:
+                self._close()
+
+    @property
+    def shown(self) -> bool:
+        """Whether it has begun and not ended."""
+        return self._shown is not None
+
+    def _close(self) -> None:
+        if self._shown is not None:
+            self._shown.__exit__(None, None, None)
+            self._shown = None
+
+    # Programs are compiled for the function that is called: equal bars share them.
+    def __eq__(self, other: object) -> bool:
+        return type(other) is ProgressBar and other.description == self.description
+
+    def __hash__(self) -> int:
+        return hash((ProgressBar, self.description))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from diffphys import control as control
     from diffphys import devices as devices
     from diffphys import errors as errors
+    from diffphys import exchange as exchange
     from diffphys import experiments as experiments
     from diffphys import gradients as gradients
     from diffphys import grids as grids
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from diffphys import stepping as stepping
     from diffphys import verification as verification
     from diffphys.errors import InputError as InputError
+    from diffphys.exchange import from_xarray as from_xarray
+    from diffphys.exchange import to_torch as to_torch
+    from diffphys.exchange import to_xarray as to_xarray
     from diffphys.gradients import GradientCheck as GradientCheck
     from diffphys.gradients import check_gradient as check_gradient
     from diffphys.grids import Box as Box
@@ -93,6 +97,7 @@ _ROOMS = (
     "control",
     "devices",
     "errors",
+    "exchange",
     "experiments",
     "gradients",
     "grids",
@@ -154,6 +159,7 @@ _HOME = {
         ),
         "physics",
     ),
+    **dict.fromkeys(("from_xarray", "to_torch", "to_xarray"), "exchange"),
     **dict.fromkeys(("animate", "plot"), "plots"),
     **dict.fromkeys(
         ("Corrected", "Normalization", "Stage", "Trajectories", "load_trajectories", "save_trajectories", "train"),

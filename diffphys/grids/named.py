@@ -75,6 +75,19 @@ def leading_axes(owner: str, state: Any) -> tuple[int, ...]:
     return found[0] if found else ()
 
 
+def at_centers(field: Field) -> np.ndarray:
+    """The values (*leading, *cells) at the cell centers, as the mean of the two or more points around each."""
+    values = np.asarray(field.values)
+    values = values.astype(np.result_type(values, np.float32), copy=False)
+    leading = values.ndim - field.grid.dimensions
+    for axis, (place, cells) in enumerate(zip(field.offset, field.grid.cells, strict=True)):
+        if place == 0.0:
+            lower = np.take(values, range(cells), leading + axis)
+            upper = np.take(values, np.arange(1, cells + 1) % values.shape[leading + axis], leading + axis)
+            values = (lower + upper) / 2
+    return values
+
+
 def _walk(node: Any, short: str, full: str) -> Iterator[tuple[str, str, Any]]:
     """Triples of the name by itself, the name with all that stands above it, and the part."""
     if isinstance(node, Field) or _is_vector(node):

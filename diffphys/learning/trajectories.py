@@ -24,6 +24,7 @@ import xarray
 from jax import Array
 
 from diffphys.errors import InputError
+from diffphys.exchange.coordinates import line_attributes, time_attributes, unit_attribute
 from diffphys.grids import Field, Grid
 from diffphys.grids.grid import check_grid
 from diffphys.grids.numbers import concrete, shown
@@ -205,12 +206,11 @@ def save_trajectories(
         further = [f"{there}_{number}" for number in range(1, np.ndim(values))]
         variables[there] = _variable(name, ("case", *further), values, units)
     lines = {
-        dimension: ((dimension,), line, _line_attributes(dimension, length_unit))
+        dimension: ((dimension,), line, line_attributes(dimension, length_unit))
         for dimension, line in coordinates.items()
     }
     if trajectories.times is not None:
-        described = {"long_name": "time", "standard_name": "time", "axis": "T"} | _unit(time_unit)
-        lines["time"] = (("frame",), _array("times", trajectories.times), described)
+        lines["time"] = (("frame",), _array("times", trajectories.times), time_attributes(time_unit))
     checksums = {name: _checksum(values) for name, (_, values, *_) in (variables | lines).items()}
     own = _plain("attributes", dict(attributes or {}))
     contents = {
@@ -412,7 +412,7 @@ def _stored_names(names: Sequence[Any], taken: Sequence[str]) -> list[str]:
 
 def _variable(name: str, dimensions: tuple[str, ...], values: Any, units: Mapping[str, str] | None) -> tuple:
     printed = name if name.isprintable() else ascii(name)
-    return dimensions, _array(name, values), {"long_name": printed} | _unit((units or {}).get(name))
+    return dimensions, _array(name, values), {"long_name": printed} | unit_attribute((units or {}).get(name))
 
 
 def _array(name: str, values: Any) -> np.ndarray:
@@ -423,16 +423,6 @@ def _array(name: str, values: Any) -> np.ndarray:
         )
     array = np.asarray(values)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _line_attributes(dimension: str, unit: str | None) -> dict[str, str]:
-    axis = dimension[0]
-    place = "faces" if dimension.endswith("_face") else "cell centers"
-    return {"long_name": f"{axis}, {place}", "axis": axis.upper()} | _unit(unit)
-
-
-def _unit(unit: str | None) -> dict[str, str]:
-    return {} if unit is None else {"units": unit}
 
 
 def _plain(name: str, value: Any) -> Any:

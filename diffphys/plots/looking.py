@@ -17,10 +17,10 @@ from matplotlib.ticker import MaxNLocator
 from diffphys.errors import InputError
 from diffphys.grids import Grid, Shape
 from diffphys.grids.field import Field
-from diffphys.grids.named import grid_of, named_fields, named_parts
+from diffphys.grids.named import at_centers, grid_of, named_fields, named_parts
 from diffphys.grids.numbers import shown
 from diffphys.plots.fields import draw_color_bar
-from diffphys.plots.quantities import at_centers, chosen
+from diffphys.plots.quantities import chosen
 from diffphys.plots.theme import (
     DPI,
     NAN_COLOR,

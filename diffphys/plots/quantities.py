@@ -12,7 +12,7 @@ import numpy as np
 from diffphys.errors import InputError
 from diffphys.grids import Field
 from diffphys.grids.field import face_offset
-from diffphys.grids.named import grid_of, leading_axes, named_fields, named_parts
+from diffphys.grids.named import at_centers, grid_of, leading_axes, named_fields, named_parts
 from diffphys.operators import curl
 
 
@@ -72,19 +72,6 @@ def chosen(owner: str, state: Any, names: Any) -> dict[str, np.ndarray]:
         if np.iscomplexobj(values):
             raise InputError(f"{owner}: {name} is complex; real numbers are accepted (their real part, or magnitude).")
     return {name: values if leading else values[None] for name, values in arrays.items()}
-
-
-def at_centers(field: Field) -> np.ndarray:
-    """The values (*leading, *cells) at the cell centers, as the mean of the two or more points around each."""
-    values = np.asarray(field.values)
-    values = values.astype(np.result_type(values, np.float32), copy=False)
-    leading = values.ndim - field.grid.dimensions
-    for axis, (place, cells) in enumerate(zip(field.offset, field.grid.cells, strict=True)):
-        if place == 0.0:
-            lower = np.take(values, range(cells), leading + axis)
-            upper = np.take(values, np.arange(1, cells + 1) % values.shape[leading + axis], leading + axis)
-            values = (lower + upper) / 2
-    return values
 
 
 def magnitude(vector: tuple[Field, ...]) -> np.ndarray:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from diffphys.exchange import from_xarray as from_xarray
     from diffphys.exchange import to_torch as to_torch
     from diffphys.exchange import to_xarray as to_xarray
+    from diffphys.experiments.pretrained import model_card as model_card
+    from diffphys.experiments.pretrained import pretrained as pretrained
     from diffphys.gradients import GradientCheck as GradientCheck
     from diffphys.gradients import check_gradient as check_gradient
     from diffphys.grids import Box as Box
@@ -160,6 +162,7 @@ _HOME = {
         "physics",
     ),
     **dict.fromkeys(("from_xarray", "to_torch", "to_xarray"), "exchange"),
+    **dict.fromkeys(("model_card", "pretrained"), "experiments.pretrained"),
     **dict.fromkeys(("animate", "plot"), "plots"),
     **dict.fromkeys(
         ("Corrected", "Normalization", "Stage", "Trajectories", "load_trajectories", "save_trajectories", "train"),

@@ -58,7 +58,7 @@ class ProgramCommand(TyperCommand):
             if given.get("help") and given.get("name"):
                 catalog = next(one for one in CATALOGS.values() if one.command == self.name)
                 program = catalog.load(given["name"])
-                _say(f"{self.get_help(ctx)}\n\n{program.name}: {catalog.entries[program.name].summary}\n")
+                _say(f"{self.get_help(ctx)}\n\n{program.name}: {catalog.known[program.name].summary}\n")
                 _say(program.settings_in_words())
                 ctx.exit()
         return super().parse_args(ctx, args)
@@ -82,10 +82,10 @@ def everywhere(
 @app.command("list")
 def list_everything() -> None:
     """List every experiment, verification and benchmark, a line each."""
-    width = max(len(name) for catalog in CATALOGS.values() for name in catalog.entries)
+    width = max(len(name) for catalog in CATALOGS.values() for name in catalog.known)
     for catalog in CATALOGS.values():
         _say(f"{catalog.title} (diffphys {catalog.command} NAME)")
-        for name, entry in catalog.entries.items():
+        for name, entry in catalog.known.items():
             _say(f"  {name:<{width}}  {entry.summary}")
 
 

@@ -9,6 +9,12 @@ and one line in `EXPERIMENTS` below:
     "wake": Entry("diffphys.experiments.wake", "what a reader of the list should know"),
 
 The line holds what a list shows, so that listing imports no experiment (and with it JAX and the simulators).
+
+An experiment of another package is such a file there, named in the entry point group `diffphys.experiments` of its
+`pyproject.toml`; it is listed, run, resumed and reported as ours are:
+
+    [project.entry-points."diffphys.experiments"]
+    pendulum = "my_package.pendulum:PROGRAM"
 """
 
 from diffphys.runs import Catalog, Entry
@@ -51,4 +57,5 @@ EXPERIMENTS = Catalog(
         "quantum-dipole": Entry("diffphys.experiments.quantum_dipole", "half-inverse gradients: a quantum particle"),
         "oscillators": Entry("diffphys.experiments.oscillators", "half-inverse gradients: nonlinear oscillators"),
     },
+    group="diffphys.experiments",
 )

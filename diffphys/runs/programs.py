@@ -1,7 +1,9 @@
 """What the command line can run: programs with settings, presets, a run and a report, and the lists they stand in."""
 
+import functools
 import hashlib
 import importlib
+import importlib.metadata
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -165,6 +167,7 @@ class Entry:
 
     module: str
     summary: str
+    attribute: str = "PROGRAM"
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,7 @@ class Catalog:
         title: The heading of their list.
         preset: The preset where the user names none.
         entries: Their lines, by name.
+        group: The entry point group in which other packages name programs of their own; or None.
     """
 
     kind: str
@@ -184,6 +188,17 @@ class Catalog:
     title: str
     preset: str
     entries: dict[str, Entry] = field(default_factory=dict)
+    group: str | None = None
+
+    @functools.cached_property
+    def known(self) -> dict[str, Entry]:
+        """Our own lines, and those of programs that other installed packages bring; a name of ours stays ours."""
+        found = importlib.metadata.entry_points(group=self.group) if self.group else ()
+        outside = {
+            one.name: Entry(one.module, f"from {one.dist.name if one.dist else one.module}", one.attr or "PROGRAM")
+            for one in found
+        }
+        return {**outside, **self.entries} if outside else self.entries
 
     def load(self, name: str) -> Program:
         """Import a program by its name.
@@ -191,6 +206,18 @@ class Catalog:
         Raises:
             InputError: there is none of this name.
         """
-        if name not in self.entries:
-            raise InputError(f'there is no {self.kind} "{name}": {nearest(name, self.entries)}')
-        return importlib.import_module(self.entries[name].module).PROGRAM
+        entry = self.entries.get(name) or self.known.get(name)
+        if entry is None:
+            raise InputError(f'there is no {self.kind} "{name}": {nearest(name, self.known)}')
+        if name in self.entries:
+            return importlib.import_module(entry.module).PROGRAM
+        try:
+            program = getattr(importlib.import_module(entry.module), entry.attribute)
+        except (ImportError, AttributeError) as error:
+            raise InputError(f'the {self.kind} "{name}" {entry.summary} cannot be imported: {error}') from error
+        if not isinstance(program, Program) or program.name != name:
+            raise InputError(
+                f'the {self.kind} "{name}" {entry.summary} is {program!r}; a diffphys.runs.Program of that name is '
+                "accepted"
+            )
+        return program

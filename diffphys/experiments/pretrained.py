@@ -1,0 +1,47 @@
+"""Networks that the package ships, each ready in its solver and with a card that says what it is good for."""
+
+from pathlib import Path
+
+from diffphys.errors import InputError
+from diffphys.experiments import wake
+from diffphys.learning.corrected import Corrected
+from diffphys.learning.study.training import load_network
+from diffphys.runs import nearest
+
+
+STUDIES = {"wake": lambda: wake.wake_study(wake.Settings())}
+
+
+def pretrained(name: str) -> Corrected:
+    """A solver with a trained network, ready to be used as any other step.
+
+        hybrid = dp.pretrained("wake")
+        hybrid = dp.learning.with_parameters(hybrid, {"viscosity": 0.01})
+        final, frames = dp.rollout(hybrid, hybrid.solver.initial_state(), 500, save_every=10)
+
+    `dp.model_card(name)` says on which data it was trained and how well it does, its limits and its license.
+
+    Args:
+        name: "wake", the flow behind a cylinder on 32 x 64 cells.
+
+    Raises:
+        InputError: for another name.
+    """
+    _check(name)
+    study = STUDIES[name]()
+    return study.corrected(*load_network(study, "shipped"))
+
+
+def model_card(name: str) -> str:
+    """What a pretrained network is, in Markdown: data, training, measured errors, limits, license.
+
+    Raises:
+        InputError: for a name that `pretrained` does not know.
+    """
+    _check(name)
+    return (Path(__file__).parent / "weights" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def _check(name: object) -> None:
+    if name not in STUDIES:
+        raise InputError(f"pretrained: there is no network {name!r}: {nearest(str(name), STUDIES)}")

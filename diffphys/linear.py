@@ -59,8 +59,8 @@ def linear_map(
     )
 
 
-def along_axis(matrix: np.ndarray, values: Array, axis: int) -> Array:
-    """The product of a matrix that is known with `values` along one axis, in full precision on every device.
+def along_axis(matrix: np.ndarray | Array, values: Array, axis: int) -> Array:
+    """The product of a matrix, usually known, with `values` along one axis, in full precision on every device.
 
     Its transpose is the same product with the transposed matrix, which stands in memory as well. Derived, it would be a
     product over the first axes of both, for which XLA has no fast kernel on a CPU: a gradient through the 64x32 wake

@@ -67,6 +67,11 @@ class End:
 ENDS: Mapping[Kind, End] = {"neumann": End(1), "dirichlet": End(-1), "ghost": End(-1, mirror=0.5)}
 
 
+def kind_of_end(end: End) -> Kind:
+    """The name of a kind of end."""
+    return next(kind for kind, one in ENDS.items() if one == end)
+
+
 def image(place: int, count: int, kinds: Sequence[Kind], *, centers: bool) -> tuple[int, int]:
     """Which of `count` values along an axis stands at a place, and with which sign; sign 0 where the value is 0.
 

@@ -129,7 +129,8 @@ def exact_diffusion(field: Field, diffusivity: ArrayLike, dt: ArrayLike, *, spec
     def factor(z, values, exact):
         if not spectral:
             return _mean_exponential(z * values)
-        ratio = np.divide(exact, values, out=np.ones_like(values), where=values != 0)
+        numpy = np if isinstance(values, np.ndarray) else jnp  # beside ends with traced lengths
+        ratio = numpy.where(values != 0, exact / numpy.where(values != 0, values, 1.0), 1.0)
         return _mean_exponential(z * exact) * ratio
 
     return _diffused("exact_diffusion", field, diffusivity, dt, factor)

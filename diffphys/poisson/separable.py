@@ -14,11 +14,11 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.grids import Conditions, Grid
-from diffphys.grids.ends import ENDS, Kind
+from diffphys.grids.conditions import end_of
+from diffphys.grids.ends import ENDS, Kind, kind_of_end
 from diffphys.linear import along_axis
 from diffphys.operators.differences import second_difference
 from diffphys.operators.fourth_order import half_spans, spans
-from diffphys.poisson.problem import kinds_of
 
 
 class Line(NamedTuple):
@@ -39,9 +39,17 @@ class Line(NamedTuple):
     order: int
 
 
+def _kinds(conditions: Conditions) -> list[tuple[Kind, Kind]]:
+    pairs = [[one.kind or kind_of_end(end_of(one)) for one in pair] for pair in conditions]
+    return [(lower, upper) for lower, upper in pairs]
+
+
 def lines_of(grid: Grid, offset: tuple[float, ...], conditions: Conditions, order: int) -> tuple[Line, ...]:
-    """The axes of the Laplacian of a field at this offset with these conditions, whose numbers do not matter."""
-    return tuple(Line(grid, axis, offset[axis], kinds, order) for axis, kinds in enumerate(kinds_of(conditions)))
+    """The axes of the Laplacian of a field at this offset with these conditions, whose numbers do not matter.
+
+    An end of `Robin`, whose length is traced, is taken for one of slope 0: a preconditioner.
+    """
+    return tuple(Line(grid, axis, offset[axis], kinds, order) for axis, kinds in enumerate(_kinds(conditions)))
 
 
 def solve_separable(lines: tuple[Line, ...], rhs: Array, shift: ArrayLike, scale: ArrayLike) -> Array:

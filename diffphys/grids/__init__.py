@@ -1,6 +1,6 @@
 """Where numbers live: the grid, fields on it, what holds at its sides, and shapes within it."""
 
-from diffphys.grids.conditions import Condition, Conditions, Dirichlet, Ghost, Neumann, Periodic, Unknown
+from diffphys.grids.conditions import Condition, Conditions, Dirichlet, Ghost, Neumann, Periodic, Robin, Unknown
 from diffphys.grids.field import Field, center_offset, face_offset
 from diffphys.grids.grid import Grid
 from diffphys.grids.shapes import (
@@ -26,6 +26,7 @@ __all__ = [
     "Ghost",
     "Neumann",
     "Periodic",
+    "Robin",
     "Unknown",
     "center_offset",
     "face_offset",

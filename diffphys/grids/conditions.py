@@ -11,6 +11,7 @@ With the boundary at distance d from an interior point and from its mirror image
 |---|---|
 | `Dirichlet(v)`: the value at the boundary is v | `2 v - interior` |
 | `Neumann(s)`: the derivative along the outward normal is s | `interior + 2 d s` |
+| `Robin(v, l)`: the value there plus l times that derivative is v | `interior + 2 d (v - interior) / (l + d)` |
 | `Ghost(v)`: the points beyond the boundary hold v | `v` |
 | `Periodic()` | the value one period away |
 """
@@ -27,12 +28,13 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids.ends import ENDS, End, Kind
-from diffphys.grids.numbers import check_number, constant_of, number, shown
+from diffphys.grids.numbers import check_number, concrete, constant_of, number, shown
 from diffphys.linear import linear_map
 
 
 class Condition(eqx.Module):
-    """What holds at one end of an axis. Final classes: `Periodic`, `Dirichlet`, `Neumann`, `Ghost`, `Unknown`.
+    """What holds at one end of an axis. Final classes: `Periodic`, `Dirichlet`, `Neumann`, `Robin`, `Ghost`,
+    `Unknown`.
 
     Attributes:
         kind: The name of its kind, where it is a kind that `ends` knows.
@@ -63,6 +65,25 @@ class Neumann(Condition):
     kind: ClassVar[Kind | None] = "neumann"
     end: ClassVar[End | None] = ENDS["neumann"]
     slope: Array = eqx.field(converter=number("Neumann: slope"), default=0.0)
+
+
+class Robin(Condition):
+    r"""The value on the boundary and the derivative along the *outward* normal are bound to each other:
+    $f + \ell\, \partial f / \partial n = v$.
+
+    A straight continuation reaches $v$ at the distance $\ell$ beyond the boundary: a slip length (Navier 1823), or the
+    conductivity of a body over its heat transfer coefficient. With $\ell = 0$ it is `Dirichlet`, and the longer
+    $\ell$, the nearer to `Neumann(0)`. To the values beside it it is an end of given slope, $(v - f) / (\ell + d)$ at
+    the distance d from the boundary, which is of second order; a point on the boundary is free.
+
+    Attributes:
+        value: A number, or an array of extent 1 along the axis.
+        length: The same, at least 0; where points lie on the boundary, above 0.
+    """
+
+    end: ClassVar[End | None] = ENDS["neumann"]
+    value: Array = eqx.field(converter=number("Robin: value"), default=0.0)
+    length: Array = eqx.field(converter=number("Robin: length"), default=0.0)
 
 
 class Ghost(Condition):
@@ -112,7 +133,7 @@ def check_conditions(conditions: Conditions, dimensions: int) -> None:
         if not isinstance(pair, Sequence) or len(pair) != 2 or not all(isinstance(end, Condition) for end in pair):
             raise InputError(
                 f"conditions: axis {axis} was given {shown(pair)}; a pair (lower, upper) of Periodic(), "
-                "Dirichlet(value), Neumann(slope), Ghost(value) or Unknown() is accepted."
+                "Dirichlet(value), Neumann(slope), Robin(value, length), Ghost(value) or Unknown() is accepted."
             )
         if isinstance(pair[0], Periodic) != isinstance(pair[1], Periodic):
             raise InputError(f"conditions: axis {axis} is periodic at one end only; Periodic at both ends is accepted.")
@@ -141,7 +162,9 @@ def check_condition_numbers(owner: str, conditions: Conditions) -> None:
         for condition in pair:
             for name, value in vars(condition).items():
                 kind = type(condition).__name__
-                check_number(owner, f"conditions on axis {axis}: {name} of {kind}", value, scalar=False)
+                least = 0.0 if name == "length" else -np.inf
+                named = f"conditions on axis {axis}: {name} of {kind}"
+                check_number(owner, named, value, minimum=least, scalar=False)
 
 
 def added(first: Condition, second: Condition) -> Condition:
@@ -163,6 +186,8 @@ def scaled(condition: Condition, factor: Array) -> Condition:
             return Neumann(factor * slope)
         case Ghost(value=value):
             return Ghost(factor * value)
+        case Robin(value=value, length=length):
+            return Robin(factor * value, length)
     return condition
 
 
@@ -173,11 +198,15 @@ def shifted(condition: Condition, constant: Array) -> Condition:
             return Dirichlet(value + constant)
         case Ghost(value=value):
             return Ghost(value + constant)
+        case Robin(value=value, length=length):
+            return Robin(value + constant, length)
     return condition
 
 
 def homogeneous(condition: Condition) -> Condition:
     """The same condition with zero for what is given: that of a change of the field."""
+    if isinstance(condition, Robin):
+        return Robin(length=condition.length)
     return type(condition)() if condition.end else condition
 
 
@@ -193,6 +222,8 @@ def _combined(first: Condition, second: Condition, operation: Any, *, linear: bo
             return Ghost(operation(a, b))
         case Neumann(slope=a), Neumann(slope=b) if linear:
             return Neumann(operation(a, b))
+        case Robin(value=a, length=one), Robin(value=b, length=other) if linear and one is other:
+            return Robin(operation(a, b), one)
     return Unknown()
 
 
@@ -319,19 +350,37 @@ def _ghosts(
     match condition:
         case Dirichlet(value=value):
             return copy, jnp.broadcast_to(2 * _profile(value, values, axis), shape)
-        case Neumann(slope=slope):
+        case Neumann() | Robin():
             distance = _mirror_distances(width, offset, spacing, lower=lower, dtype=values.dtype)
+            nearest_distance = distance[0] / 2
             distance = (distance[::-1] if lower else distance).reshape(
                 [-1 if a == axis else 1 for a in range(values.ndim)]
             )
-            rise = jnp.broadcast_to(distance * _profile(slope, values, axis), shape)
-            return copy, rise
+            match condition:
+                case Neumann(slope=slope):
+                    slope = _profile(slope, values, axis)
+                case Robin(value=value, length=length):
+                    nearest = _take(values, axis, 0, 1) if lower else _take(values, axis, count - 1, count)
+                    gap = nearest_distance if offset else 0.0
+                    if not offset:
+                        _check_length(length)
+                    slope = (_profile(value, values, axis) - nearest) / (_profile(length, values, axis) + gap)
+            return copy, jnp.broadcast_to(distance * slope, shape)
         case Ghost(value=value):
             return None, jnp.broadcast_to(_profile(value, values, axis), shape)
     raise InputError(
         f"Field: a ghost value at the {'lower' if lower else 'upper'} end of axis {axis} is asked for, but no "
         "condition defines it; give the field conditions there (Field.with_conditions)."
     )
+
+
+def _check_length(length: Array) -> None:
+    """Raise `InputError` for points on a boundary whose length is known to be 0."""
+    known = concrete(length)
+    if known is not None and np.any(known == 0):
+        raise InputError(
+            "Robin: length is 0 for points on the boundary; above 0, or Dirichlet(value), is accepted for them."
+        )
 
 
 def _mirror_distances(width: int, offset: float, spacing: float | np.ndarray, *, lower: bool, dtype) -> Array:

@@ -8,6 +8,7 @@ A domain has two sides for each axis. Users name what is there; the physics room
 | `Periodic()` | periodic | periodic | periodic | periodic |
 | `Wall()` | 0 | the wall's own (no slip) | slope 0 | slope 0 |
 | `Wall(slip=True)` | 0 | slope 0 | slope 0 | slope 0 |
+| `Wall(slip_length=l)` | 0 | the wall's own plus l times the shear (partial slip) | slope 0 | slope 0 |
 | `Inflow(v)` | v into the domain | given (0) | slope 0 | given (0) |
 | `Outflow()` | free, slope given (0) | slope given (0) | given (0) outside | where fluid enters: given (as inside) |
 | `Open()` | free | slope 0 | 0 outside | where fluid enters: given (as inside) |
@@ -98,14 +99,22 @@ class Wall(_Bounding):
         velocity: The wall's own tangential velocity: one number for each tangential axis, or one number for all; or a
             function of time.
         slip: If true the fluid slips along it without friction.
+        slip_length: How far behind the wall the velocity, continued along its slope there, is that of the wall: the
+            fluid beside it moves at the wall's velocity plus `slip_length` times the derivative into the fluid (Navier
+            1823). A number of at least 0, or a function of time. Default: none, the fluid sticks.
     """
 
     velocity: Any = eqx.field(converter=given("Wall: velocity"), default=0.0)
     slip: bool = eqx.field(static=True, default=False)
+    slip_length: Any = eqx.field(converter=_given_or_none("Wall: slip_length"), default=None)
+
+    def __check_init__(self):
+        if self.slip and self.slip_length is not None:
+            raise InputError("Wall: slip is True and slip_length is given; one of the two is accepted.")
 
     @property
     def kind(self) -> str:
-        return "Wall (slip)" if self.slip else "Wall"
+        return "Wall (slip)" if self.slip else "Wall" if self.slip_length is None else "Wall (slip length)"
 
 
 class Inflow(_Bounding):
@@ -235,6 +244,8 @@ def _parse_pair(grid: Grid, axis: int, given: Any) -> tuple[Side, Side]:
         if isinstance(side, Outflow):
             _check_profile("Outflow", f"pressure on axis {name}", side.pressure, tangential)
             _check_parts("Outflow", f"slope on axis {name}", side.slope, grid.dimensions)
+        if isinstance(side, Wall) and side.slip_length is not None and not callable(side.slip_length):
+            check_number("Wall", f"slip_length on axis {name}", side.slip_length, minimum=0.0)
         if isinstance(side, Wall) and not callable(side.velocity):
             _check_parts("Wall", f"velocity on axis {name}", side.velocity, grid.dimensions - 1)
             if (

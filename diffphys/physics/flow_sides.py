@@ -20,6 +20,7 @@ from diffphys.grids import (
     Open,
     Outflow,
     Periodic,
+    Robin,
     Side,
     Sides,
     Unknown,
@@ -355,6 +356,8 @@ def _velocity_condition(component: int, axis: int, end: int, side: Side) -> Cond
             return Dirichlet(_profile(part_of(velocity, tangential), axis))
         case Wall(slip=True) if axis != component:
             return Neumann(0.0)
+        case Wall(velocity=velocity, slip_length=length) if axis != component and length is not None:
+            return Robin(part_of(velocity, tangential), length)
         case Wall(velocity=velocity) if axis != component:
             return Dirichlet(part_of(velocity, tangential))
     return Dirichlet(0.0)

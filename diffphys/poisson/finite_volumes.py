@@ -23,7 +23,7 @@ from jax.typing import ArrayLike
 
 from diffphys.devices import beside, keeping
 from diffphys.errors import InputError
-from diffphys.grids import Conditions, Grid
+from diffphys.grids import Conditions, Dirichlet, Grid, Robin
 from diffphys.grids.conditions import check_conditions
 from diffphys.grids.ends import ENDS, Kind
 from diffphys.grids.grid import check_grid
@@ -58,11 +58,11 @@ class VariableProblem(eqx.Module):
 
     @staticmethod
     def from_conditions(grid: Grid, conditions: Conditions, coefficients: Sequence[ArrayLike]) -> "VariableProblem":
-        """The problem for a centered field with these conditions (their numbers do not matter here).
+        """The problem for a centered field with these conditions (of their numbers only the lengths of `Robin` matter).
 
         Args:
             grid: The grid.
-            conditions: What holds at the ends.
+            conditions: What holds at the ends. Behind a `Robin` end the value is zero at its length beyond the side.
             coefficients: For each axis a number, or an array with an entry for each of its faces.
 
         Raises:
@@ -71,7 +71,8 @@ class VariableProblem(eqx.Module):
         """
         check_grid("VariableProblem", grid)
         check_conditions(conditions, grid.dimensions)
-        kinds = kinds_of(conditions)
+        beyond = [[Dirichlet() if isinstance(end, Robin) else end for end in pair] for pair in conditions]
+        kinds = kinds_of(tuple((lower, upper) for lower, upper in beyond))
         coefficients = as_components("VariableProblem", "coefficients", coefficients, grid.dimensions)
         arrays, largest = [], 0.0
         for axis, given in enumerate(coefficients):
@@ -89,7 +90,12 @@ class VariableProblem(eqx.Module):
                     "at least 0 are accepted."
                 )
             largest = max(largest, 1.0 if known is None else float(np.max(known)))
-            arrays.append(jnp.broadcast_to(given, shape))
+            given = jnp.broadcast_to(given, shape)
+            for end, condition in enumerate(conditions[axis]):
+                if isinstance(condition, Robin):  # the way to the value is longer than to the side
+                    way, index = grid.widths(axis)[-end] / 2, (slice(None),) * axis + (slice(-end, None if end else 1),)
+                    given = given.at[index].multiply((way / (condition.length + way)).astype(given.dtype))
+            arrays.append(given)
         if largest == 0.0:
             raise InputError("VariableProblem: all coefficients are 0; at least one open face is accepted.")
         return VariableProblem(grid, kinds, tuple(arrays))

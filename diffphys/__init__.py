@@ -9,10 +9,13 @@ first asked for, so that the command line can list what there is without waiting
 import importlib
 from typing import TYPE_CHECKING
 
+from diffphys.cache import keep_compiled_programs
+
 
 if TYPE_CHECKING:
     __version__: str
     from diffphys import benchmarks as benchmarks
+    from diffphys import cache as cache
     from diffphys import cli as cli
     from diffphys import control as control
     from diffphys import devices as devices
@@ -95,6 +98,7 @@ if TYPE_CHECKING:
 
 _ROOMS = (
     "benchmarks",
+    "cache",
     "cli",
     "control",
     "devices",
@@ -169,6 +173,8 @@ _HOME = {
         "learning",
     ),
 }
+
+keep_compiled_programs()
 
 # The rooms in which one looks for more than the names below; `from diffphys import *` leaves the others alone, which
 # import the command line or what one may not need.

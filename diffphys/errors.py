@@ -29,5 +29,5 @@ def optional(owner: str, module: str, extra: str) -> ModuleType:
     except ImportError as error:
         name = module.partition(".")[0]
         raise InputError(
-            f'{owner} needs {name}, which is not installed ({error}): pip install "diffphys[{extra}]".'
+            f'{owner}: {name} is not installed ({error}); pip install "diffphys[{extra}]" brings it.'
         ) from error

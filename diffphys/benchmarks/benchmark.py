@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.table import Table
 
+from diffphys import plots
 from diffphys.errors import InputError
-from diffphys.plots import Panel, panels_figure
 from diffphys.runs import Program, Run, write_json
 
 
@@ -153,8 +153,8 @@ def draw(rows: Sequence[Row]) -> Any:
             if len(points) > 1
         }
         if marked:
-            drawn.append(Panel(marked=marked, title=title, x="size", y=label, logarithmic=True))
-    return panels_figure(drawn, height=3.0 if compared else 4.0) if drawn else None
+            drawn.append(plots.Panel(marked=marked, title=title, x="size", y=label, logarithmic=True))
+    return plots.panels_figure(drawn, height=3.0 if compared else 4.0) if drawn else None
 
 
 def machine() -> dict[str, Any]:

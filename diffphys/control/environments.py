@@ -17,7 +17,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from diffphys.control.problem import ControlProblem
-from diffphys.errors import InputError
+from diffphys.errors import InputError, optional
 from diffphys.grids.field import values_of
 from diffphys.grids.numbers import shown, whole_number
 
@@ -194,10 +194,5 @@ def stable_baselines_environment(environment: "ControlVectorEnvironment") -> Any
 
 def _with(package: str, extra: str, module: str) -> Any:
     """A module of this room that needs another package."""
-    try:
-        importlib.import_module(package)
-    except ImportError as error:
-        raise InputError(
-            f"{package} is not installed, which such environments need; `pip install diffphys[{extra}]` installs it."
-        ) from error
+    optional("such an environment", package, extra)
     return importlib.import_module(module)

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from diffphys.operators import VanLeer as VanLeer
     from diffphys.physics import Buoyancy as Buoyancy
     from diffphys.physics import Burgers as Burgers
+    from diffphys.physics import DynamicSmagorinsky as DynamicSmagorinsky
     from diffphys.physics import FlowInput as FlowInput
     from diffphys.physics import FlowState as FlowState
     from diffphys.physics import GrayScott as GrayScott
@@ -81,10 +82,13 @@ if TYPE_CHECKING:
     from diffphys.physics import IncompressibleFlow as IncompressibleFlow
     from diffphys.physics import PassiveScalar as PassiveScalar
     from diffphys.physics import ShallowWater as ShallowWater
+    from diffphys.physics import Smagorinsky as Smagorinsky
+    from diffphys.physics import Sponge as Sponge
     from diffphys.physics import Wave as Wave
     from diffphys.plots import animate as animate
     from diffphys.plots import plot as plot
     from diffphys.progress import ProgressBar as ProgressBar
+    from diffphys.stepping import PISO as PISO
     from diffphys.stepping import Checkpointed as Checkpointed
     from diffphys.stepping import Detached as Detached
     from diffphys.stepping import ImplicitExplicit as ImplicitExplicit
@@ -138,6 +142,7 @@ _HOME = {
             "Checkpointed",
             "Detached",
             "ImplicitExplicit",
+            "PISO",
             "RungeKutta",
             "Splitting",
             "StoreAll",
@@ -151,6 +156,7 @@ _HOME = {
         (
             "Buoyancy",
             "Burgers",
+            "DynamicSmagorinsky",
             "FlowInput",
             "Immersed",
             "FlowState",
@@ -161,6 +167,8 @@ _HOME = {
             "IncompressibleFlow",
             "PassiveScalar",
             "ShallowWater",
+            "Smagorinsky",
+            "Sponge",
             "Wave",
         ),
         "physics",

@@ -1,5 +1,6 @@
 """One file per system. Each is a pure function `step(state) -> state` whose numbers are traced leaves."""
 
+from diffphys.physics.added_viscosity import DynamicSmagorinsky, Smagorinsky, Sponge
 from diffphys.physics.burgers import Burgers
 from diffphys.physics.forces import Buoyancy, FlowInput, Held
 from diffphys.physics.gray_scott import Concentrations, GrayScott
@@ -16,6 +17,7 @@ __all__ = [
     "Buoyancy",
     "Burgers",
     "Concentrations",
+    "DynamicSmagorinsky",
     "GrayScott",
     "HasegawaWakatani",
     "PlasmaBudget",
@@ -29,6 +31,8 @@ __all__ = [
     "FlowInput",
     "Forces",
     "ShallowWater",
+    "Smagorinsky",
+    "Sponge",
     "WaterState",
     "Wave",
     "WaveState",

@@ -19,6 +19,8 @@ With `RungeKutta` and `ImplicitExplicit` each stage is advanced by the sum of al
 displaced it has not: the projection itself then changes in time, and an order of 1.2 was measured for three and four
 stages. In an implicit stage velocity and pressure are found together (`poisson.constrained`): where they are split, one
 after the other, the fluid slips along the walls, and the order is lost there.
+
+With `PISO` momentum is implicit, and correctors find the pressure: see `stepping.piso` and `momentum`.
 """
 
 import dataclasses
@@ -55,8 +57,10 @@ from diffphys.operators import explicit_diffusion, faces_to_centers
 from diffphys.operators.advection import Advection, FluxAdvection, SemiLagrangian, SkewSymmetric
 from diffphys.operators.advection.convection import times_volume_unit
 from diffphys.physics import flow_sides
+from diffphys.physics.added_viscosity import as_added_viscosity
 from diffphys.physics.forces import Buoyancy, FlowInput, Held, as_forces
 from diffphys.physics.heat import check_diffusion_step, diffusion_number
+from diffphys.physics.momentum import MomentumEquation, implicit_scalar, momentum_equation
 from diffphys.physics.obstacles import (
     FOURTH_ORDER,
     SECOND_ORDER,
@@ -72,7 +76,7 @@ from diffphys.physics.obstacles.space import face_volumes
 from diffphys.physics.scalars import PassiveScalar
 from diffphys.poisson import FictitiousDomain, PressureProblem, PressureSolver, Solution, direct
 from diffphys.poisson.constrained import solve_constrained
-from diffphys.stepping import ImplicitExplicit, Integrator, RungeKutta, Splitting
+from diffphys.stepping import PISO, ImplicitExplicit, Integrator, RungeKutta, Splitting
 from diffphys.stepping.clock import later
 
 
@@ -81,7 +85,8 @@ class FlowState(eqx.Module):
 
     Attributes:
         velocity: One field on the faces of each axis.
-        pressure: The kinematic pressure of the last projection, at the cell centers. An outcome: no step depends on it.
+        pressure: The kinematic pressure of the last projection, at the cell centers. An outcome: no step depends on it,
+            save that of `PISO`, whose predictor begins from it.
         scalars: Passive scalars at the cell centers, by name.
         time: The time of the state, right to its last digit however many steps have led there. Another one may be set:
             `dataclasses.replace(state, time=jnp.asarray(0.0))`.
@@ -139,7 +144,8 @@ class IncompressibleFlow(Declared):
 
     Args:
         grid: The grid, stretched or not.
-        viscosity: Kinematic viscosity, length squared per time.
+        viscosity: Kinematic viscosity, length squared per time; with `RungeKutta` and `PISO` also an array with an
+            entry for each cell.
         dt: Duration of a step.
         sides: One side for all, or for each axis name a side or a (lower, upper) pair: see `grids.parse_sides`.
         solid: A shape: an obstacle at rest made of whole cells, whose numbers must be known when the flow is made. Or
@@ -150,13 +156,18 @@ class IncompressibleFlow(Declared):
             `SkewSymmetric`, for velocity and scalars. `SkewSymmetric(order=4)` makes all of the scheme of fourth order,
             which needs a domain without obstacle and is reached where no sides are near. Default: semi-Lagrangian
             with `Splitting`, else skew-symmetric of second order.
-        stepping: `Splitting()`, of first order in time; `RungeKutta(order)`; or `ImplicitExplicit(order)`, with
-            diffusion taken implicitly, for steps beyond the bound of explicit diffusion. Around an immersed body such
-            a step costs more than ten explicit ones.
+        stepping: `Splitting()`, of first order in time; `RungeKutta(order)`; `ImplicitExplicit(order)`, with
+            diffusion taken implicitly, for steps beyond the bound of explicit diffusion (around an immersed body such
+            a step costs more than ten explicit ones); or `PISO(correctors, order)`, with convection and diffusion
+            implicit, by `SkewSymmetric(2)`.
         forces: `Buoyancy`, `Held` regions, functions from the scalars and the velocity (as fields) to an acceleration,
             or accelerations: for each axis a number or an array with an entry for each face.
-        pressure_solver: From a `PressureProblem` to its solver, for second order; with an immersed body from a
-            `VariableProblem`. Default: the direct one, with an immersed body `poisson.FictitiousDomain`.
+        pressure_solver: From a `PressureProblem` to its solver, for second order; with an immersed body, and with
+            `PISO` where viscosity or cells vary, from a `VariableProblem`. Default: the direct one, where coefficients
+            vary `poisson.FictitiousDomain`.
+        added_viscosity: What adds to the viscosity, with `RungeKutta` and `PISO`: `Smagorinsky`,
+            `DynamicSmagorinsky`, `Sponge`, or functions from the velocity (as fields) to an array with an entry for
+            each cell. An explicit step has to be short enough for all of it.
 
     Raises:
         InputError: for sides that are missing or contradict each other, a net flux through the sides that cannot
@@ -165,15 +176,16 @@ class IncompressibleFlow(Declared):
     """
 
     grid: Grid = eqx.field(static=True)
-    viscosity: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0))
+    viscosity: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0, cells=True))
     dt: Array = eqx.field(converter=quantity, metadata=within(above=0.0))
     sides: Sides
     solid: Any
     scalars: dict[str, PassiveScalar]
     advection: Advection | None = eqx.field(static=True)
-    stepping: Integrator = eqx.field(static=True, metadata=choice(Splitting, RungeKutta, ImplicitExplicit))
+    stepping: Integrator = eqx.field(static=True, metadata=choice(Splitting, RungeKutta, ImplicitExplicit, PISO))
     forces: tuple[Any, ...]
     pressure_solver: Callable[..., PressureSolver] | None = eqx.field(static=True)
+    added_viscosity: tuple[Any, ...]
 
     def __init__(
         self,
@@ -187,6 +199,7 @@ class IncompressibleFlow(Declared):
         stepping: Integrator = Splitting(),  # noqa: B008 (frozen)
         forces: Sequence[Any] = (),
         pressure_solver: Callable[..., PressureSolver] | None = None,
+        added_viscosity: Sequence[Any] = (),
     ):
         check_grid("IncompressibleFlow", grid)
         self.grid = grid
@@ -197,6 +210,7 @@ class IncompressibleFlow(Declared):
         self.advection, self.stepping = advection, stepping
         self.forces = as_forces("IncompressibleFlow", forces, grid.dimensions)
         self.pressure_solver = pressure_solver
+        self.added_viscosity = as_added_viscosity("IncompressibleFlow", grid, added_viscosity)
 
     def check(self):
         self._check_combination()
@@ -206,7 +220,7 @@ class IncompressibleFlow(Declared):
             if isinstance(force, Held):
                 _check_region("Held", "where", force.where, self.grid.centers())
                 force.check_fits(self.grid.dimensions)
-        check_diffusion_step("IncompressibleFlow", self.grid, self.viscosity, self.dt, self._real_axis)
+        check_diffusion_step("IncompressibleFlow", self.grid, jnp.max(self.viscosity), self.dt, self._real_axis)
         for name, scalar in self.scalars.items():
             check_diffusion_step(f"PassiveScalar {name!r}", self.grid, scalar.diffusivity, self.dt, self._real_axis)
         self._check_net_flux()
@@ -218,20 +232,33 @@ class IncompressibleFlow(Declared):
             state: The state.
             given: A `FlowInput`, or a force alone: for each axis a number or an array with an entry for each face.
         """
+        return self.reported(state, given)[0]
+
+    def reported(self, state: FlowState, given: FlowInput | Sequence[ArrayLike] | None = None) -> tuple[FlowState, Any]:
+        """The state one `dt` later, and what the iterative solvers of `PISO` say of themselves, a
+        `stepping.PISOReport`; None with other methods.
+
+        Args:
+            state: The state.
+            given: As for the step.
+        """
         given = given if isinstance(given, FlowInput) else FlowInput(force=given)
         flow_sides.check_state("IncompressibleFlow", self.grid, state, self.scalars)
         self._check_given(given)
         flow, given = in_precision_of("IncompressibleFlow", (self, given), state.velocity[0].values)
-        return of_types(flow._step(state, given), state)
+        following, report = flow._step(state, given)
+        return of_types(following, state), report
 
-    def _step(self, state: FlowState, given: FlowInput) -> FlowState:
+    def _step(self, state: FlowState, given: FlowInput) -> tuple[FlowState, Any]:
         start = (
             tuple(part.values for part in state.velocity),
             {name: state.scalars[name].values for name in self.scalars},
         )
-        (velocity, scalars), potential = self.stepping.advance(self, start, self.dt, state.after, given)
+        (velocity, scalars), potential, report = self.stepping.advance(
+            self, start, self.dt, state.after, given, state.pressure.values * self.dt
+        )
         time, remainder = later(state.time, state.time_remainder, self.dt)
-        return self._state(velocity, potential / self.dt, scalars, time, remainder, given)
+        return self._state(velocity, potential / self.dt, scalars, time, remainder, given), report
 
     # What an integrator asks: see `stepping.System`. The state that it advances are the `Unknowns`.
 
@@ -307,6 +334,52 @@ class IncompressibleFlow(Declared):
             velocity = self._held(space, velocity)
         projected, solution = space.project(space.impose(velocity))
         return (projected, state[1]), solution.pressure
+
+    def linearized(
+        self,
+        times: Sequence[Array],
+        state: Unknowns,
+        about: Unknowns,
+        dt: Array,
+        weight: float,
+        given: FlowInput,
+        frozen: bool,
+    ) -> MomentumEquation:
+        """The implicit step from a state, linear about another one; the times are those of the state, of the other and
+        of the end.
+        """
+        before, around, after = (self.space(time, given, state[0][0].dtype) for time in times)
+        velocity = around.variables.velocity_fields(about[0])
+        carrier = around.carrier(velocity)
+        scalars = {name: around.variables.scalar_field(values) for name, values in about[1].items()}
+        resting = [part.with_values(jnp.zeros_like(part.values)) for part in velocity]
+        push = around.momentum(velocity, resting, self._acceleration(given, scalars, velocity))
+        carried = {
+            name: implicit_scalar(
+                (before, after),
+                (state[1][name], about[1][name]),
+                carrier,
+                self.scalars[name].diffusivity,
+                self._source(around, name, values.dtype),
+                dt,
+                weight,
+                frozen,
+                self.stepping,
+            )
+            for name, values in about[1].items()
+        }
+        return momentum_equation(
+            (before, after),
+            (state[0], velocity),
+            carrier,
+            self._viscosity(velocity),
+            push,
+            dt,
+            weight,
+            frozen,
+            carried,
+            self.pressure_solver,
+        )
 
     @property
     def parts(self) -> tuple[Callable[..., Unknowns], ...]:
@@ -499,7 +572,7 @@ class IncompressibleFlow(Declared):
         Where `dt`, the viscosity or a diffusivity is traced a flow beyond the bound cannot be refused: there this
         number tells, which `rollout` reports with `outcome=True`.
         """
-        fastest = self.viscosity
+        fastest = jnp.max(self._viscosity(state.velocity))
         for scalar in self.scalars.values():
             fastest = jnp.maximum(fastest, scalar.diffusivity)
         return diffusion_number(self.grid, fastest, self.dt, self._real_axis)
@@ -527,7 +600,11 @@ class IncompressibleFlow(Declared):
         scheme = self._fluxes if hasattr(self.scheme, "convection") else SkewSymmetric()
         pressure = space.variables.pressure_field(state.pressure.values)
         force, torque = space.forces(
-            fields, scheme.convection, self.viscosity, pressure, self._acceleration(given, state.scalars, fields)
+            fields,
+            scheme.convection,
+            self._viscosity(fields),
+            pressure,
+            self._acceleration(given, state.scalars, fields),
         )
         return Forces(force, torque if self.grid.dimensions == 3 else torque[2])
 
@@ -584,6 +661,14 @@ class IncompressibleFlow(Declared):
         """
         return Ghost if isinstance(self.stepping, Splitting) else Dirichlet
 
+    def _viscosity(self, velocity: Sequence[Field]) -> Array:
+        """The viscosity, with all that adds to it: one number, or an array with an entry for each cell."""
+        total = self.viscosity.astype(velocity[0].values.dtype)
+        for part in self.added_viscosity:
+            more = as_array_of_shape("IncompressibleFlow", "an added viscosity", part(velocity), self.grid.cells)
+            total = total + more.astype(total.dtype)
+        return total
+
     def _state(
         self,
         velocity: Sequence[Array],
@@ -617,7 +702,7 @@ class IncompressibleFlow(Declared):
         """`viscosity laplacian(v)` on the free faces, and `diffusivity laplacian(s)`."""
         velocity = space.variables.velocity_fields(state[0])
         carrier = space.carrier(velocity)
-        return space.viscous(velocity, self.viscosity.astype(state[0][0].dtype)), {
+        return space.viscous(velocity, self._viscosity(velocity)), {
             name: self.scalars[name].diffusivity.astype(values.dtype)
             * space.scalar_laplacian(space.variables.diffused_scalar(values, carrier))
             for name, values in state[1].items()
@@ -673,6 +758,13 @@ class IncompressibleFlow(Declared):
             )
         if (check := getattr(advection, "check", None)) is not None:
             check(owner, self.grid.dimensions)
+        if (self.viscosity.ndim or self.added_viscosity) and (
+            self._immersed or self._order == 4 or isinstance(self.stepping, (Splitting, ImplicitExplicit))
+        ):
+            raise InputError(
+                f"{owner}: the viscosity varies in space, with {self.stepping!r} and {advection!r}; that is accepted "
+                "with RungeKutta(...) or PISO(...), advection of order 2 and without an immersed body."
+            )
         if isinstance(self.stepping, Splitting):
             if self._immersed:
                 raise InputError(
@@ -686,6 +778,8 @@ class IncompressibleFlow(Declared):
                 f"{owner}: advection is {advection!r} and stepping is {self.stepping!r}, which asks for a rate; "
                 "Upwind(), VanLeer() or SkewSymmetric() is accepted, or stepping=Splitting()."
             )
+        if isinstance(self.stepping, PISO):
+            self._check_implicit_momentum(owner)
         if self._order == 4 and self.solid is not None:
             raise InputError(
                 f"{owner}: advection is of order 4 and there is a solid; order 2 is accepted with an obstacle."
@@ -694,6 +788,24 @@ class IncompressibleFlow(Declared):
             raise InputError(
                 f"{owner}: advection is of order 4 on a grid of {self.grid.cells} cells; at least 3 along each axis, "
                 "or order 2, are accepted."
+            )
+
+    def _check_implicit_momentum(self, owner: str) -> None:
+        """Raise `InputError` for what `PISO` cannot do."""
+        if self.scheme != SkewSymmetric():
+            raise InputError(
+                f"{owner}: advection is {self.scheme!r} and stepping is PISO(...); SkewSymmetric() is accepted with it."
+            )
+        if self._immersed or (self.solid is not None and self.scalars):
+            what = "an immersed body" if self._immersed else "there, beside scalars,"
+            raise InputError(
+                f"{owner}: solid is {what} and stepping is PISO(...); an obstacle of whole cells without scalars is "
+                "accepted with it, others with RungeKutta(...)."
+            )
+        if any(isinstance(force, Held) for force in self.forces):
+            raise InputError(
+                f"{owner}: forces has Held(...) and stepping is PISO(...); Buoyancy(...), functions and accelerations "
+                "are accepted with it."
             )
 
     def _check_given(self, given: FlowInput) -> None:

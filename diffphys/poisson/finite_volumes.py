@@ -50,20 +50,26 @@ class VariableProblem(eqx.Module):
         kinds: For each axis the kinds of the (lower, upper) end.
         coefficients: For each axis an array with an entry for each of its faces: n of them on a periodic axis of n
             cells (face i lies below cell i), n + 1 on a bounded one.
+        all_open: Whether every face is known to be open, so that no regions have to be found.
     """
 
     grid: Grid = eqx.field(static=True)
     kinds: tuple[tuple[Kind, Kind], ...] = eqx.field(static=True)
     coefficients: tuple[Array, ...]
+    all_open: bool = eqx.field(static=True, default=False)
 
     @staticmethod
-    def from_conditions(grid: Grid, conditions: Conditions, coefficients: Sequence[ArrayLike]) -> "VariableProblem":
+    def from_conditions(
+        grid: Grid, conditions: Conditions, coefficients: Sequence[ArrayLike], all_open: bool = False
+    ) -> "VariableProblem":
         """The problem for a centered field with these conditions (of their numbers only the lengths of `Robin` matter).
 
         Args:
             grid: The grid.
             conditions: What holds at the ends. Behind a `Robin` end the value is zero at its length beyond the side.
             coefficients: For each axis a number, or an array with an entry for each of its faces.
+            all_open: Whether no coefficient between two cells is zero, as who asks knows and is not checked: the null
+                space is then known before the program runs.
 
         Raises:
             InputError: for coefficients of another number or shape, or, where they are known, negative ones or none
@@ -98,7 +104,7 @@ class VariableProblem(eqx.Module):
             arrays.append(given)
         if largest == 0.0:
             raise InputError("VariableProblem: all coefficients are 0; at least one open face is accepted.")
-        return VariableProblem(grid, kinds, tuple(arrays))
+        return VariableProblem(grid, kinds, tuple(arrays), all_open)
 
 
 Problem = PressureProblem | VariableProblem
@@ -181,6 +187,8 @@ def null_space_remover(problem: Problem, dtype: Any) -> Callable[[Array], tuple[
     """
     if isinstance(problem, PressureProblem):
         return Partial(problem_module.without_null_space, problem)
+    if problem.all_open:
+        return Partial(problem_module.without_null_space, PressureProblem(problem.grid, problem.kinds))
     system = jax.lax.stop_gradient(finite_volumes(problem, dtype))
     labels = _regions(system)
     count = labels.size

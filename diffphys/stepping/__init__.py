@@ -1,6 +1,7 @@
 """Time: the rollout with its adjoints; integrators as values, for any system that says how fast its state changes."""
 
 from diffphys.stepping.integrators import Advanced, ImplicitExplicit, Integrator, RungeKutta, Splitting, System
+from diffphys.stepping.piso import PISO, PISOReport
 from diffphys.stepping.rollout import Adjoint, Checkpointed, Detached, StoreAll, Truncated, rollout
 from diffphys.stepping.sub_steps import SubSteps
 
@@ -15,6 +16,8 @@ __all__ = [
     "Advanced",
     "ImplicitExplicit",
     "Integrator",
+    "PISO",
+    "PISOReport",
     "RungeKutta",
     "Splitting",
     "SubSteps",

@@ -52,6 +52,9 @@ class System(Protocol):
       `w` that solves `w = length * stiff_rate(time, state + w, input)`, on the constraint where there is one.
     - `constrain(time, state, input)`: the nearest state that satisfies the constraint at this time, and the multiplier
       that brought it there (for an incompressible flow the pressure times the duration).
+    - `linearized(times, state, about, dt, weight, input, frozen)`: for `PISO`, the implicit step from a state, between
+      two times, linear about another state: see `piso.Linearized`. The part `weight` of what is linear is taken at the
+      end, the rest at the start; where `frozen`, derivatives take its coefficients for constants.
     - `parts`: for `Splitting`, functions `part(time, state, dt, input) -> state` that are made one after the other,
       with the time at the end of the step.
     """
@@ -67,10 +70,12 @@ class Advanced(NamedTuple):
     Attributes:
         state: The state one step later.
         multiplier: What the last projection returned besides the state; None where there is no constraint.
+        report: What the method's iterative solvers say of themselves; None for a method that has none.
     """
 
     state: State
     multiplier: Any
+    report: Any = None
 
 
 @runtime_checkable
@@ -87,8 +92,19 @@ class Integrator(Protocol):
         """How far stability reaches on the negative real axis; infinite where the stiff part is taken implicitly."""
         ...
 
-    def advance(self, system: Any, state: State, dt: ArrayLike, time: Time = 0.0, input: Any = None) -> Advanced:
-        """The state after a step of duration `dt` from `time`."""
+    def advance(
+        self, system: Any, state: State, dt: ArrayLike, time: Time = 0.0, input: Any = None, multiplier: Any = None
+    ) -> Advanced:
+        """The state after a step of duration `dt` from `time`.
+
+        Args:
+            system: What the method asks.
+            state: The state.
+            dt: The duration.
+            time: Of the state.
+            input: What acts in this step.
+            multiplier: What the step before returned, for methods that begin from it; the others leave it alone.
+        """
         ...
 
 
@@ -115,10 +131,12 @@ class RungeKutta:
         """How far stability reaches on the imaginary axis: `dt` times the fastest angular frequency may be so large."""
         return EXPLICIT[self.order].imaginary_axis
 
-    def advance(self, system: Any, state: State, dt: ArrayLike, time: Time = 0.0, input: Any = None) -> Advanced:
+    def advance(
+        self, system: Any, state: State, dt: ArrayLike, time: Time = 0.0, input: Any = None, multiplier: Any = None
+    ) -> Advanced:
         """The state after a step of duration `dt` from `time`."""
-        method, (start, rebuilt), dt = EXPLICIT[self.order], _arrays(state), _duration(dt)
-        after, rates = _clock(time), []
+        method, (start, rebuilt), dt = EXPLICIT[self.order], _arrays(state), duration(dt)
+        after, rates = clock(time), []
         stage, moment = start, after(0.0)
         for index, row in enumerate(method.a):
             if index:
@@ -150,7 +168,9 @@ class ImplicitExplicit:
     def __post_init__(self):
         object.__setattr__(self, "order", _known_order("ImplicitExplicit", self.order, tuple(ADDITIVE)))
 
-    def advance(self, system: Any, state: State, dt: ArrayLike, time: Time = 0.0, input: Any = None) -> Advanced:
+    def advance(
+        self, system: Any, state: State, dt: ArrayLike, time: Time = 0.0, input: Any = None, multiplier: Any = None
+    ) -> Advanced:
         """The state after a step of duration `dt` from `time`."""
         for name in ("stiff_rate", "stiff_change"):
             if not hasattr(system, name):
@@ -158,8 +178,8 @@ class ImplicitExplicit:
                     f"ImplicitExplicit: {type(system).__name__} has no {name}; a system whose stiff part can be solved "
                     "for is accepted."
                 )
-        method, (start, rebuilt), dt = ADDITIVE[self.order], _arrays(state), _duration(dt)
-        length, count, after = method.gamma * dt, len(method.c), _clock(time)
+        method, (start, rebuilt), dt = ADDITIVE[self.order], _arrays(state), duration(dt)
+        length, count, after = method.gamma * dt, len(method.c), clock(time)
 
         def rates_of(stage: list[Array], moment: Any) -> tuple[list[Array], list[Array]]:
             at = rebuilt(stage)
@@ -220,24 +240,27 @@ class Splitting:
     order = 1
     real_axis = 2.0
 
-    def advance(self, system: Any, state: State, dt: ArrayLike, time: Time = 0.0, input: Any = None) -> Advanced:
+    def advance(
+        self, system: Any, state: State, dt: ArrayLike, time: Time = 0.0, input: Any = None, multiplier: Any = None
+    ) -> Advanced:
         """The state after a step of duration `dt` from `time`."""
         if not hasattr(system, "parts"):
             raise InputError(
                 f"Splitting: {type(system).__name__} has no parts; a system that can be split is accepted."
             )
-        dt = _duration(dt)
-        end = _clock(time)(dt)
+        dt = duration(dt)
+        end = clock(time)(dt)
         for part in system.parts:
             state = part(end, state, dt, input)
         return _constrained(system, end, state, input)
 
 
-def _clock(time: Time) -> Callable[[Any], Any]:
+def clock(time: Time) -> Callable[[Any], Any]:
+    """From a duration to the moment so long after the time of a state."""
     return time if callable(time) else lambda duration: time + duration
 
 
-def _duration(dt: ArrayLike) -> Array:
+def duration(dt: ArrayLike) -> Array:
     """A number of another kind becomes one of the default type; an array keeps its own."""
     return dt if isinstance(dt, Array) else as_number(dt, "dt")
 

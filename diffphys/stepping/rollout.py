@@ -153,6 +153,8 @@ def rollout(
         length = getattr(adjoint, name, None)
         if length is not None:
             adjoint = dataclasses.replace(adjoint, **{name: whole_number(f"rollout: {name} of the adjoint", length)})
+    if isinstance(adjoint, Truncated) and 0 < steps < adjoint.window:
+        raise InputError(f"rollout: window of the adjoint is {adjoint.window}; at most steps ({steps}) is accepted.")
     if not callable(save):
         raise InputError(f"rollout: save is {shown(save)}; a function from a state to what is saved of it is accepted.")
     if stop is not None and not callable(stop):

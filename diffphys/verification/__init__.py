@@ -35,6 +35,7 @@ CASES = Catalog(
         "couette": Entry("diffphys.verification.couette", "flow between plates that move"),
         "kovasznay": Entry("diffphys.verification.kovasznay", "flow behind a row of bodies, with inflow and outflow"),
         "cavity": Entry("diffphys.verification.cavity", "lid-driven square and cube against published profiles"),
+        "piso": Entry("diffphys.verification.piso", "implicit momentum: orders, cavity, channel, mass and gradients"),
         "cylinder": Entry(
             "diffphys.verification.cylinder", "forces on a cylinder in a channel, as published by others"
         ),

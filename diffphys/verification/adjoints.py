@@ -39,7 +39,7 @@ from diffphys.grids import (
 from diffphys.operators import SkewSymmetric
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import nearest, setting
-from diffphys.stepping import ImplicitExplicit, RungeKutta, Splitting, SubSteps, rollout
+from diffphys.stepping import PISO, ImplicitExplicit, RungeKutta, Splitting, SubSteps, rollout
 from diffphys.verification.case import Check, Parts, verification
 
 
@@ -442,6 +442,28 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
         advection=SkewSymmetric(4),
         stepping=RungeKutta(4),
     ),
+    "IncompressibleFlow PISO": lambda seed: _in_stages(
+        seed,
+        ((Inflow(_Swelling(0.3, 1.7)), Outflow()), (Wall(), Wall(velocity=jnp.asarray([0.2])))),
+        solid=False,
+        stepping=PISO(tolerance=1e-14),
+    ),
+    "IncompressibleFlow PISO order 2": lambda seed: _in_stages(
+        seed,
+        ((Periodic(), Periodic()), (Wall(), Open())),
+        solid=False,
+        stepping=PISO(order=2, tolerance=1e-14),
+    ),
+    **{
+        name: lambda seed, added=added: _in_stages(
+            seed, ((Inflow(0.3), Outflow()), (Wall(), Wall(slip=True))), solid=False, added_viscosity=(added,)
+        )
+        for name, added in (
+            ("Smagorinsky", physics.Smagorinsky(0.3)),
+            ("DynamicSmagorinsky", physics.DynamicSmagorinsky()),
+            ("Sponge", physics.Sponge("x", 1.1, 0.2)),
+        )
+    },
     "IncompressibleFlow inflow in time": lambda seed: _in_stages(
         seed, ((Inflow(_Swelling(0.3, 1.7)), Outflow()), (Wall(), Wall(slip=True)))
     ),

@@ -85,7 +85,7 @@ def _steady(settings: Settings, dimensions: int, re: float, cells: int, stretch:
     for count in levels:
         finest = count == cells
         flow = _cavity(settings, dimensions, re, count, stretch)
-        state = flow.initial_state() if state is None else _refined(state, flow)
+        state = flow.initial_state() if state is None else refined(state, flow)
         many, time, rate = max(1, round(1.0 / float(flow.dt))), 0.0, np.inf
         while rate > settings.rate * (1 if finest else 30) and time < settings.largest_time:
             before, state = state, advanced(flow, state, many)
@@ -98,7 +98,7 @@ def _steady(settings: Settings, dimensions: int, re: float, cells: int, stretch:
                 break
     assert state is not None and flow is not None
     mass = float(jnp.max(jnp.abs(flow.divergence(state).values)))
-    return dict(rate=rate, time=time, divergence=mass, steps_per_time=1 / float(flow.dt)) | _profiles(state)
+    return dict(rate=rate, time=time, divergence=mass, steps_per_time=1 / float(flow.dt)) | profiles(state)
 
 
 def _cavity(settings: Settings, dimensions: int, re: float, count: int, stretch: float) -> IncompressibleFlow:
@@ -117,7 +117,7 @@ def _cavity(settings: Settings, dimensions: int, re: float, count: int, stretch:
     )
 
 
-def _refined(state: FlowState, flow: IncompressibleFlow) -> FlowState:
+def refined(state: FlowState, flow: IncompressibleFlow) -> FlowState:
     """The velocity of a coarser grid, looked up linearly."""
     values = []
     for axis, component in enumerate(state.velocity):
@@ -129,7 +129,7 @@ def _refined(state: FlowState, flow: IncompressibleFlow) -> FlowState:
     return flow.initial_state(values)
 
 
-def _profiles(state: FlowState) -> dict[str, Any]:
+def profiles(state: FlowState) -> dict[str, Any]:
     """u along y and v along x through the center, the values on the walls included."""
     y, u = _through_center(state, component=0, along=1, ends=(0.0, 1.0))
     x, v = _through_center(state, component=1, along=0, ends=(0.0, 0.0))

@@ -136,7 +136,7 @@ def test_adjoints_that_are_exact_agree(with_inputs, save_every, key):
     step, state, inputs = example(key, 12)
     given = inputs if with_inputs else None
     expected = reference(step, state, given, 12, save_every)
-    adjoints = [dp.StoreAll(), dp.Truncated(12), dp.Truncated(99), *map(dp.Checkpointed, SEGMENTS)]
+    adjoints = [dp.StoreAll(), dp.Truncated(12), *map(dp.Checkpointed, SEGMENTS)]
     for found in value_and_gradients(step, state, given, 12, save_every, adjoints):
         assert_close(found, expected, 1e-11)
 
@@ -373,6 +373,7 @@ def test_gradients_compile_nothing_anew():
         ("segment", dict(adjoint=dp.Checkpointed(0))),
         ("segment", dict(adjoint=dp.Checkpointed(True))),
         ("window", dict(adjoint=dp.Truncated(-1))),
+        ("window", dict(adjoint=dp.Truncated(13))),
         ("inputs", dict(inputs={"push": np.zeros((11, 3))})),
         ("inputs", dict(inputs={"push": np.zeros((12, 3)), "pull": 1.0})),
         ("step", dict(step=3)),

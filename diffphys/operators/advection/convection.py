@@ -145,20 +145,8 @@ def component_convection(component: Field, carrier: Sequence[Field], order: int 
     grid, axis = component.grid, component.offset.index(0.0)
     fluxes, volumes = [], []
     for direction in range(grid.dimensions):
-        area = 1.0  # of the faces that the carrier crosses; on a uniform axis the length cancels
-        for other in range(grid.dimensions):
-            if other != direction and not grid.uniform[other]:
-                line = spans(grid, other, 0.5, component.periodic[other], order) / grid.units[other]
-                area = area * _line(grid, other, line)
-        flux = carrier[direction].values * jnp.asarray(area, component.values.dtype)
-        fluxes.append(_at_control_faces(flux, component, axis, direction, order))
-        volume = _line(
-            grid, direction, spans(grid, direction, component.offset[direction], component.periodic[direction], order)
-        )
-        for other in range(grid.dimensions):
-            if other != direction and not grid.uniform[other]:
-                line = spans(grid, other, component.offset[other], component.periodic[other], order) / grid.units[other]
-                volume = volume * _line(grid, other, line)
+        flux, volume = control_flux(component, carrier, direction, order)
+        fluxes.append(flux)
         volumes.append(volume)
     if scheme == "central":
         return without_fixed_ends(component, axis, _central(component, fluxes, volumes, order))
@@ -168,6 +156,28 @@ def component_convection(component: Field, carrier: Sequence[Field], order: int 
         net = _two_points(carried, direction, component.shape[direction], {0: -1.0, 1: 1.0})
         total = total + net / jnp.asarray(volume, component.values.dtype)
     return without_fixed_ends(component, axis, total)
+
+
+def control_flux(component: Field, carrier: Sequence[Field], direction: int, order: int = 2) -> tuple[Array, Any]:
+    """What crosses the faces of a component's control volumes that are normal to a direction, one more of them than
+    points, and the volume of each control volume, in the same units.
+    """
+    grid, axis = component.grid, component.offset.index(0.0)
+    area = 1.0  # of the faces that the carrier crosses; on a uniform axis the length cancels
+    for other in range(grid.dimensions):
+        if other != direction and not grid.uniform[other]:
+            line = spans(grid, other, 0.5, component.periodic[other], order) / grid.units[other]
+            area = area * _line(grid, other, line)
+    flux = carrier[direction].values * jnp.asarray(area, component.values.dtype)
+    flux = _at_control_faces(flux, component, axis, direction, order)
+    volume = _line(
+        grid, direction, spans(grid, direction, component.offset[direction], component.periodic[direction], order)
+    )
+    for other in range(grid.dimensions):
+        if other != direction and not grid.uniform[other]:
+            line = spans(grid, other, component.offset[other], component.periodic[other], order) / grid.units[other]
+            volume = volume * _line(grid, other, line)
+    return flux, volume
 
 
 def without_fixed_ends(component: Field, axis: int, values: Array) -> Array:

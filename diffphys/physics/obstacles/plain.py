@@ -13,6 +13,7 @@ from diffphys.grids import Field
 from diffphys.grids.conditions import fixes_points
 from diffphys.operators import laplacian
 from diffphys.operators.advection.convection import without_fixed_ends
+from diffphys.operators.transport import viscous_force
 from diffphys.physics.flow_sides import imposed
 from diffphys.physics.obstacles.space import (
     Convection,
@@ -107,11 +108,21 @@ class Plain(Space):
         return tuple(rates)
 
     def viscous(self, velocity: Sequence[Field], viscosity: Array) -> tuple[Array, ...]:
-        """`viscosity * laplacian(v)` on the free faces."""
+        """`viscosity * laplacian(v)` on the free faces; with a viscosity for each cell `div(viscosity (grad v + grad
+        v^T))`, of second order.
+        """
+        if viscosity.ndim:
+            forces = viscous_force(velocity, self.variables.viscosity_field(viscosity))
+        else:
+            forces = [viscosity * self.differences.laplacian(part).values for part in velocity]
         return tuple(
-            without_fixed_ends(part, axis, viscosity * self.differences.laplacian(part).values)
-            for axis, part in enumerate(velocity)
+            without_fixed_ends(part, axis, force)
+            for axis, (part, force) in enumerate(zip(velocity, forces, strict=True))
         )
+
+    def free_faces(self, velocity: Sequence[Field]) -> tuple[Array, ...]:
+        """1 on the faces whose velocity is an unknown, 0 where it is given on a side."""
+        return tuple(without_fixed_ends(part, axis, jnp.ones_like(part.values)) for axis, part in enumerate(velocity))
 
     def scalar_rate(self, gain: Array) -> Array:
         """The gain itself."""

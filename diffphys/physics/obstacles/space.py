@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from diffphys.grids import Conditions, Field, Grid, Periodic, Sides, face_offset
+from diffphys.grids import Conditions, Field, Grid, Neumann, Periodic, Sides, face_offset
 from diffphys.grids.conditions import homogeneous
 from diffphys.operators import difference, divergence, laplacian
 from diffphys.operators.advection.convection import relative_control_volume, without_fixed_ends
@@ -97,6 +97,11 @@ class Variables(eqx.Module):
     def pressure_field(self, values: Array) -> Field:
         """The pressure."""
         return Field(values, self.grid, conditions=self.pressure)
+
+    def viscosity_field(self, values: Array) -> Field:
+        """A viscosity, which goes on beyond the sides as it is there."""
+        conditions = tuple(pair if isinstance(pair[0], Periodic) else (Neumann(), Neumann()) for pair in self.pressure)
+        return Field(values, self.grid, conditions=conditions)
 
     def potential_field(self, values: Array) -> Field:
         """What a projection takes away: a pressure that changes nothing of what is given at the sides."""

@@ -131,13 +131,18 @@ class Staircase(Space):
 
     def project(self, velocity: Sequence[Field]) -> tuple[tuple[Array, ...], Solution]:
         """The nearest velocity without divergence, and the potential."""
-        solver = never_unconverged(self.pressure_solver(self.problem()))
-        solution = solver.solve(self.divergence(velocity).values)
-        slopes = self.box.slopes(solution.pressure)
-        return tuple(
-            component.values - slope * self._crossed(axis, slope.dtype)
-            for axis, (component, slope) in enumerate(zip(velocity, slopes, strict=True))
-        ), solution
+        solution = self.solved(self.divergence(velocity).values)
+        slopes = self.slopes(solution.pressure)
+        return tuple(component.values - slope for component, slope in zip(velocity, slopes, strict=True)), solution
+
+    def solved(self, source: Array) -> Solution:
+        """The solution of the pressure problem."""
+        return never_unconverged(self.pressure_solver(self.problem())).solve(source)
+
+    def slopes(self, potential: Array) -> list[Array]:
+        """The gradient of the potential on the faces of each axis, zero on those that the obstacle closes."""
+        slopes = self.box.slopes(potential)
+        return [slope * self._crossed(axis, slope.dtype) for axis, slope in enumerate(slopes)]
 
     def problem(self) -> PressureProblem:
         """The pressure problem."""
@@ -216,9 +221,9 @@ class Staircase(Space):
         acceleration: Sequence[Array] | None,
     ) -> tuple[Array, Array]:
         """What the scheme takes from the momentum of the control volumes around closed faces, about the origin."""
-        taken, carried = [], convect(velocity, velocity)
+        taken, carried, viscous = [], convect(velocity, velocity), self.box.viscous(velocity, viscosity)
         for axis, field in enumerate(velocity):
-            gained = viscosity * self.box.differences.laplacian(field).values - carried[axis].values
+            gained = viscous[axis] - carried[axis].values
             gained = gained - difference(pressure, axis).values
             if acceleration is not None:  # the part of the control volume that is fluid
                 below, above = values_beside(self.solid.cells, axis, self.problem().kinds[axis], edge=True)
@@ -239,6 +244,10 @@ class Staircase(Space):
         (Between solid cells the potential is constant, to round-off.)
         """
         return jnp.asarray(~self.problem().closed_faces()[axis], dtype)
+
+    def free_faces(self, velocity: Sequence[Field]) -> tuple[Array, ...]:
+        """1 on the faces whose velocity is an unknown, 0 on those of the obstacle and where it is given on a side."""
+        return tuple(self.on_free_faces(axis, part, jnp.ones_like(part.values)) for axis, part in enumerate(velocity))
 
     def on_free_faces(self, axis: int, component: Field, values: Array) -> Array:
         return without_fixed_ends(component, axis, values) * self._free(axis, values.dtype)

@@ -1,5 +1,6 @@
 """Semi-Lagrangian look-ups beside closed cells: a path along which nothing is read through a wall."""
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from jax import Array
 
 from diffphys.devices import keeping
 from diffphys.errors import InputError
-from diffphys.grids import Field
+from diffphys.grids import Field, Grid
 from diffphys.grids.numbers import shown
 from diffphys.operators.interpolation import slope_shares, two_sided
 
@@ -34,25 +35,7 @@ def look_up_within(
     """
     is_open = functools.partial(_is_open, closed, field.periodic)
 
-    # The path is no function that is differentiated: where it ends, it ends nearby as well.
-    path = [jax.lax.stop_gradient(part) for part in displacement]
-    home = [jnp.broadcast_to(index, field.shape).astype(jnp.int32) for index in start]
-    longest = jnp.max(jnp.stack([jnp.max(jnp.abs(part)) for part in path]))
-    bound = 4 * max(field.grid.cells)  # beyond that, periods are passed at once
-    count = jnp.clip(jnp.ceil(2 * longest), 1, bound) if steps is None else steps
-    count = jnp.asarray(jnp.where(jnp.isfinite(longest), count, 1), jnp.int32)
-
-    def advance(carry: tuple, index: Array) -> tuple:
-        cell, free, fraction = carry
-        part = (index + 1).astype(path[0].dtype) / count.astype(path[0].dtype)
-        ahead = [_nearest(origin, part * one) for origin, one in zip(home, path, strict=True)]
-        free = free & _reachable(cell, ahead, is_open)
-        cell = [jnp.where(free, new, old) for new, old in zip(ahead, cell, strict=True)]
-        return cell, free, jnp.where(free, part, fraction)
-
-    nothing = jnp.zeros(field.shape, path[0].dtype)
-    advance, carry = keeping(advance, (home, is_open(home), nothing), jnp.zeros((), jnp.int32))
-    cell, free, fraction = jax.lax.fori_loop(0, count, lambda index, carry: advance(carry, index), carry)
+    cell, free, fraction = _followed(field.grid, start, displacement, is_open, steps)
     feet = [index + jnp.where(free, one, fraction * one) for index, one in zip(start, displacement, strict=True)]
 
     lows, fractions = [], []
@@ -66,6 +49,105 @@ def look_up_within(
     interpolated = two_sided(functools.partial(_interpolated, is_open), 1, shares)
     carried = interpolated(padded, tuple(lows), tuple(fractions), tuple(cell))
     return jnp.where(jnp.asarray(closed), field.values, carried)
+
+
+@dataclasses.dataclass(frozen=True)
+class NothingFromBehind:
+    """From values that were looked up to these values, zero where the foot may lie behind closed cells: where the path
+    meets one and is longer along some axis than the thinnest wall that stands across it.
+
+    It is a map for `linear.linear_map`, its own transpose; its constants tell how far along each axis the feet lie from
+    the points, in cells and not beyond a bounded axis.
+
+    Attributes:
+        grid: The grid.
+        offset: The place of the points.
+        periodic: For each axis whether it is.
+        closed: For each cell whether nothing passes it, as bytes of a boolean array.
+    """
+
+    grid: Grid
+    offset: tuple[float, ...]
+    periodic: tuple[bool, ...]
+    closed: bytes
+
+    def __call__(self, displacement: Sequence[Array], operands: Sequence[Array]) -> tuple[Array]:
+        (values,) = operands
+        closed = np.frombuffer(self.closed, bool).reshape(self.grid.cells)
+        is_open = functools.partial(_is_open, closed, self.periodic)
+        # In the indices of cells a point on a lower face lies half a cell before its cell's center.
+        start = [
+            self.grid.along(axis, jnp.arange(count, dtype=values.dtype)) - (0.5 - self.offset[axis])
+            for axis, count in enumerate(values.shape)
+        ]
+        _, free, _ = _followed(self.grid, start, displacement, is_open, None)
+        walls = [thinnest_wall(closed, axis, wraps) for axis, wraps in enumerate(self.periodic)]
+        return (jnp.where(longer_than_walls(displacement, walls) & ~free, 0.0, values),)
+
+
+def longer_than_walls(displacement: Sequence[Array], walls: Sequence[int | None]) -> Array:
+    """For each displacement whether along some axis it is longer than the thinnest wall across that axis."""
+    longer = jnp.zeros((), bool)
+    for part, wall in zip(displacement, walls, strict=True):
+        longer = longer if wall is None else longer | (jnp.abs(part) > wall)
+    return longer
+
+
+def thinnest_wall(closed: np.ndarray, axis: int, periodic: bool) -> int | None:
+    """The least number of closed cells that stand between two open ones of a line along an axis; None where nowhere any
+    do.
+    """
+    lines = np.moveaxis(closed, axis, -1).reshape(-1, closed.shape[axis])
+    thinnest = None
+    for line in np.unique(lines, axis=0):
+        places = np.flatnonzero(~line)
+        if periodic and len(places):
+            places = np.append(places, places[0] + len(line))
+        walls = np.diff(places) - 1
+        walls = walls[walls > 0]
+        if len(walls):
+            thinnest = int(walls.min()) if thinnest is None else min(thinnest, int(walls.min()))
+    return thinnest
+
+
+def _followed(
+    grid: Grid,
+    start: Sequence[Array],
+    displacement: Sequence[Array],
+    is_open: Callable[[Sequence[Array]], Array],
+    steps: int | None,
+) -> tuple[list[Array], Array, Array]:
+    """Straight paths, followed in steps of at most half a cell until they would enter a closed cell: the cell where
+    each ends, whether it came to its foot, and which fraction of it was made.
+
+    Args:
+        grid: The grid.
+        start: For each axis the index of each point that they start from, in those of cells.
+        displacement: For each axis how far its foot lies from it, in cells.
+        is_open: Whether nothing is in a cell.
+        steps: How many steps are enough, or None: as many as the longest displacement asks for.
+    """
+    # The path is no function that is differentiated: where it ends, it ends nearby as well.
+    path = [jax.lax.stop_gradient(part) for part in displacement]
+    above = [jnp.ceil(index) for index in start]  # of a point between two cells the cell above it
+    home = [jnp.broadcast_to(cell, path[0].shape).astype(jnp.int32) for cell in above]
+    before = [index - cell for index, cell in zip(start, above, strict=True)]
+    longest = jnp.max(jnp.stack([jnp.max(jnp.abs(part)) for part in path]))
+    bound = 4 * max(grid.cells)  # beyond that, periods are passed at once
+    count = jnp.clip(jnp.ceil(2 * longest), 1, bound) if steps is None else steps
+    count = jnp.asarray(jnp.where(jnp.isfinite(longest), count, 1), jnp.int32)
+
+    def advance(carry: tuple, index: Array) -> tuple:
+        cell, free, fraction = carry
+        part = (index + 1).astype(path[0].dtype) / count.astype(path[0].dtype)
+        ahead = [_nearest(origin, way + part * one) for origin, way, one in zip(home, before, path, strict=True)]
+        free = free & _reachable(cell, ahead, is_open)
+        cell = [jnp.where(free, new, old) for new, old in zip(ahead, cell, strict=True)]
+        return cell, free, jnp.where(free, part, fraction)
+
+    nothing = jnp.zeros(path[0].shape, path[0].dtype)
+    advance, carry = keeping(advance, (home, is_open(home), nothing), jnp.zeros((), jnp.int32))
+    return jax.lax.fori_loop(0, count, lambda index, carry: advance(carry, index), carry)
 
 
 def _interpolated(

@@ -413,7 +413,7 @@ class IncompressibleFlow(Declared):
                 return self.scheme.carry(scalar, carrier, dt, closed).values
 
         with jax.named_scope("advection"):
-            moved = tuple(self.scheme.carry(part, velocity, dt).values for part in velocity)
+            moved = tuple(self.scheme.carry(part, velocity, dt, closed).values for part in velocity)
         return moved, {name: carried(name, values) for name, values in state[1].items()}
 
     @jax.named_scope("forces")

@@ -12,13 +12,14 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.grids import Field
+from diffphys.grids import Field, center_offset
 from diffphys.operators.advection.beside_closed import beside_closed_cells
 from diffphys.operators.advection.look_ups import (
     cells_around,
     check_carried,
     extremes,
 )
+from diffphys.operators.advection.semi_lagrangian import nothing_from_behind
 from diffphys.operators.differences import points_with_two_ghosts
 from diffphys.operators.interpolation import interpolate, sample, slope_shares, two_sided, two_sided_within
 
@@ -36,7 +37,11 @@ class CubicSemiLagrangian:
     def carry(self, field: Field, velocity: Sequence[Field], dt: ArrayLike, closed: np.ndarray | None = None) -> Field:
         """The field one step later."""
         carried = cubic_semi_lagrangian(field, velocity, dt, limited=self.limited)
-        return carried if closed is None else beside_closed_cells(carried, field, velocity, dt, closed)
+        if closed is None:
+            return carried
+        if field.offset != center_offset(field.grid):
+            return nothing_from_behind(carried, field, velocity, dt, closed)
+        return beside_closed_cells(carried, field, velocity, dt, closed)
 
 
 def cubic_semi_lagrangian(field: Field, velocity: Sequence[Field], dt: ArrayLike, *, limited: bool = False) -> Field:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from diffphys.grids import Field
+from diffphys.grids import Field, center_offset
 from diffphys.grids.numbers import plain
 from diffphys.operators.advection.beside_closed import beside_closed_cells
 from diffphys.operators.advection.look_ups import (
@@ -20,7 +20,7 @@ from diffphys.operators.advection.look_ups import (
     check_carried,
     extremes,
 )
-from diffphys.operators.advection.semi_lagrangian import semi_lagrangian
+from diffphys.operators.advection.semi_lagrangian import nothing_from_behind, semi_lagrangian
 from diffphys.operators.interpolation import interpolate, kept_between
 
 
@@ -48,7 +48,11 @@ class MacCormack:
     def carry(self, field: Field, velocity: Sequence[Field], dt: ArrayLike, closed: np.ndarray | None = None) -> Field:
         """The field one step later."""
         carried = maccormack(field, velocity, dt, limited=self.limited, largest_courant=self.largest_courant)
-        return carried if closed is None else beside_closed_cells(carried, field, velocity, dt, closed)
+        if closed is None:
+            return carried
+        if field.offset != center_offset(field.grid):
+            return nothing_from_behind(carried, field, velocity, dt, closed, self.largest_courant)
+        return beside_closed_cells(carried, field, velocity, dt, closed)
 
 
 def maccormack(

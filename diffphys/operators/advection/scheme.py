@@ -16,8 +16,8 @@ class Advection(Protocol):
     def carry(self, field: Field, velocity: Sequence[Field], dt: ArrayLike, closed: np.ndarray | None = None) -> Field:
         """The field, at any place, one step of duration `dt` later.
 
-        Of a centered field nothing comes from cells that are `closed`, nor through them; the velocity on their faces is
-        zero.
+        Of a centered field nothing comes from cells that are `closed`, nor through them, and of a velocity component
+        nothing from behind them; the velocity on their faces is zero.
         """
         ...
 

@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from diffphys.devices import choose
 from diffphys.grids import Field, center_offset
 from diffphys.grids.conditions import pad_axis
 from diffphys.grids.field import check_field
@@ -21,7 +22,13 @@ from diffphys.linear import linear_map
 from diffphys.operators.advection.look_ups import as_largest_courant, check_carried
 from diffphys.operators.differences import slice_axis, with_zeros
 from diffphys.operators.interpolation import SlopeShares, index_of, interpolate, look_up, slope_shares
-from diffphys.operators.obstructed import check_closed, look_up_within
+from diffphys.operators.obstructed import (
+    NothingFromBehind,
+    check_closed,
+    longer_than_walls,
+    look_up_within,
+    thinnest_wall,
+)
 
 
 Limits = tuple[float, float] | None
@@ -48,7 +55,10 @@ class SemiLagrangian:
 
     def carry(self, field: Field, velocity: Sequence[Field], dt: ArrayLike, closed: np.ndarray | None = None) -> Field:
         """The field one step later."""
-        return semi_lagrangian(field, velocity, dt, self.largest_courant, closed)
+        if closed is None or field.offset == center_offset(field.grid):
+            return semi_lagrangian(field, velocity, dt, self.largest_courant, closed)
+        carried = semi_lagrangian(field, velocity, dt, self.largest_courant)
+        return nothing_from_behind(carried, field, velocity, dt, closed, self.largest_courant)
 
 
 def semi_lagrangian(
@@ -94,8 +104,7 @@ def semi_lagrangian(
             if reach is not None:
                 within.append(_confined(part, axis, limit, reach[axis]))
             else:
-                index = _indices(field, axis, part.dtype)
-                within.append(part if limit is None else jnp.clip(part, limit[0] - index, limit[1] - index))
+                within.append(_clipped(field, axis, part, limit))
         start = [_indices(field, axis, part.dtype) for axis, part in enumerate(within)]
         steps = None if reach is None else 2 * max(reach)
         return field.with_values(look_up_within(field, start, within, closed, steps))
@@ -103,10 +112,58 @@ def semi_lagrangian(
         return field.with_values(_weighted_shifts(field, displacement, limits, reach))
     indices = []
     for axis, (part, limit) in enumerate(zip(displacement, limits, strict=True)):
-        index = _indices(field, axis, part.dtype)
-        part = part if limit is None else jnp.clip(part, limit[0] - index, limit[1] - index)
-        indices.append(_wrapped(field, axis, part))
+        indices.append(_wrapped(field, axis, _clipped(field, axis, part, limit)))
     return field.with_values(look_up(field, indices))
+
+
+def nothing_from_behind(
+    carried: Field,
+    field: Field,
+    velocity: Sequence[Field],
+    dt: ArrayLike,
+    closed: np.ndarray,
+    largest_courant: int | tuple[int, ...] | None = None,
+) -> Field:
+    """`carried`, a look-up of a velocity component around obstacles, without what lies behind them.
+
+    Within an obstacle a look-up finds the zero on the faces of its cells. Where a displacement is longer than an
+    obstacle is thick it would find the fluid on the other side: there the value is zero, that of the surface which the
+    path meets. Where no displacement is so long nothing is done, and where a bound on the Courant number says so
+    nothing is asked.
+
+    Args:
+        carried: The result of the look-up.
+        field: The component before.
+        velocity: The velocity's components on the faces.
+        dt: Duration of the step.
+        closed: For each cell whether it is closed.
+        largest_courant: The bound on the Courant number, if there is one.
+    """
+    axes = range(field.grid.dimensions)
+    reach = largest_courant if isinstance(largest_courant, tuple) else (largest_courant,) * len(axes)
+    walls = [thinnest_wall(closed, axis, field.periodic[axis]) for axis in axes]
+    if not any(wall is not None and (far is None or far > wall) for wall, far in zip(walls, reach, strict=True)):
+        return carried
+    displacement = [
+        jax.lax.stop_gradient(
+            _clipped(field, axis, _upstream_displacement(field, velocity[axis], axis, dt), _limits(field, axis))
+        )
+        for axis in axes
+    ]
+
+    map = NothingFromBehind(field.grid, field.offset, field.periodic, closed.tobytes())
+
+    def without(values: Array) -> Array:
+        return linear_map(map, map, displacement, (values,))[0]
+
+    longer = jnp.any(longer_than_walls(displacement, walls))
+    return field.with_values(choose(longer, without, lambda values: values, carried.values))
+
+
+def _clipped(field: Field, axis: int, displacement: Array, limit: Limits) -> Array:
+    """The displacements, those that lead beyond a bounded axis to its end."""
+    index = _indices(field, axis, displacement.dtype)
+    return displacement if limit is None else jnp.clip(displacement, limit[0] - index, limit[1] - index)
 
 
 def _upstream_displacement(field: Field, component: Field, axis: int, dt: ArrayLike) -> Array:

@@ -186,8 +186,14 @@ def stable_baselines_environment(environment: "ControlVectorEnvironment") -> Any
         environment: Made by `vector_environment`.
 
     Raises:
-        InputError: where Stable-Baselines3 (and with it PyTorch) is not installed.
+        InputError: where Stable-Baselines3 (and with it PyTorch) is not installed, and for a control without bounds,
+            which its agents do not accept.
     """
+    if not all(np.all(np.isfinite(bound)) for bound in environment.episodes.bounds):
+        raise InputError(
+            "stable_baselines_environment: the problem's control has no bounds; finite lower and upper bounds are "
+            "accepted."
+        )
     home = _with("stable_baselines3", "rl", "diffphys.control.stable_baselines_environments")
     return home.StableBaselinesEnvironment(environment)
 

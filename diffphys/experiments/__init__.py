@@ -55,6 +55,10 @@ EXPERIMENTS = Catalog(
             "diffphys.experiments.half_inverse_poisson", "half-inverse gradients (HIG) without a Jacobian: Poisson"
         ),
         "quantum-dipole": Entry("diffphys.experiments.quantum_dipole", "half-inverse gradients: a quantum particle"),
+        "control-burgers": Entry(
+            "diffphys.experiments.control_burgers",
+            "Burgers steered with little force: plans, policies, learning by trying",
+        ),
         "oscillators": Entry("diffphys.experiments.oscillators", "half-inverse gradients: nonlinear oscillators"),
     },
     group="diffphys.experiments",

@@ -104,8 +104,8 @@ def compare(
         for name, seed in work:
             record = _train(run, f"{name}-{seed}", programs[name], seed, budget, measured, points)
             finished[name].append(record)
-            summary = {arm: _summary(records) for arm, records in finished.items() if records}
-            run.write_metrics({"arms": summary, "paper": {"arms": published or {}}, **(more or {})})
+            results = {arm: summary(records) for arm, records in finished.items() if records}
+            run.write_metrics({"arms": results, "paper": {"arms": published or {}}, **(more or {})})
             advance(note=f"{name}: {in_short(record['curve']['error'][-1])}")
     return arms
 
@@ -160,7 +160,7 @@ def _train(
     if not record["updates"]:
         record["compile_seconds"] = record["seconds"] = program.compile_seconds
     if not record["curve"]:
-        _note(record, measured(program.arm.network(state)))
+        note(record, measured(program.arm.network(state)))
     pace = 0.0  # seconds for an update
     # The first update is made even where compiling took all the time.
     while record["updates"] == 0 or (record["updates"] < budget.updates and record["seconds"] < budget.seconds):
@@ -177,7 +177,7 @@ def _train(
             if run.stop_requested or run.checkpoint_due():
                 run.save_checkpoint(name, state, record)
                 run.leave_if_asked()
-        _note(record, measured(program.arm.network(state)))
+        note(record, measured(program.arm.network(state)))
         # From numbers that are not finite no update leads back.
         if not np.isfinite(record["curve"]["error"][-1]):
             break
@@ -187,13 +187,13 @@ def _train(
     return record
 
 
-def _note(record: dict[str, Any], numbers: Mapping[str, Array]) -> None:
+def note(record: dict[str, Any], numbers: Mapping[str, Array]) -> None:
     """Add a point to the curve."""
     for key, value in (("updates", record["updates"]), ("seconds", record["seconds"]), *numbers.items()):
         record["curve"].setdefault(key, []).append(np.asarray(value).tolist())
 
 
-def _summary(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summary(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What metrics.json says of an arm: medians over the seeds, and every seed's curve."""
     curves = [record["curve"] for record in records]
     finals = [as_number(curve["error"][-1]) for curve in curves]

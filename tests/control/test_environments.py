@@ -96,7 +96,7 @@ def test_frames_show_the_state(single):
 
 @pytest.mark.skipif(importlib.util.find_spec("stable_baselines3") is None, reason="the extra rl is not installed")
 def test_stable_baselines_sees_the_same_episodes():
-    from stable_baselines3.common.vec_env.base_vec_env import VecEnv
+    from stable_baselines3.common.vec_env.base_vec_env import VecEnv  # pyright: ignore[reportMissingImports]
 
     many = vector_environment(problem(), draw, 2)
     vec = stable_baselines_environment(many)
@@ -107,7 +107,7 @@ def test_stable_baselines_sees_the_same_episodes():
     for _ in range(STEPS):
         seen, rewards, dones, infos = vec.step(np.zeros((2, 1), np.float32))
     assert dones.all() and rewards.shape == (2,)
-    assert all(one["terminal_observation"][-1] == 0.0 for one in infos) and np.all(seen[:, -1] == 1.0)
+    assert all(one["terminal_observation"][-1] == 0.0 for one in infos) and np.all(np.asarray(seen)[:, -1] == 1.0)
 
 
 def test_what_cannot_be_used_is_refused(single, monkeypatch):
@@ -119,6 +119,8 @@ def test_what_cannot_be_used_is_refused(single, monkeypatch):
         environment(problem(), draw, render_mode="human")
     with pytest.raises(InputError, match="count is 0"):
         vector_environment(problem(), draw, 0)
+    with pytest.raises(InputError, match="control has no bounds"):
+        stable_baselines_environment(vector_environment(swing_up(STEPS), draw, 2))
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(InputError, match=r"gymnasium is not installed.*diffphys\[gymnasium\]"):
         environment(problem(), draw)

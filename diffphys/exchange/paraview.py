@@ -88,13 +88,19 @@ def load_vtk(path: str | Path) -> tuple[dict[str, Any], np.ndarray | None]:
     return _fields(read[0][0], arrays), np.array([float(entry["timestep"]) for entry in entries])
 
 
-def _write(path: Path, grid: Grid, arrays: dict[str, np.ndarray]) -> None:
-    pyvista = optional("save_vtk", "pyvista", "3d")
+def rectilinear(owner: str, grid: Grid, arrays: dict[str, np.ndarray]) -> Any:
+    """A `pyvista.RectilinearGrid` with arrays (*cells) or (*cells, components) as values of its cells."""
+    pyvista = optional(owner, "pyvista", "3d")
     edges = [grid.edges[axis] if axis < grid.dimensions else np.zeros(1) for axis in range(3)]
     mesh = pyvista.RectilinearGrid(*edges)
     for name, values in arrays.items():
         by_cell = values.reshape(*grid.cells, -1)  # VTK counts x first
         mesh.cell_data[name] = np.stack([by_cell[..., part].ravel("F") for part in range(by_cell.shape[-1])], axis=-1)
+    return mesh
+
+
+def _write(path: Path, grid: Grid, arrays: dict[str, np.ndarray]) -> None:
+    mesh = rectilinear("save_vtk", grid, arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
     mesh.save(path)
 

@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from diffphys.plots.training import arms_figure as arms_figure
     from diffphys.plots.training import error_over_time_figure as error_over_time_figure
     from diffphys.plots.training import training_loss_figure as training_loss_figure
+    from diffphys.plots.volume import scene as scene
 
 _HOME = {
     **dict.fromkeys(("Animation", "animate", "write_animation"), "animation"),
     **dict.fromkeys(("Panel", "panels_figure"), "curves"),
     **dict.fromkeys(("frames_figure", "space_time_figure", "vorticity"), "fields"),
     **dict.fromkeys(("plot",), "looking"),
+    **dict.fromkeys(("scene",), "volume"),
     **dict.fromkeys(("COLORS", "DPI", "TEXT", "WIDTH", "save_for_page"), "theme"),
     **dict.fromkeys(("arms_figure", "error_over_time_figure", "training_loss_figure"), "training"),
 }
@@ -46,6 +48,7 @@ __all__ = [
     "plot",
     "animate",
     "Animation",
+    "scene",
     "frames_figure",
     "space_time_figure",
     "vorticity",

@@ -282,6 +282,7 @@ def color_range(values: np.ndarray) -> tuple[float, float, str]:
     low, high = (float(number) for number in np.percentile(finite, (0.5, 99.5)))
     if low == high:  # nearly all is the same: then the rest is what there is to see
         low, high = float(finite.min()), float(finite.max())
+    low, high = (0.0 if abs(end) < 1e-6 * (high - low) else end for end in (low, high))  # round-off about zero
     if min(-low, high) > 1e-3 * (high - low):
         limit = max(-low, high)
         return -limit, limit, VALUE_COLORS
@@ -428,6 +429,15 @@ def _solid(owner: str, solid: Any, field: Field) -> tuple[Callable[[float], Shap
         return lambda time: shape_of(solid(jnp.asarray(0.0 if np.isnan(time) else time))), True
     shape = shape_of(solid)
     return lambda time: shape, False
+
+
+def solid_of(owner: str, state: Any, solid: Any) -> Shape | None:
+    """The shape that is drawn for an obstacle as it is at the time of a state; None without one."""
+    shape, _ = _solid(owner, solid, next(iter(named_fields(state).values())))
+    if shape is None:
+        return None
+    moments, _ = _times(owner, state, None, 1)
+    return shape(float(moments[0]))
 
 
 def _centers(grid: Grid, axis: int) -> np.ndarray:

@@ -95,6 +95,7 @@ def test_colors_are_sequential_for_one_sign_and_symmetric_for_two():
     assert color_range(np.append(np.linspace(0.0, 1.0, 1001), -1e-7))[2] == "viridis"  # round-off is no sign
     assert color_range(np.full(4, 2.0)) == (1.0, 3.0, "viridis")
     assert color_range(np.zeros(4)) == (-0.5, 0.5, "viridis") and color_range(np.full(4, np.nan))[:2] == (0.0, 1.0)
+    assert color_range(np.append(np.full(50, 3e-17), np.linspace(0.0, 2.0, 51)))[0] == 0.0
     one_point = np.zeros(1000)
     one_point[3] = 5.0
     assert color_range(one_point)[:2] == (0.0, 5.0)

@@ -71,6 +71,7 @@ from diffphys.physics.obstacles import (
     Space,
     Staircase,
     Variables,
+    WideStaircase,
 )
 from diffphys.physics.obstacles.space import face_volumes
 from diffphys.physics.scalars import PassiveScalar
@@ -154,7 +155,8 @@ class IncompressibleFlow(Declared):
         scalars: Passive scalars by name.
         advection: `SemiLagrangian`, `CubicSemiLagrangian`, `MacCormack` (with `Splitting`), `Upwind`, `VanLeer` or
             `SkewSymmetric`, for velocity and scalars. `SkewSymmetric(order=4)` makes all of the scheme of fourth order,
-            which needs a domain without obstacle and is reached where no sides are near. Default: semi-Lagrangian
+            which is reached where no sides are near. Around an obstacle of whole cells, on a uniform grid, the links
+            that touch it are of second order: see `physics.obstacles.wide_staircase`. Default: semi-Lagrangian
             with `Splitting`, else skew-symmetric of second order.
         stepping: `Splitting()`, of first order in time; `RungeKutta(order)`; `ImplicitExplicit(order)`, with
             diffusion taken implicitly, for steps beyond the bound of explicit diffusion (around an immersed body such
@@ -272,7 +274,7 @@ class IncompressibleFlow(Declared):
         scalars = {name: variables.scalar_field(values) for name, values in state[1].items()}
         carrier = space.carrier(velocity)
         with jax.named_scope("advection"):
-            convected = self._fluxes.convection(velocity, carrier)
+            convected = space.convection(self._fluxes, velocity, carrier)
             entering = flow_sides.entering_from_rest(variables.sides, velocity, carrier)
         convected = tuple(
             part if more is None else part.with_values(part.values - more)
@@ -439,7 +441,8 @@ class IncompressibleFlow(Declared):
             diffused = (self.viscosity * self.dt if self._explicit else 0.0 * self.viscosity).astype(dtype)
             return CutCells.around(body, variables, diffused, self._solver, dtype)
         if isinstance(self.solid, FixedSolid):
-            return Staircase(variables, self._solver, self.solid)
+            kind = Staircase if self._order == 2 else WideStaircase
+            return kind(variables=variables, pressure_solver=self._solver, solid=self.solid)
         return Plain(variables, SECOND_ORDER if self._order == 2 else FOURTH_ORDER, self._solver)
 
     def variables(self, time: ArrayLike, given: FlowInput | None = None) -> Variables:
@@ -601,7 +604,7 @@ class IncompressibleFlow(Declared):
         pressure = space.variables.pressure_field(state.pressure.values)
         force, torque = space.forces(
             fields,
-            scheme.convection,
+            Partial(space.convection, scheme),
             self._viscosity(fields),
             pressure,
             self._acceleration(given, state.scalars, fields),
@@ -712,7 +715,7 @@ class IncompressibleFlow(Declared):
     def _scalar_rate(self, space: Space, name: str, values: Array, carrier: Sequence[Field]) -> Array:
         """`-div(v s) + source`."""
         scalar = space.variables.carried_scalar(values, carrier, at_rest=0.5)
-        rate = space.scalar_rate(-self._fluxes.scalar_convection(scalar, carrier).values)
+        rate = space.scalar_rate(-space.scalar_convection(self._fluxes, scalar, carrier).values)
         source = self._source(space, name, values.dtype)
         return rate if source is None else rate + source
 
@@ -780,9 +783,15 @@ class IncompressibleFlow(Declared):
             )
         if isinstance(self.stepping, PISO):
             self._check_implicit_momentum(owner)
-        if self._order == 4 and self.solid is not None:
+        if self._order == 4 and self._immersed:
             raise InputError(
-                f"{owner}: advection is of order 4 and there is a solid; order 2 is accepted with an obstacle."
+                f"{owner}: advection is of order 4 and solid is an immersed body; order 2 is accepted with it, order 4 "
+                "with a shape, an obstacle of whole cells."
+            )
+        if self._order == 4 and self.solid is not None and not all(self.grid.uniform):
+            raise InputError(
+                f"{owner}: advection is of order 4 and there is a solid on a stretched grid; a uniform grid, or order "
+                "2, is accepted with an obstacle."
             )
         if self._order == 4 and min(self.grid.cells) < 3:
             raise InputError(

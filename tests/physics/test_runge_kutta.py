@@ -254,7 +254,6 @@ REFUSED = {
     "advection": [
         dict(advection=dp.SemiLagrangian()),
         dict(advection="upwind"),
-        dict(advection=dp.SkewSymmetric(4), solid=dp.Sphere((0.5, 0.5), 0.2)),
     ],
     "sides let": dict(sides=dict(x=(dp.Inflow(1.0), dp.Wall()), y=dp.Wall())),
     "tangential": dict(sides=dict(x=(dp.Inflow(1.0, tangential=(1.0, jnp.ones(2))), dp.Outflow()), y=dp.Wall())),

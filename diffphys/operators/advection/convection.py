@@ -115,7 +115,7 @@ def scalar_convection(scalar: Field, carrier: Sequence[Field], *, order: int = 2
         widths = [(reach, reach + periodic) if a == axis else (0, 0) for a in range(scalar.grid.dimensions)]
         fluxes.append(component.padded(widths))
         volumes.append(_line(scalar.grid, axis, spans(scalar.grid, axis, 0.5, periodic, order)))
-    return scalar.with_values(_central(scalar, fluxes, volumes, order))
+    return scalar.with_values(net_flux(scalar, fluxes, volumes, order))
 
 
 def control_volume(field: Field, order: int = 2) -> np.ndarray | float:
@@ -149,7 +149,7 @@ def component_convection(component: Field, carrier: Sequence[Field], order: int 
         fluxes.append(flux)
         volumes.append(volume)
     if scheme == "central":
-        return without_fixed_ends(component, axis, _central(component, fluxes, volumes, order))
+        return without_fixed_ends(component, axis, net_flux(component, fluxes, volumes, order))
     total = jnp.zeros_like(component.values)
     for direction, (flux, volume) in enumerate(zip(fluxes, volumes, strict=True)):
         carried = flux * _upstream_values(component, direction, flux, scheme)
@@ -169,7 +169,7 @@ def control_flux(component: Field, carrier: Sequence[Field], direction: int, ord
             line = spans(grid, other, 0.5, component.periodic[other], order) / grid.units[other]
             area = area * _line(grid, other, line)
     flux = carrier[direction].values * jnp.asarray(area, component.values.dtype)
-    flux = _at_control_faces(flux, component, axis, direction, order)
+    flux = at_control_faces(flux, component, axis, direction, order)
     volume = _line(
         grid, direction, spans(grid, direction, component.offset[direction], component.periodic[direction], order)
     )
@@ -191,7 +191,7 @@ def without_fixed_ends(component: Field, axis: int, values: Array) -> Array:
     return values
 
 
-def _at_control_faces(flux: Array, component: Field, axis: int, direction: int, order: int) -> Array:
+def at_control_faces(flux: Array, component: Field, axis: int, direction: int, order: int) -> Array:
     """The carrier's flux along `direction` at the faces of the control volumes normal to it."""
     periodic = component.periodic
     reach = 1 if order == 2 else 3
@@ -204,8 +204,15 @@ def _at_control_faces(flux: Array, component: Field, axis: int, direction: int, 
     return _with_images(flux, direction, width, periodic[direction], odd=True)
 
 
-def _central(component: Field, fluxes: Sequence[Array], volumes: Sequence[Any], order: int) -> Array:
-    """What leaves the control volumes of a field, over their volume: see `loops`."""
+def net_flux(component: Field, fluxes: Sequence[Array], volumes: Sequence[Any], order: int) -> Array:
+    """What leaves the control volumes of a field, over their volume: see `loops`.
+
+    Args:
+        component: The field.
+        fluxes: For each axis what crosses the faces of the control volumes: see `at_control_faces`.
+        volumes: For each axis the volumes in units of the area that the fluxes have, a number or an array.
+        order: 2 or 4.
+    """
     dimensions = component.grid.dimensions
     net = NetFlux(
         order, tuple(not component.periodic[axis] and component.offset[axis] == 0.5 for axis in range(dimensions))

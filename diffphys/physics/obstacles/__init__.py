@@ -5,6 +5,7 @@ from diffphys.physics.obstacles.immersed import Immersed
 from diffphys.physics.obstacles.plain import Plain
 from diffphys.physics.obstacles.space import FOURTH_ORDER, SECOND_ORDER, Space, Variables
 from diffphys.physics.obstacles.staircase import FixedSolid, Staircase
+from diffphys.physics.obstacles.wide_staircase import WideStaircase
 
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Space",
     "Staircase",
     "Variables",
+    "WideStaircase",
     "FOURTH_ORDER",
     "SECOND_ORDER",
 ]

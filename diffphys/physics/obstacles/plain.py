@@ -175,12 +175,13 @@ def stokes_in_a_box(box: Plain, project: Callable[[Sequence[Field]], Sequence[Ar
     shapes = [box.variables.velocity_shape(axis) for axis in range(box.variables.grid.dimensions)]
     fields = velocity([jnp.zeros(shape, reach.dtype) for shape in shapes])
     weights = [face_volumes(a, part, box.differences.order) for a, part in enumerate(fields)]
-    return Stokes(project, Partial(_spread, box, reach), Partial(_preconditioned, box, reach), weights)
+    return Stokes(project, Partial(_spread, box, reach), Partial(preconditioned, box, reach), weights)
 
 
 def _spread(box: Plain, reach: Array, parts: Sequence[Field]) -> Sequence[Array]:
     return [reach * box.differences.laplacian(part).values for part in parts]
 
 
-def _preconditioned(box: Plain, reach: Array, parts: Sequence[Field]) -> Sequence[Array]:
+def preconditioned(box: Plain, reach: Array, parts: Sequence[Field]) -> Sequence[Array]:
+    """The solution of `w - reach * laplacian(w) = parts` for each component by itself, without the pressure."""
     return [solve_separable(box.lines(part), part.values, 1.0, -reach) for part in parts]

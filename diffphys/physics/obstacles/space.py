@@ -2,12 +2,12 @@ r"""The discrete calculus of a flow at one moment: what the sides of the domain 
 
 A flow asks its space for the projection, for the rates of momentum, and for what scalars do; which obstacle there is,
 and of which order the differences are, only the space knows. `Plain` has no obstacle, in `Staircase` it is a set of
-whole cells, in `CutCells` its surface cuts through them.
+whole cells (in `WideStaircase` with differences of fourth order), in `CutCells` its surface cuts through them.
 """
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -105,20 +105,20 @@ class Variables(eqx.Module):
 
     def potential_field(self, values: Array) -> Field:
         """What a projection takes away: a pressure that changes nothing of what is given at the sides."""
-        return Field(values, self.grid, conditions=_homogeneous(self.pressure))
+        return Field(values, self.grid, conditions=all_homogeneous(self.pressure))
 
     def homogeneous(self) -> "Variables":
         """The same kinds of conditions with zeros in them."""
         return Variables(
             self.grid,
             self.sides,
-            tuple(_homogeneous(one) for one in self.velocity),
-            _homogeneous(self.pressure),
-            _homogeneous(self.scalar),
+            tuple(all_homogeneous(one) for one in self.velocity),
+            all_homogeneous(self.pressure),
+            all_homogeneous(self.scalar),
         )
 
 
-def _homogeneous(conditions: Conditions) -> Conditions:
+def all_homogeneous(conditions: Conditions) -> Conditions:
     """The same conditions with zeros in them."""
     return tuple((homogeneous(lower), homogeneous(upper)) for lower, upper in conditions)
 
@@ -140,7 +140,8 @@ class Stokes(NamedTuple):
 
 
 class Space(eqx.Module):
-    """The discrete calculus of a flow at one moment; final classes: `Plain`, `Staircase`, `CutCells`."""
+    """The discrete calculus of a flow at one moment; final classes: `Plain`, `Staircase`, `WideStaircase`,
+    `CutCells`."""
 
     variables: eqx.AbstractVar[Variables]
 
@@ -161,6 +162,14 @@ class Space(eqx.Module):
     @abc.abstractmethod
     def carrier(self, velocity: Sequence[Field]) -> Sequence[Field]:
         """What crosses the faces."""
+
+    def convection(self, scheme: Any, velocity: Sequence[Field], carrier: Sequence[Field]) -> Sequence[Field]:
+        """The rate at which a velocity is carried, by the scheme itself unless an obstacle changes it."""
+        return scheme.convection(velocity, carrier)
+
+    def scalar_convection(self, scheme: Any, scalar: Field, carrier: Sequence[Field]) -> Field:
+        """The rate at which a scalar is carried."""
+        return scheme.scalar_convection(scalar, carrier)
 
     @abc.abstractmethod
     def momentum(

@@ -1,5 +1,6 @@
 """The space of a flow around an obstacle made of whole cells, whose surface is a staircase."""
 
+import abc
 from collections.abc import Callable, Sequence
 
 import equinox as eqx
@@ -98,23 +99,30 @@ class FixedSolid:
         return isinstance(other, FixedSolid) and self._key == other._key
 
 
-class Staircase(Space):
+class WholeCells(Space):
     """An obstacle at rest: the faces of its cells are closed for the fluid, and for all that it carries.
 
-    Args:
-        variables: What the sides mean.
-        pressure_solver: From a `PressureProblem` to its solver.
-        solid: Its cells.
+    Final classes: `Staircase`, of second order, and `wide_staircase.WideStaircase`, of fourth order away from it.
     """
 
-    variables: Variables
-    pressure_solver: Callable[..., PressureSolver] = eqx.field(static=True)
-    solid: FixedSolid = eqx.field(static=True)
+    solid: eqx.AbstractVar[FixedSolid]
 
     @property
+    @abc.abstractmethod
     def box(self) -> Plain:
         """The space without it."""
-        return Plain(self.variables, SECOND_ORDER, self.pressure_solver)
+
+    @abc.abstractmethod
+    def diffused(self, velocity: Sequence[Field], viscosity: Array) -> tuple[Array, ...]:
+        """The rate of the velocity by viscosity, also on the faces of the obstacle."""
+
+    @abc.abstractmethod
+    def solved(self, source: Array) -> Solution:
+        """The solution of the pressure problem."""
+
+    @abc.abstractmethod
+    def slopes(self, potential: Array) -> list[Array]:
+        """The gradient of the potential on the faces of each axis, zero on those that the obstacle closes."""
 
     def impose(self, velocity: Sequence[Field]) -> tuple[Field, ...]:
         """The velocity with its given values on the sides, and zero on the faces of the obstacle's cells: where it
@@ -125,24 +133,11 @@ class Staircase(Space):
             for axis, part in enumerate(self.box.impose(velocity))
         )
 
-    def divergence(self, velocity: Sequence[Field]) -> Field:
-        """The divergence."""
-        return divergence(velocity)
-
     def project(self, velocity: Sequence[Field]) -> tuple[tuple[Array, ...], Solution]:
         """The nearest velocity without divergence, and the potential."""
         solution = self.solved(self.divergence(velocity).values)
         slopes = self.slopes(solution.pressure)
         return tuple(component.values - slope for component, slope in zip(velocity, slopes, strict=True)), solution
-
-    def solved(self, source: Array) -> Solution:
-        """The solution of the pressure problem."""
-        return never_unconverged(self.pressure_solver(self.problem())).solve(source)
-
-    def slopes(self, potential: Array) -> list[Array]:
-        """The gradient of the potential on the faces of each axis, zero on those that the obstacle closes."""
-        slopes = self.box.slopes(potential)
-        return [slope * self._crossed(axis, slope.dtype) for axis, slope in enumerate(slopes)]
 
     def problem(self) -> PressureProblem:
         """The pressure problem."""
@@ -163,8 +158,8 @@ class Staircase(Space):
         return tuple(rate * self._free(axis, rate.dtype) for axis, rate in enumerate(rates))
 
     def viscous(self, velocity: Sequence[Field], viscosity: Array) -> tuple[Array, ...]:
-        """That of the box on the free faces."""
-        rates = self.box.viscous(velocity, viscosity)
+        """That of all faces on the free ones."""
+        rates = self.diffused(velocity, viscosity)
         return tuple(rate * self._free(axis, rate.dtype) for axis, rate in enumerate(rates))
 
     def scalar_rate(self, gain: Array) -> Array:
@@ -204,14 +199,6 @@ class Staircase(Space):
             jnp.asarray(volumes / volumes.mean(), rhs.dtype),
         )
 
-    def stokes(self, reach: Array) -> Stokes:
-        """The parts of an implicit step of diffusion."""
-        return stokes_in_a_box(self.box, Partial(_projected, self), reach)
-
-    def at_rest(self) -> "Staircase":
-        """The same with homogeneous conditions."""
-        return Staircase(self.variables.homogeneous(), self.pressure_solver, self.solid)
-
     def forces(
         self,
         velocity: Sequence[Field],
@@ -221,7 +208,7 @@ class Staircase(Space):
         acceleration: Sequence[Array] | None,
     ) -> tuple[Array, Array]:
         """What the scheme takes from the momentum of the control volumes around closed faces, about the origin."""
-        taken, carried, viscous = [], convect(velocity, velocity), self.box.viscous(velocity, viscosity)
+        taken, carried, viscous = [], convect(velocity, velocity), self.diffused(velocity, viscosity)
         for axis, field in enumerate(velocity):
             gained = viscous[axis] - carried[axis].values
             gained = gained - difference(pressure, axis).values
@@ -253,7 +240,52 @@ class Staircase(Space):
         return without_fixed_ends(component, axis, values) * self._free(axis, values.dtype)
 
 
-def _projected(space: Staircase, parts: Sequence[Field]) -> Sequence[Array]:
+class Staircase(WholeCells):
+    """The obstacle, with differences of second order.
+
+    Args:
+        variables: What the sides mean.
+        pressure_solver: From a `PressureProblem` to its solver.
+        solid: Its cells.
+    """
+
+    variables: Variables
+    pressure_solver: Callable[..., PressureSolver] = eqx.field(static=True)
+    solid: FixedSolid = eqx.field(static=True)
+
+    @property
+    def box(self) -> Plain:
+        """The space without it."""
+        return Plain(self.variables, SECOND_ORDER, self.pressure_solver)
+
+    def diffused(self, velocity: Sequence[Field], viscosity: Array) -> tuple[Array, ...]:
+        """That of the box."""
+        return self.box.viscous(velocity, viscosity)
+
+    def divergence(self, velocity: Sequence[Field]) -> Field:
+        """The divergence."""
+        return divergence(velocity)
+
+    def solved(self, source: Array) -> Solution:
+        """The solution of the pressure problem."""
+        return never_unconverged(self.pressure_solver(self.problem())).solve(source)
+
+    def slopes(self, potential: Array) -> list[Array]:
+        """The gradient of the potential on the faces of each axis, zero on those that the obstacle closes."""
+        slopes = self.box.slopes(potential)
+        return [slope * self._crossed(axis, slope.dtype) for axis, slope in enumerate(slopes)]
+
+    def stokes(self, reach: Array) -> Stokes:
+        """The parts of an implicit step of diffusion."""
+        return stokes_in_a_box(self.box, Partial(projected, self), reach)
+
+    def at_rest(self) -> "Staircase":
+        """The same with homogeneous conditions."""
+        return Staircase(variables=self.variables.homogeneous(), pressure_solver=self.pressure_solver, solid=self.solid)
+
+
+def projected(space: WholeCells, parts: Sequence[Field]) -> Sequence[Array]:
+    """The projection of what lies on free faces."""
     free = [part.with_values(space.on_free_faces(a, part, part.values)) for a, part in enumerate(parts)]
     return space.project(free)[0]
 

@@ -233,6 +233,7 @@ def check_grid(owner: str, grid: Any) -> None:
         raise InputError(f"{owner}: grid is {shown(grid)}; a Grid is accepted.")
 
 
+# Lines of single axes, looked up for each operation that is traced: the quickest cache, bounded in number.
 @functools.lru_cache(maxsize=256)
 def _edges(grid: Grid) -> tuple[np.ndarray, ...]:
     lines = []

@@ -6,7 +6,6 @@ basis of eigenvectors (Lynch, Rice, Thomas 1964). A function of the whole operat
 axis, a multiplication, and the products back.
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ from diffphys.errors import InputError
 from diffphys.grids import Condition, Field, Grid, Periodic, Robin
 from diffphys.grids.conditions import end_of, fixes_points
 from diffphys.operators.differences import second_difference
+from diffphys.prepared import prepared
 
 
 class Eigenbasis(NamedTuple):
@@ -36,7 +36,7 @@ class Eigenbasis(NamedTuple):
     inverse: Any
 
 
-@functools.lru_cache(maxsize=128)
+@prepared
 def eigenbasis(grid: Grid, axis: int, offset: float, kinds: tuple[type[Condition], type[Condition]]) -> Eigenbasis:
     """The eigenbasis of the second difference between the points with this offset along an axis.
 

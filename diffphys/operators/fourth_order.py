@@ -140,7 +140,7 @@ def half_spans(grid: Grid, axis: int, offset: float, periodic: bool) -> np.ndarr
     return _spans(grid, axis, 0.5 - offset, False, 4, 2)[first : first + count + 3]
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=256)  # lines of single axes, looked up for each operation that is traced
 def _spans(grid: Grid, axis: int, offset: float, periodic: bool, order: int, ghosts: int) -> np.ndarray:
     count = grid.cells[axis]
     extra = ghosts + 3

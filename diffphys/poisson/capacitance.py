@@ -14,8 +14,7 @@ obstacle: the whole solve costs two full transforms, as without an obstacle.
 """
 
 import dataclasses
-import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +31,7 @@ from diffphys.poisson.diagonalization import (
     reciprocal_eigenvalues,
 )
 from diffphys.poisson.problem import PressureProblem, Solution, right_side, without_null_space
+from diffphys.prepared import prepared
 
 
 class Surface(NamedTuple):
@@ -111,8 +111,23 @@ class ObstacleCorrected:
         pressure, _ = without_null_space(self.problem, pressure)
         return direct_solution(self.problem, pressure, rhs, imbalance)
 
+    def prepared_bytes(self, dtype: Any = jnp.float32) -> int:
+        """How many bytes a compiled program holds of what is prepared for values of this type, the correction on the
+        closed faces and the rows of the eigenvectors beside the obstacle among it.
+        """
+        surface = prepared_surface(self.problem)
+        box = zip(surface.start, surface.stop, self.problem.grid.cells, strict=True)
+        rows = 2 * sum((stop - start) * count for start, stop, count in box)
+        size = np.dtype(dtype).itemsize
+        return (
+            FastDiagonalization(self.problem.without_obstacle()).prepared_bytes(dtype)
+            + size * (2 * surface.correction.size + surface.factors.size + rows)
+            + surface.below.nbytes
+            + surface.above.nbytes
+        )
 
-@functools.lru_cache(maxsize=16)
+
+@prepared
 def prepared_surface(problem: PressureProblem) -> Surface:
     """Find the closed faces, the box around them and the correction."""
     below, above, factors = _closed_pairs(problem)

@@ -15,8 +15,8 @@ together beats those of single axes, which have to bring each axis in turn to th
 """
 
 import dataclasses
-import functools
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ from diffphys.grids.numbers import shown
 from diffphys.linear import along_axis, linear_map
 from diffphys.poisson.problem import PressureProblem, Solution, anchors, apply, right_side, without_null_space
 from diffphys.poisson.transforms import angles, fast_analysis, fast_synthesis, is_fast, is_fast_together, wave
+from diffphys.prepared import prepared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +106,16 @@ class FastDiagonalization:
         """For each axis the matrix whose columns are its eigenvectors."""
         return [self._basis(axis).vectors for axis in range(self.problem.grid.dimensions)]
 
+    def prepared_bytes(self, dtype: Any = jnp.float32) -> int:
+        """How many bytes a compiled program holds of what is prepared for values of this type: the matrices of the
+        axes along which no fast transform is taken, and the reciprocal eigenvalues.
+        """
+        size = np.dtype(dtype).itemsize
+        if self._is_one_transform(dtype):
+            return size * reciprocal_spectrum(self.problem).size
+        lengths = [count for axis, count in enumerate(self.problem.grid.cells) if not self._is_fast(axis, dtype)]
+        return size * (2 * sum(count**2 for count in lengths) + int(np.prod(self.problem.grid.cells)))
+
     def _is_fast(self, axis: int, dtype) -> bool:
         if self.transforms == "matrix" or not self.problem.grid.uniform[axis]:
             return False
@@ -144,8 +155,7 @@ def direct_solution(problem: PressureProblem, pressure: Array, rhs: Array, imbal
     return Solution(pressure, residual, jnp.zeros((), jnp.int32), jnp.ones((), bool), imbalance)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Eigenbasis:
+class Eigenbasis(NamedTuple):
     """The eigenvectors of the operator along one axis, in float64 on the host.
 
     Attributes:
@@ -159,7 +169,7 @@ class Eigenbasis:
     analysis: np.ndarray
 
 
-@functools.lru_cache(maxsize=128)
+@prepared
 def eigenbasis(grid: Grid, axis: int, kinds: tuple[Kind, Kind], order: int = 2) -> Eigenbasis:
     r"""The eigenbasis of the one-dimensional operator.
 
@@ -201,7 +211,7 @@ def eigenbasis(grid: Grid, axis: int, kinds: tuple[Kind, Kind], order: int = 2) 
     return Eigenbasis(-(singular**2) / scale, rows.T / root[:, None], rows * root)
 
 
-@functools.lru_cache(maxsize=32)
+@prepared
 def reciprocal_eigenvalues(problem: PressureProblem) -> np.ndarray:
     """For each mode 1 / eigenvalue, and 0 where the eigenvalue is 0."""
     total = np.zeros(problem.grid.cells)
@@ -211,7 +221,7 @@ def reciprocal_eigenvalues(problem: PressureProblem) -> np.ndarray:
     return np.divide(1.0, total, out=np.zeros_like(total), where=total != 0.0)
 
 
-@functools.lru_cache(maxsize=32)
+@prepared
 def reciprocal_spectrum(problem: PressureProblem) -> np.ndarray:
     """1 / eigenvalue for the wave numbers of a real Fourier transform of all axes, and 0 where the eigenvalue is 0."""
     total = np.zeros(())

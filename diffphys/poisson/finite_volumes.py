@@ -30,6 +30,7 @@ from diffphys.grids.grid import check_grid
 from diffphys.grids.numbers import as_components, as_floating, concrete, shown
 from diffphys.poisson import problem as problem_module
 from diffphys.poisson.problem import PressureProblem, kinds_of, relative_volumes, right_side
+from diffphys.prepared import prepared
 
 
 class VariableProblem(eqx.Module):
@@ -231,7 +232,7 @@ def _regions(system: FiniteVolumes) -> Array:
     return jax.lax.while_loop(lambda state: jnp.any(state[0] != state[1]), joined, start)[1]
 
 
-@functools.lru_cache(maxsize=32)
+@prepared
 def _fixed_system(problem: PressureProblem) -> FiniteVolumes:
     faces = list(_conductances(problem.grid, problem.kinds))
     if problem.solid is not None:
@@ -239,7 +240,7 @@ def _fixed_system(problem: PressureProblem) -> FiniteVolumes:
     return _assembled(problem.grid, problem.kinds, faces)
 
 
-@functools.lru_cache(maxsize=32)
+@prepared
 def _conductances(grid: Grid, kinds: tuple[tuple[Kind, Kind], ...]) -> tuple[np.ndarray, ...]:
     """For each face its area over the distance between the values beside it, over the mean volume of a cell."""
     conductances = []

@@ -28,6 +28,7 @@ from diffphys.grids.numbers import plain, whole_number
 from diffphys.poisson.conjugate_gradients import check_iteration_settings, iterative_solution, preconditioned
 from diffphys.poisson.finite_volumes import FiniteVolumes, Problem, finite_volumes
 from diffphys.poisson.problem import PressureProblem, Solution
+from diffphys.prepared import prepared
 
 
 class Stencil(NamedTuple):
@@ -235,7 +236,7 @@ def make_levels(system: FiniteVolumes, problem: Problem, smoothing: int) -> tupl
     return tuple(levels)
 
 
-@functools.lru_cache(maxsize=16)
+@prepared
 def _fixed_levels(problem: PressureProblem, dtype: str, smoothing: int) -> tuple[Level, ...]:
     system = finite_volumes(problem, "float64")
     unit = system.largest_weight()

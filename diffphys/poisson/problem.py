@@ -17,6 +17,7 @@ from diffphys.grids.conditions import check_conditions
 from diffphys.grids.ends import ENDS, Kind, image, values_beside
 from diffphys.grids.grid import check_grid
 from diffphys.grids.numbers import as_floating
+from diffphys.prepared import prepared
 
 
 @jax.tree_util.register_static
@@ -220,7 +221,7 @@ def relative_volumes(grid: Grid) -> np.ndarray:
     return volumes / volumes.mean()
 
 
-@functools.lru_cache(maxsize=32)
+@prepared
 def null_space(problem: PressureProblem) -> np.ndarray:
     """A basis of the null space of `A`, as an array (vectors, *cells), orthonormal if cells count by their volumes.
 

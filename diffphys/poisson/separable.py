@@ -5,7 +5,6 @@ scalar product: the pressure of the fourth-order scheme, and implicit diffusion 
 `shift` and `scale` are traced, so that a viscosity or a time step has a gradient and changing it compiles nothing anew.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -19,6 +18,7 @@ from diffphys.grids.ends import ENDS, Kind, kind_of_end
 from diffphys.linear import along_axis
 from diffphys.operators.differences import second_difference
 from diffphys.operators.fourth_order import half_spans, spans
+from diffphys.prepared import prepared
 
 
 class Line(NamedTuple):
@@ -78,7 +78,7 @@ def solve_separable(lines: tuple[Line, ...], rhs: Array, shift: ArrayLike, scale
     return coefficients
 
 
-@functools.lru_cache(maxsize=128)
+@prepared
 def eigenbasis_of(line: Line) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Eigenvalues, the matrix to the coefficients and the matrix back, in float64 on the host."""
     matrix = matrix_of(line)

@@ -7,14 +7,13 @@ mirrors between the cells these are the types II and IV of the discrete cosine a
 type I, with one of each the odd types: Martucci 1994.) One Fourier transform of M values gives all coefficients.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from diffphys.grids.ends import ENDS, Kind
+from diffphys.prepared import prepared
 
 
 def angles(cells: int, kinds: tuple[Kind, Kind]) -> np.ndarray:
@@ -29,7 +28,7 @@ def angles(cells: int, kinds: tuple[Kind, Kind]) -> np.ndarray:
     return 2 * np.pi * (numbers + (ENDS[kinds[0]].parity < 0)) / period
 
 
-@functools.lru_cache(maxsize=128)
+@prepared
 def wave(cells: int, kinds: tuple[Kind, Kind]) -> np.ndarray:
     """The orthogonal matrix whose columns are the waves: on periodic axes all cosines, then the sines."""
     theta = angles(cells, kinds)
@@ -170,7 +169,7 @@ def _signs(kinds: tuple[Kind, Kind]) -> tuple[int, int]:
     return lower, upper
 
 
-@functools.lru_cache(maxsize=128)
+@prepared
 def _lengths(cells: int, kinds: tuple[Kind, Kind]) -> np.ndarray:
     """The Euclidean lengths of the waves before they are normalized."""
     theta = angles(cells, kinds)

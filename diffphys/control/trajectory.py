@@ -22,6 +22,7 @@ from diffphys.stepping import Adjoint, Checkpointed
 
 Optimizer = optax.GradientTransformation | optimistix.AbstractMinimiser
 
+_DEFAULT = optax.lbfgs()  # one for all calls: another one, with functions of its own, would compile anew
 _INWARD = 1e-3  # how far a start on a bound is moved inward for a minimizer that cannot see bounds
 
 
@@ -70,7 +71,7 @@ def optimize_controls(
         InputError: for controls of another structure or shape, or another optimizer.
     """
     iterations = whole_number("optimize_controls: iterations", iterations)
-    optimizer = optax.lbfgs() if optimizer is None else optimizer
+    optimizer = _DEFAULT if optimizer is None else optimizer
     if not isinstance(optimizer, Optimizer):
         raise InputError(
             f"optimize_controls: optimizer is {shown(optimizer)}; one of Optax, or a minimizer of Optimistix, is "

@@ -1,6 +1,6 @@
 """Where numbers live: the grid, fields on it, what holds at its sides, and shapes within it."""
 
-from diffphys.grids.conditions import Condition, Conditions, Dirichlet, Ghost, Neumann, Periodic, Robin, Unknown
+from diffphys.grids.conditions import Condition, Conditions, Dirichlet, Ghost, Kept, Neumann, Periodic, Robin, Unknown
 from diffphys.grids.field import Field, center_offset, face_offset
 from diffphys.grids.grid import Grid
 from diffphys.grids.shapes import (
@@ -15,7 +15,7 @@ from diffphys.grids.shapes import (
     Union,
     rotation_matrix,
 )
-from diffphys.grids.sides import Inflow, Open, Outflow, Side, Sides, Wall, parse_sides
+from diffphys.grids.sides import ConvectiveOutflow, Inflow, Open, Outflow, Side, Sides, Wall, parse_sides
 from diffphys.grids.stretching import refined_edges, tanh_edges
 
 
@@ -24,6 +24,7 @@ __all__ = [
     "Conditions",
     "Dirichlet",
     "Ghost",
+    "Kept",
     "Neumann",
     "Periodic",
     "Robin",
@@ -44,6 +45,7 @@ __all__ = [
     "Translated",
     "Union",
     "rotation_matrix",
+    "ConvectiveOutflow",
     "Inflow",
     "Open",
     "Outflow",

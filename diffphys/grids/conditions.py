@@ -13,6 +13,7 @@ With the boundary at distance d from an interior point and from its mirror image
 | `Neumann(s)`: the derivative along the outward normal is s | `interior + 2 d s` |
 | `Robin(v, l)`: the value there plus l times that derivative is v | `interior + 2 d (v - interior) / (l + d)` |
 | `Ghost(v)`: the points beyond the boundary hold v | `v` |
+| `Kept()`: the value at a point on the boundary is what it is | `2 (value there) - interior` |
 | `Periodic()` | the value one period away |
 """
 
@@ -34,7 +35,7 @@ from diffphys.linear import linear_map
 
 class Condition(eqx.Module):
     """What holds at one end of an axis. Final classes: `Periodic`, `Dirichlet`, `Neumann`, `Robin`, `Ghost`,
-    `Unknown`.
+    `Kept`, `Unknown`.
 
     Attributes:
         kind: The name of its kind, where it is a kind that `ends` knows.
@@ -98,6 +99,15 @@ class Ghost(Condition):
     value: Array = eqx.field(converter=number("Ghost: value"), default=0.0)
 
 
+class Kept(Condition):
+    """A point on the boundary has the value that it has: no operator changes it, another rule does.
+
+    As `Dirichlet` with that value; for fields with points on the boundary only.
+    """
+
+    end: ClassVar[End | None] = ENDS["dirichlet"]
+
+
 class Unknown(Condition):
     """Nothing is known beyond this end. Asking for a ghost value raises."""
 
@@ -133,7 +143,8 @@ def check_conditions(conditions: Conditions, dimensions: int) -> None:
         if not isinstance(pair, Sequence) or len(pair) != 2 or not all(isinstance(end, Condition) for end in pair):
             raise InputError(
                 f"conditions: axis {axis} was given {shown(pair)}; a pair (lower, upper) of Periodic(), "
-                "Dirichlet(value), Neumann(slope), Robin(value, length), Ghost(value) or Unknown() is accepted."
+                "Dirichlet(value), Neumann(slope), Robin(value, length), Ghost(value), Kept() or Unknown() is "
+                "accepted."
             )
         if isinstance(pair[0], Periodic) != isinstance(pair[1], Periodic):
             raise InputError(f"conditions: axis {axis} is periodic at one end only; Periodic at both ends is accepted.")
@@ -214,7 +225,7 @@ def _combined(first: Condition, second: Condition, operation: Any, *, linear: bo
     if isinstance(first, Periodic) != isinstance(second, Periodic):
         raise InputError("Field: one operand is periodic along an axis, the other is not; equal topology is accepted.")
     match first, second:
-        case Periodic(), Periodic():
+        case (Periodic(), Periodic()) | (Kept(), Kept()):
             return first
         case Dirichlet(value=a), Dirichlet(value=b):
             return Dirichlet(operation(a, b))
@@ -350,6 +361,9 @@ def _ghosts(
     match condition:
         case Dirichlet(value=value):
             return copy, jnp.broadcast_to(2 * _profile(value, values, axis), shape)
+        case Kept() if not offset:
+            there = _take(values, axis, 0, 1) if lower else _take(values, axis, count - 1, count)
+            return copy, jnp.broadcast_to(2 * there, shape)
         case Neumann() | Robin():
             distance = _mirror_distances(width, offset, spacing, lower=lower, dtype=values.dtype)
             nearest_distance = distance[0] / 2

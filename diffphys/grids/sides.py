@@ -12,6 +12,7 @@ A domain has two sides for each axis. Users name what is there; the physics room
 | `Inflow(v)` | v into the domain | given (0) | slope 0 | given (0) |
 | `Outflow()` | free, slope given (0) | slope given (0) | given (0) outside | where fluid enters: given (as inside) |
 | `Open()` | free | slope 0 | 0 outside | where fluid enters: given (as inside) |
+| `ConvectiveOutflow(U)` | carried out at U | carried out at U | slope 0 | where fluid enters: given (as inside) |
 
 What fluid that leaves carries is what is inside, at every side and whatever is given there: at an `Inflow` of negative
 speed, too. What is given is that of the fluid which enters. Where nothing is given at an `Outflow` or `Open` side, it
@@ -24,6 +25,9 @@ Mucha 2014). Where no fluid enters nothing is changed. With `from_rest=False` it
 and its energy: a channel driven by two pressures needs that, but a vortex that leaves can grow without bound. That
 holds for schemes of fluxes in stages. With `Splitting` fluid that enters has the velocity on the side; a look-up
 never exceeds what is there, and needs no treatment.
+
+At a `ConvectiveOutflow` no pressure is given: what arrives there is carried on as it is, `dv/dt + U dv/dn = 0`
+(Orlanski 1976); `physics.flow_sides.with_convective_ends` says how.
 
 What is given is a number, a profile along the side, or a function of time that returns one of them: a plain function,
 or an Equinox module whose numbers are then traced.
@@ -157,6 +161,26 @@ class Outflow(_Bounding):
         _check_truth("Outflow", from_rest=self.from_rest)
 
 
+class ConvectiveOutflow(_Bounding):
+    """Fluid leaves, and takes along what it brings: `dv/dt + U dv/dn = 0` along the outward normal n (Orlanski 1976).
+
+    A vortex passes with little reflection, where at `Outflow` and `Open` a given pressure holds its middle back. No
+    pressure is given, so the normal velocities on all such sides are shifted together until as much leaves as enters.
+
+    Args:
+        speed: The speed U at which all is carried out, at least 0: a number or a function of time. Default: the mean
+            normal velocity through the side at that moment, as long as it is positive.
+        scalar: What a carried scalar has outside, where fluid enters, or a function of time. Default: as inside.
+    """
+
+    speed: Any = eqx.field(converter=_given_or_none("ConvectiveOutflow: speed"), default=None)
+    scalar: Any = eqx.field(converter=_given_or_none("ConvectiveOutflow: scalar"), default=None)
+
+    @property
+    def kind(self) -> str:
+        return "ConvectiveOutflow" if self.speed is None else "ConvectiveOutflow (given speed)"
+
+
 class Open(_Bounding):
     """Fluid leaves and enters freely; the pressure is zero outside.
 
@@ -179,7 +203,7 @@ def _check_truth(owner: str, **given: Any) -> None:
             raise InputError(f"{owner}: {name} is {shown(value)}; True or False is accepted.")
 
 
-Side = Periodic | Wall | Inflow | Outflow | Open
+Side = Periodic | Wall | Inflow | Outflow | Open | ConvectiveOutflow
 Sides = tuple[tuple[Side, Side], ...]
 """For each axis what is at its (lower, upper) side."""
 
@@ -226,8 +250,8 @@ def _parse_pair(grid: Grid, axis: int, given: Any) -> tuple[Side, Side]:
     pair = (given, given) if isinstance(given, Side) else given
     if not isinstance(pair, Sequence) or len(pair) != 2 or not all(isinstance(side, Side) for side in pair):
         raise InputError(
-            f"sides: axis {name} was given {shown(given)}; Periodic(), Wall(), Inflow(speed), Outflow(), Open() or a "
-            "pair (lower, upper) of them is accepted."
+            f"sides: axis {name} was given {shown(given)}; Periodic(), Wall(), Inflow(speed), Outflow(), Open(), "
+            "ConvectiveOutflow() or a pair (lower, upper) of them is accepted."
         )
     lower, upper = pair
     if isinstance(lower, Periodic) != isinstance(upper, Periodic):
@@ -236,7 +260,13 @@ def _parse_pair(grid: Grid, axis: int, given: Any) -> tuple[Side, Side]:
         )
     tangential = tuple(cells for other, cells in enumerate(grid.cells) if other != axis)
     for side in pair:
-        if isinstance(side, (Inflow, Outflow, Open)) and side.scalar is not None and not callable(side.scalar):
+        if isinstance(side, ConvectiveOutflow) and side.speed is not None and not callable(side.speed):
+            check_number("ConvectiveOutflow", f"speed on axis {name}", side.speed, minimum=0.0)
+        if (
+            isinstance(side, (Inflow, Outflow, Open, ConvectiveOutflow))
+            and side.scalar is not None
+            and not callable(side.scalar)
+        ):
             check_number(type(side).__name__, f"scalar on axis {name}", side.scalar)
         if isinstance(side, Inflow):
             _check_profile("Inflow", f"speed on axis {name}", side.speed, tangential)

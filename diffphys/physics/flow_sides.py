@@ -1,5 +1,6 @@
 """What the sides of a domain mean for the variables of an incompressible flow; shared by its integrators."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,10 +13,12 @@ from diffphys.errors import InputError
 from diffphys.grids import (
     Condition,
     Conditions,
+    ConvectiveOutflow,
     Dirichlet,
     Field,
     Grid,
     Inflow,
+    Kept,
     Neumann,
     Open,
     Outflow,
@@ -101,7 +104,7 @@ def carried_conditions(sides: Sides, scalar: Array, velocity: Sequence[Field], *
     """
 
     def at(axis: int, end: int, side: Side) -> Condition:
-        given = side.scalar if isinstance(side, (Inflow, Outflow, Open)) else None
+        given = side.scalar if isinstance(side, (Inflow, Outflow, Open, ConvectiveOutflow)) else None
         if given is None:
             return _scalar_condition(side)
         inward, inside = _inward(velocity[axis], axis, end), _slab(scalar, axis, -end)
@@ -154,6 +157,151 @@ def entering_from_rest(sides: Sides, velocity: Sequence[Field], carrier: Sequenc
                 before = added[axis]
                 added[axis] = part if before is None else before + part
     return added
+
+
+def convective_sides(sides: Sides) -> list[tuple[int, int, ConvectiveOutflow]]:
+    """The axis, the end and the side of each convective outflow."""
+    return [
+        (axis, end, side)
+        for axis, pair in enumerate(sides)
+        for end, side in enumerate(pair)
+        if isinstance(side, ConvectiveOutflow)
+    ]
+
+
+def with_convective_ends(
+    sides: Sides,
+    velocity: Sequence[Field],
+    carrier: Sequence[Field],
+    convected: Sequence[Field],
+    rates: Sequence[Array],
+) -> tuple[Array, ...]:
+    r"""The rates of the velocity with those of convective outflows.
+
+    Of the points that lie nearest to such a side the normal velocities, on the side itself, change by
+    $-U\, \partial v / \partial n$ alone, and the pressure does not act on them. For the tangential ones, half a cell
+    inside, that takes the place of convection; viscosity, forces and pressure act on them as elsewhere. The derivative
+    is that of the parabola through the nearest three points, of second order.
+
+    Args:
+        sides: The sides.
+        velocity: The velocity.
+        carrier: What crosses the faces.
+        convected: What convection changes elsewhere, as it was taken from the rates.
+        rates: The rates of the velocity.
+    """
+    changed = list(rates)
+    for direction, end, side in convective_sides(sides):
+        speed = _speed(side, carrier[direction], direction, end)
+        for axis, component in enumerate(velocity):
+            rate = -speed * _outward_slope(component, direction, end)
+            if axis != direction:
+                rest = _slab(changed[axis], direction, -end) + _slab(convected[axis].values, direction, -end)
+                rate = rest + rate
+            changed[axis] = _with_slab(changed[axis], direction, end, rate)
+    return tuple(changed)
+
+
+def kept(sides: Sides, velocity: Sequence[Field], changed: Sequence[Array]) -> tuple[Array, ...]:
+    """The changed velocity, with its normal values on convective outflows as they were."""
+    values = list(changed)
+    for axis, end, _ in convective_sides(sides):
+        values[axis] = _with_slab(values[axis], axis, end, _slab(velocity[axis].values, axis, -end))
+    return tuple(values)
+
+
+def carried_out(sides: Sides, velocity: Sequence[Field], carried: Sequence[Array], dt: Array) -> tuple[Array, ...]:
+    """The velocity carried over a step, with its normal values on convective outflows: `v' = v - dt U dv'/dn` with the
+    difference to the next face, which is bounded for every step.
+
+    Args:
+        sides: The sides.
+        velocity: The velocity before.
+        carried: Its values after, elsewhere.
+        dt: Duration of the step.
+    """
+    changed = list(carried)
+    for axis, end, side in convective_sides(sides):
+        component, width = velocity[axis], float(velocity[axis].grid.widths(axis)[-end])
+        courant = _speed(side, component, axis, end) * dt.astype(component.values.dtype) / width
+        before, inside = _slab(component.values, axis, -end), _slab(changed[axis], axis, -2 if end else 1)
+        changed[axis] = _with_slab(changed[axis], axis, end, (before + courant * inside) / (1 + courant))
+    return tuple(changed)
+
+
+def balanced(
+    sides: Sides, velocity: tuple[Field, ...], carrier: Callable[[Sequence[Field]], Sequence[Field]]
+) -> tuple[Field, ...]:
+    """The velocity with one speed added on all convective outflows, so that as much leaves as enters. Where a pressure
+    is given on another side, that has as much pass as is needed, and nothing is added.
+
+    Args:
+        sides: The sides.
+        velocity: The velocity with its given values.
+        carrier: From a velocity to what crosses the faces.
+    """
+    ends = convective_sides(sides)
+    if not ends or any(not isinstance(side, Periodic) and side.is_free for pair in sides for side in pair):
+        return velocity
+    unit = [jnp.zeros_like(part.values) for part in velocity]
+    for axis, end, _ in ends:
+        unit[axis] = _with_slab(unit[axis], axis, end, jnp.full((), 1.0 if end else -1.0, unit[axis].dtype))
+    net, area = (
+        _outflow(sides, carrier(parts))
+        for parts in (velocity, [part.with_values(part.values + one) for part, one in zip(velocity, unit, strict=True)])
+    )
+    area = area - net
+    speed = jnp.where(area > 0, -net / jnp.where(area > 0, area, 1.0), 0.0)
+    return tuple(part.with_values(part.values + speed * one) for part, one in zip(velocity, unit, strict=True))
+
+
+def _outflow(sides: Sides, carrier: Sequence[Field]) -> Array:
+    """The volume that leaves through all sides per time, in the units of `Grid.units`."""
+    total = jnp.zeros((), carrier[0].values.dtype)
+    for axis, pair in enumerate(sides):
+        for end, side in enumerate(pair):
+            if not isinstance(side, Periodic):
+                total = total - jnp.sum(_areas(carrier[axis], axis) * _inward(carrier[axis], axis, end))
+    return total
+
+
+def _areas(component: Field, axis: int) -> Array:
+    """The area of each face on a side normal to an axis, in the units of `Grid.units`."""
+    grid = component.grid
+    lines = [
+        np.ones(1) if other == axis else grid.widths(other) / grid.units[other] for other in range(grid.dimensions)
+    ]
+    return jnp.asarray(functools.reduce(np.multiply.outer, lines), component.values.dtype)
+
+
+def _speed(side: ConvectiveOutflow, component: Field, axis: int, end: int) -> Array:
+    """The speed at which all is carried out of a side."""
+    if side.speed is not None:
+        return side.speed.astype(component.values.dtype)
+    areas = _areas(component, axis)
+    return jnp.maximum(-jnp.sum(areas * _inward(component, axis, end)) / jnp.sum(areas), 0)
+
+
+def _outward_slope(component: Field, axis: int, end: int) -> Array:
+    """The derivative along the outward normal at the points nearest to a side, from them and the two behind them."""
+    grid, dtype = component.grid, component.values.dtype
+    edges = grid.edges[axis] / grid.units[axis]
+    line = edges if component.offset[axis] == 0.0 else (edges[1:] + edges[:-1]) / 2
+    line = np.abs(line - line[-end])[::-1] if end else np.abs(line - line[0])
+    values = [_slab(component.values, axis, -1 - step if end else step) for step in range(min(len(line), 3))]
+    if len(values) < 3:
+        weights = [1 / line[1], -1 / line[1]] if len(values) == 2 else [0.0]
+    else:
+        _, near, far = line[:3]
+        weights = [1 / near + 1 / far, -far / (near * (far - near)), near / (far * (far - near))]
+    terms = [jnp.asarray(weight, dtype) * value for weight, value in zip(weights, values, strict=True)]
+    return sum(terms[1:], terms[0]) / jnp.asarray(grid.units[axis], dtype)
+
+
+def _with_slab(values: Array, axis: int, end: int, slab: Array) -> Array:
+    """`values` with others at one end of an axis."""
+    index = (slice(None),) * axis + (slice(-1, None) if end else slice(0, 1),)
+    return values.at[index].set(slab)
 
 
 def _mean_over(flux: Array, grid: Grid, axis: int, periodic: bool) -> Array:
@@ -311,9 +459,17 @@ def check_net_flux(
     """
     if not any(isinstance(side, Inflow) for pair in sides for side in pair):
         return
-    solid, parts = problem.solid_cells, None
+    solid, parts, drained = problem.solid_cells, None, 0
     for region in null_space(problem):
         fluid = (region != 0) & ~solid
+        if any(fluid.take(-end, axis).any() for axis, end, _ in convective_sides(sides)):
+            drained += 1
+            if drained > 1:
+                raise InputError(
+                    f"{owner}: two regions that an obstacle parts drain through a ConvectiveOutflow(), which balances "
+                    "what leaves with what enters of all; one region, or Outflow(), is accepted."
+                )
+            continue
         net, gross = 0.0, 0.0
         for axis, pair in enumerate(sides):
             area = np.ones([1] * grid.dimensions)
@@ -347,6 +503,8 @@ def _velocity_condition(component: int, axis: int, end: int, side: Side) -> Cond
             return side
         case Open():
             return Neumann(0.0)
+        case ConvectiveOutflow():
+            return Kept() if axis == component else Neumann(0.0)
         case Outflow(slope=slope):
             return Neumann(_profile(part_of(slope, component), axis))
         case Inflow(speed=speed) if axis == component:

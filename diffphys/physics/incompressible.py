@@ -282,7 +282,8 @@ class IncompressibleFlow(Declared):
         )
         with jax.named_scope("forces"):
             acceleration = self._acceleration(given, scalars, velocity)
-        return space.momentum(velocity, convected, acceleration), {
+        rates = space.momentum(velocity, convected, acceleration)
+        return flow_sides.with_convective_ends(variables.sides, velocity, carrier, convected, rates), {
             name: self._scalar_rate(space, name, values, carrier) for name, values in state[1].items()
         }
 
@@ -334,7 +335,7 @@ class IncompressibleFlow(Declared):
         velocity = space.variables.velocity_fields(state[0])
         if not isinstance(self.stepping, Splitting):  # there it is a part by itself, before advection
             velocity = self._held(space, velocity)
-        projected, solution = space.project(space.impose(velocity))
+        projected, solution = space.project(_imposed(space, velocity))
         return (projected, state[1]), solution.pressure
 
     def linearized(
@@ -390,8 +391,10 @@ class IncompressibleFlow(Declared):
 
     @jax.named_scope("diffusion")
     def _diffuse(self, time: Array, state: Unknowns, dt: Array, given: FlowInput) -> Unknowns:
-        velocity = self.variables(time, given).velocity_fields(state[0])
-        return tuple(explicit_diffusion(part, self.viscosity, dt).values for part in velocity), state[1]
+        variables = self.variables(time, given)
+        velocity = variables.velocity_fields(state[0])
+        spread = [explicit_diffusion(part, self.viscosity, dt).values for part in velocity]
+        return flow_sides.kept(variables.sides, velocity, spread), state[1]
 
     def _hold(self, time: Array, state: Unknowns, dt: Array, given: FlowInput) -> Unknowns:
         space = self.space(time, given, state[0][0].dtype)
@@ -416,6 +419,7 @@ class IncompressibleFlow(Declared):
 
         with jax.named_scope("advection"):
             moved = tuple(self.scheme.carry(part, velocity, dt, closed).values for part in velocity)
+        moved = flow_sides.carried_out(space.variables.sides, velocity, moved, dt)
         return moved, {name: carried(name, values) for name, values in state[1].items()}
 
     @jax.named_scope("forces")
@@ -554,7 +558,7 @@ class IncompressibleFlow(Declared):
         time = as_number(time, "IncompressibleFlow.project: time")
         space = self.space(time, None, velocity[0].values.dtype)
         fields = space.variables.velocity_fields([part.values for part in velocity])
-        projected, solution = space.project(space.impose(fields))
+        projected, solution = space.project(_imposed(space, fields))
         return space.variables.velocity_fields(projected), solution
 
     def divergence(self, state: FlowState) -> Field:
@@ -801,6 +805,11 @@ class IncompressibleFlow(Declared):
 
     def _check_implicit_momentum(self, owner: str) -> None:
         """Raise `InputError` for what `PISO` cannot do."""
+        if flow_sides.convective_sides(self.sides):
+            raise InputError(
+                f"{owner}: sides have a ConvectiveOutflow() and stepping is PISO(...); Outflow() or Open() is accepted "
+                "with it."
+            )
         if self.scheme != SkewSymmetric():
             raise InputError(
                 f"{owner}: advection is {self.scheme!r} and stepping is PISO(...); SkewSymmetric() is accepted with it."
@@ -898,7 +907,12 @@ def _obstacle(grid: Grid, sides: Sides, solid: Any) -> Any:
 def _first_projection(flow: IncompressibleFlow, velocity: tuple[Array, ...], time: Array) -> tuple[Array, ...]:
     """One compiled program: operation by operation the first projection takes several times as long to prepare."""
     space = flow.space(time, None, velocity[0].dtype)
-    return space.project(space.impose(space.variables.velocity_fields(velocity)))[0]
+    return space.project(_imposed(space, space.variables.velocity_fields(velocity)))[0]
+
+
+def _imposed(space: Space, velocity: Sequence[Field]) -> tuple[Field, ...]:
+    """The velocity with its given values, and as much leaving through convective outflows as enters."""
+    return flow_sides.balanced(space.variables.sides, space.impose(velocity), space.carrier)
 
 
 def largest_ratio(component: Field, axis: int, dt: Array) -> Array:

@@ -47,7 +47,19 @@ def explicit_diffusion(
         through = [slope.with_values(slope.values * part) for slope, part in zip(slopes, open_, strict=True)]
         change = divergence(through).values
         return field.with_values(field.values + jnp.asarray(dt * diffusivity, field.values.dtype) * change)
-    return field.with_values(field.values + jnp.asarray(dt * diffusivity, field.values.dtype) * laplacian(field).values)
+    return field.with_values(field.values + diffusion_rate(field, jnp.asarray(dt * diffusivity, field.values.dtype)))
+
+
+def diffusion_rate(field: Field, diffusivity: Array) -> Array:
+    """`diffusivity * laplacian(field)`, or with `dt * diffusivity` the change over an explicit step.
+
+    Where cells are smaller than 1e-5 or larger than 1e5 a length goes from one factor to the other, as a power of two:
+    the curvature alone may leave the range of single precision where the product does not.
+    """
+    unit = min(field.grid.units)
+    if 1e-5 < unit < 1e5:
+        return diffusivity * laplacian(field).values
+    return (diffusivity / unit) * laplacian(field * jnp.asarray(unit, field.values.dtype)).values
 
 
 def stable_diffusion_step(grid: Grid, diffusivity: ArrayLike) -> Array:

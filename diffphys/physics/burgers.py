@@ -15,8 +15,9 @@ from diffphys.grids.conditions import homogeneous, is_periodic, shifted
 from diffphys.grids.declared import Declared, choice, ends, quantity, within
 from diffphys.grids.field import check_velocity
 from diffphys.grids.numbers import as_array_of_shape, as_components, in_precision_of, of_types, plain
-from diffphys.operators import convection, explicit_diffusion, laplacian, semi_lagrangian
+from diffphys.operators import convection, explicit_diffusion, semi_lagrangian
 from diffphys.operators.advection.look_ups import as_largest_courant
+from diffphys.operators.diffusion import diffusion_rate
 from diffphys.physics.heat import check_diffusion_step, diffusion_number, implicit_change
 from diffphys.stepping import ImplicitExplicit, RungeKutta, Splitting
 
@@ -104,7 +105,7 @@ class Burgers(Declared):
     @jax.named_scope("diffusion")
     def stiff_rate(self, time: Any, velocity: tuple[Field, ...], input: Any) -> tuple[Array, ...]:
         """What diffusion changes."""
-        return tuple(self.viscosity * laplacian(part).values for part in velocity)
+        return tuple(diffusion_rate(part, self.viscosity) for part in velocity)
 
     def stiff_change(self, time: Any, velocity: tuple[Field, ...], length: Array, input: Any) -> tuple[Array, ...]:
         """What an implicit step of diffusion over `length` changes."""

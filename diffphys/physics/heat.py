@@ -12,7 +12,8 @@ from diffphys.grids import Conditions, Field, Grid, center_offset
 from diffphys.grids.declared import Declared, choice, ends, quantity, within
 from diffphys.grids.field import check_field
 from diffphys.grids.numbers import as_array_of_shape, concrete, in_precision_of, of_types
-from diffphys.operators import implicit_diffusion, laplacian, stable_diffusion_step
+from diffphys.operators import implicit_diffusion, stable_diffusion_step
+from diffphys.operators.diffusion import diffusion_rate
 from diffphys.stepping import ImplicitExplicit, RungeKutta
 
 
@@ -74,7 +75,7 @@ class Heat(Declared):
     @jax.named_scope("diffusion")
     def stiff_rate(self, time: Any, temperature: Field, input: Any) -> Array:
         """`diffusivity * laplacian(temperature)`, all that there is."""
-        return self.diffusivity * laplacian(temperature).values
+        return diffusion_rate(temperature, self.diffusivity)
 
     def stiff_change(self, time: Any, temperature: Field, length: Array, input: Any) -> Array:
         """What an implicit step over `length` changes."""

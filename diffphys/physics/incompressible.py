@@ -573,7 +573,7 @@ class IncompressibleFlow(Declared):
         flow_sides.check_velocity_of("courant_number", self.grid, state)
         return jnp.max(jnp.stack([largest_ratio(part, axis, self.dt) for axis, part in enumerate(state.velocity)]))
 
-    def diffusion_number(self, state: Any = None) -> Array:
+    def diffusion_number(self, state: FlowState) -> Array:
         """`dt` over the longest step for which diffusion of velocity and scalars is stable; zero where it is implicit.
 
         Where `dt`, the viscosity or a diffusivity is traced a flow beyond the bound cannot be refused: there this

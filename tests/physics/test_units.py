@@ -251,6 +251,12 @@ def test_the_scaled_problem_has_the_scaled_solution(name, length, speed):
     check_scaling(name, length, speed)
 
 
+@pytest.mark.parametrize("name", ["heat", "burgers"])
+def test_what_spreads_in_small_cells_does_so_at_high_speeds(name):
+    """Where the curvature alone, speed over length squared, leaves single precision."""
+    check_scaling(name, 2.0**-40, 2.0**40)
+
+
 @pytest.mark.slow
 @settings(max_examples=150)
 @given(st.sampled_from(sorted(MORE)), st.integers(-40, 40), st.integers(-40, 40))

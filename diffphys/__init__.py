@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from diffphys.operators import MacCormack as MacCormack
     from diffphys.operators import SemiLagrangian as SemiLagrangian
     from diffphys.operators import SkewSymmetric as SkewSymmetric
+    from diffphys.operators import Spectral as Spectral
     from diffphys.operators import Upwind as Upwind
     from diffphys.operators import VanLeer as VanLeer
     from diffphys.physics import Buoyancy as Buoyancy
@@ -80,8 +81,10 @@ if TYPE_CHECKING:
     from diffphys.physics import Held as Held
     from diffphys.physics import Immersed as Immersed
     from diffphys.physics import IncompressibleFlow as IncompressibleFlow
+    from diffphys.physics import LinearDrag as LinearDrag
     from diffphys.physics import PassiveScalar as PassiveScalar
     from diffphys.physics import ShallowWater as ShallowWater
+    from diffphys.physics import SinusoidalForce as SinusoidalForce
     from diffphys.physics import Smagorinsky as Smagorinsky
     from diffphys.physics import Sponge as Sponge
     from diffphys.physics import Wave as Wave
@@ -91,6 +94,7 @@ if TYPE_CHECKING:
     from diffphys.stepping import PISO as PISO
     from diffphys.stepping import Checkpointed as Checkpointed
     from diffphys.stepping import Detached as Detached
+    from diffphys.stepping import ExponentialRungeKutta as ExponentialRungeKutta
     from diffphys.stepping import ImplicitExplicit as ImplicitExplicit
     from diffphys.stepping import RungeKutta as RungeKutta
     from diffphys.stepping import Splitting as Splitting
@@ -135,12 +139,14 @@ _HOME = {
         "grids",
     ),
     **dict.fromkeys(
-        ("CubicSemiLagrangian", "MacCormack", "SemiLagrangian", "SkewSymmetric", "Upwind", "VanLeer"), "operators"
+        ("CubicSemiLagrangian", "MacCormack", "SemiLagrangian", "SkewSymmetric", "Spectral", "Upwind", "VanLeer"),
+        "operators",
     ),
     **dict.fromkeys(
         (
             "Checkpointed",
             "Detached",
+            "ExponentialRungeKutta",
             "ImplicitExplicit",
             "PISO",
             "RungeKutta",
@@ -165,8 +171,10 @@ _HOME = {
             "Heat",
             "Held",
             "IncompressibleFlow",
+            "LinearDrag",
             "PassiveScalar",
             "ShallowWater",
+            "SinusoidalForce",
             "Smagorinsky",
             "Sponge",
             "Wave",

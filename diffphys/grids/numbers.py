@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.core import Tracer
+from jax.typing import ArrayLike
 
 from diffphys.devices import are_several, beside
 from diffphys.errors import InputError
+from diffphys.linear import linear_map
 
 
 def as_number(value: Any, name: str = "an argument") -> Array:
@@ -188,6 +190,20 @@ def _differs(new: Any, old: Any) -> bool:
 def magnitude(values: Array) -> Array:
     """`|values|` of real numbers. At zero the derivative is zero, the mean of both sides; that of `jnp.abs` is one."""
     return jnp.sign(values) * values
+
+
+def times(factor: ArrayLike, values: Array) -> Array:
+    """`factor * values`; of a real factor and complex values without the products with its imaginary part, zero, that
+    XLA would make, and so in the transpose.
+    """
+    if jnp.iscomplexobj(factor) or not jnp.iscomplexobj(values):
+        return jnp.multiply(factor, values)
+    values = jnp.broadcast_to(values, jnp.broadcast_shapes(jnp.shape(factor), values.shape))
+    return linear_map(_times_each_part, _times_each_part, (factor,), (values,))[0]
+
+
+def _times_each_part(factors: Sequence[Array], values: Sequence[Array]) -> tuple[Array]:
+    return (jax.lax.complex(factors[0] * values[0].real, factors[0] * values[0].imag),)
 
 
 def concrete(value: Any) -> np.ndarray | None:

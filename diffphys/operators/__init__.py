@@ -7,6 +7,7 @@ from diffphys.operators.advection import (
     MacCormack,
     SemiLagrangian,
     SkewSymmetric,
+    Spectral,
     Upwind,
     VanLeer,
     advect,
@@ -30,6 +31,7 @@ from diffphys.operators.diffusion import (
     stable_diffusion_step,
 )
 from diffphys.operators.interpolation import interpolate, sample
+from diffphys.operators.waves import Waves
 
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "MacCormack",
     "SemiLagrangian",
     "SkewSymmetric",
+    "Spectral",
     "Upwind",
     "VanLeer",
     "advect",
@@ -67,4 +70,5 @@ __all__ = [
     "faces_to_centers",
     "interpolate",
     "sample",
+    "Waves",
 ]

@@ -2,7 +2,7 @@
 
 from diffphys.physics.added_viscosity import DynamicSmagorinsky, Smagorinsky, Sponge
 from diffphys.physics.burgers import Burgers
-from diffphys.physics.forces import Buoyancy, FlowInput, Held
+from diffphys.physics.forces import Buoyancy, FlowInput, Held, LinearDrag, SinusoidalForce
 from diffphys.physics.gray_scott import Concentrations, GrayScott
 from diffphys.physics.hasegawa_wakatani import HasegawaWakatani, PlasmaBudget, PlasmaState
 from diffphys.physics.heat import Heat
@@ -27,10 +27,12 @@ __all__ = [
     "FlowState",
     "Held",
     "IncompressibleFlow",
+    "LinearDrag",
     "PassiveScalar",
     "FlowInput",
     "Forces",
     "ShallowWater",
+    "SinusoidalForce",
     "Smagorinsky",
     "Sponge",
     "WaterState",

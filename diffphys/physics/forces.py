@@ -11,7 +11,7 @@ from jax import Array
 from diffphys.errors import InputError
 from diffphys.grids import Field, Shape, Sides
 from diffphys.grids.declared import Declared, quantity, within
-from diffphys.grids.numbers import as_number, check_number, shown
+from diffphys.grids.numbers import as_number, check_number, shown, whole_number
 from diffphys.grids.shapes import Periods
 from diffphys.operators import interpolate
 from diffphys.physics.obstacles import Immersed
@@ -50,6 +50,50 @@ class Buoyancy(Declared):
                 f"{owner}: Buoyancy: acceleration has shape {self.acceleration.shape}; one number for each of "
                 f"{dimensions} axes is accepted."
             )
+
+
+class LinearDrag(Declared):
+    r"""Friction that takes the same part of every wave, $-r\, v$: of a bottom (Rayleigh), or what takes the energy of
+    two-dimensional turbulence out at the largest scales.
+
+    With `Spectral` it is taken with the viscosity: exactly by `ExponentialRungeKutta`, implicitly by
+    `ImplicitExplicit`.
+
+    Args:
+        rate: Per time.
+    """
+
+    rate: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0))
+
+    def __call__(self, scalars: Mapping[str, Field], velocity: Sequence[Field]) -> list[Array]:
+        """The acceleration on the faces of each axis."""
+        return [-self.rate.astype(part.values.dtype) * part.values for part in velocity]
+
+
+class SinusoidalForce(Declared):
+    r"""A force along x that varies across, $A \sin(2 \pi m\, y / L_y)$, that of Kolmogorov's flow (Arnold, Meshalkin
+    1960).
+
+    Args:
+        amplitude: Acceleration.
+        waves: How many waves fit into the domain along y, a whole number.
+    """
+
+    amplitude: Array = eqx.field(converter=quantity, metadata=within())
+    waves: int = eqx.field(static=True, default=4)
+
+    def check(self):
+        object.__setattr__(self, "waves", whole_number("SinusoidalForce: waves", self.waves))
+
+    def __call__(self, scalars: Mapping[str, Field], velocity: Sequence[Field]) -> list[Array]:
+        """The acceleration on the faces of each axis."""
+        along, *across = velocity
+        if not across:
+            raise InputError("SinusoidalForce: the flow has one axis; a flow in 2D or 3D is accepted.")
+        grid = along.grid
+        places = (along.coordinates()[1] - grid.origin[1]) * (2 * np.pi * self.waves / grid.size[1])
+        push = self.amplitude.astype(along.values.dtype) * jnp.sin(places).astype(along.values.dtype)
+        return [jnp.broadcast_to(push, along.shape), *(jnp.zeros_like(part.values) for part in across)]
 
 
 def _held_components(parts: Any) -> tuple[Array | None, ...]:

@@ -21,6 +21,10 @@ stages. In an implicit stage velocity and pressure are found together (`poisson.
 after the other, the fluid slips along the walls, and the order is lost there.
 
 With `PISO` momentum is implicit, and correctors find the pressure: see `stepping.piso` and `momentum`.
+
+With `Spectral` a step goes to Fourier modes, is made there (see `spectral`), and comes back to the faces: states are
+those of every other flow. Only the waves that are kept come back. The pressure is that of the state from which the step
+went out.
 """
 
 import dataclasses
@@ -54,8 +58,9 @@ from diffphys.grids.numbers import (
 )
 from diffphys.grids.sides import TimeFunction, depends_on_time, periods, sides_at
 from diffphys.operators import explicit_diffusion, faces_to_centers
-from diffphys.operators.advection import Advection, FluxAdvection, SemiLagrangian, SkewSymmetric
+from diffphys.operators.advection import Advection, FluxAdvection, SemiLagrangian, SkewSymmetric, Spectral
 from diffphys.operators.advection.convection import times_volume_unit
+from diffphys.operators.waves import Waves
 from diffphys.physics import flow_sides
 from diffphys.physics.added_viscosity import as_added_viscosity
 from diffphys.physics.forces import Buoyancy, FlowInput, Held, as_forces
@@ -65,7 +70,9 @@ from diffphys.physics.obstacles import (
     FOURTH_ORDER,
     SECOND_ORDER,
     CutCells,
+    FiniteVolumes,
     FixedSolid,
+    Fourier,
     Immersed,
     Plain,
     Space,
@@ -75,9 +82,10 @@ from diffphys.physics.obstacles import (
 )
 from diffphys.physics.obstacles.space import face_volumes
 from diffphys.physics.scalars import PassiveScalar
+from diffphys.physics.spectral import SpectralFlow
 from diffphys.poisson import FictitiousDomain, PressureProblem, PressureSolver, Solution, direct
 from diffphys.poisson.constrained import solve_constrained
-from diffphys.stepping import PISO, ImplicitExplicit, Integrator, RungeKutta, Splitting
+from diffphys.stepping import PISO, ExponentialRungeKutta, ImplicitExplicit, Integrator, RungeKutta, Splitting
 from diffphys.stepping.clock import later
 
 
@@ -156,14 +164,17 @@ class IncompressibleFlow(Declared):
         advection: `SemiLagrangian`, `CubicSemiLagrangian`, `MacCormack` (with `Splitting`), `Upwind`, `VanLeer` or
             `SkewSymmetric`, for velocity and scalars. `SkewSymmetric(order=4)` makes all of the scheme of fourth order,
             which is reached where no sides are near. Around an obstacle of whole cells, on a uniform grid, the links
-            that touch it are of second order: see `physics.obstacles.wide_staircase`. Default: semi-Lagrangian
-            with `Splitting`, else skew-symmetric of second order.
+            that touch it are of second order: see `physics.obstacles.wide_staircase`. `Spectral` makes all of it
+            Fourier modes, in a periodic box. Default: semi-Lagrangian with `Splitting`, else skew-symmetric of second
+            order.
         stepping: `Splitting()`, of first order in time; `RungeKutta(order)`; `ImplicitExplicit(order)`, with
             diffusion taken implicitly, for steps beyond the bound of explicit diffusion (around an immersed body such
-            a step costs more than ten explicit ones); or `PISO(correctors, order)`, with convection and diffusion
-            implicit, by `SkewSymmetric(2)`.
-        forces: `Buoyancy`, `Held` regions, functions from the scalars and the velocity (as fields) to an acceleration,
-            or accelerations: for each axis a number or an array with an entry for each face.
+            a step costs more than ten explicit ones); `PISO(correctors, order)`, with convection and diffusion
+            implicit, by `SkewSymmetric(2)`; or with `Spectral` `ExponentialRungeKutta(order)`, with diffusion and drag
+            exactly.
+        forces: `Buoyancy`, `LinearDrag`, `SinusoidalForce`, `Held` regions, functions from the scalars and the
+            velocity (as fields) to an acceleration, or accelerations: for each axis a number or an array with an entry
+            for each face.
         pressure_solver: From a `PressureProblem` to its solver, for second order; with an immersed body, and with
             `PISO` where viscosity or cells vary, from a `VariableProblem`. Default: the direct one, where coefficients
             vary `poisson.FictitiousDomain`.
@@ -183,8 +194,10 @@ class IncompressibleFlow(Declared):
     sides: Sides
     solid: Any
     scalars: dict[str, PassiveScalar]
-    advection: Advection | None = eqx.field(static=True)
-    stepping: Integrator = eqx.field(static=True, metadata=choice(Splitting, RungeKutta, ImplicitExplicit, PISO))
+    advection: Advection | Spectral | None = eqx.field(static=True)
+    stepping: Integrator = eqx.field(
+        static=True, metadata=choice(Splitting, RungeKutta, ImplicitExplicit, ExponentialRungeKutta, PISO)
+    )
     forces: tuple[Any, ...]
     pressure_solver: Callable[..., PressureSolver] | None = eqx.field(static=True)
     added_viscosity: tuple[Any, ...]
@@ -197,7 +210,7 @@ class IncompressibleFlow(Declared):
         sides: Any,
         solid: Shape | FixedSolid | Immersed | Callable[[Array], Immersed] | None = None,
         scalars: Mapping[str, PassiveScalar] | None = None,
-        advection: Advection | None = None,
+        advection: Advection | Spectral | None = None,
         stepping: Integrator = Splitting(),  # noqa: B008 (frozen)
         forces: Sequence[Any] = (),
         pressure_solver: Callable[..., PressureSolver] | None = None,
@@ -256,11 +269,32 @@ class IncompressibleFlow(Declared):
             tuple(part.values for part in state.velocity),
             {name: state.scalars[name].values for name in self.scalars},
         )
-        (velocity, scalars), potential, report = self.stepping.advance(
-            self, start, self.dt, state.after, given, state.pressure.values * self.dt
-        )
+        if isinstance(self.advection, Spectral):
+            (velocity, scalars), pressure = self._advanced_in_modes(start, state, given)
+            report = None
+        else:
+            (velocity, scalars), potential, report = self.stepping.advance(
+                self, start, self.dt, state.after, given, state.pressure.values * self.dt
+            )
+            pressure = potential / self.dt
         time, remainder = later(state.time, state.time_remainder, self.dt)
-        return self._state(velocity, potential / self.dt, scalars, time, remainder, given), report
+        return self._state(velocity, pressure, scalars, time, remainder, given), report
+
+    def _advanced_in_modes(self, start: Unknowns, state: FlowState, given: FlowInput) -> tuple[Unknowns, Array]:
+        """The unknowns after a step in Fourier space, and the pressure from which it went out."""
+        space = self.space(state.time, given)
+        assert isinstance(space, Fourier)
+        axes, dtype = periods(self.grid, self.sides), start[0][0].dtype
+        system = SpectralFlow(
+            space,
+            self.viscosity,
+            {name: scalar.diffusivity for name, scalar in self.scalars.items()},
+            {name: scalar.release(self.grid, axes, dtype) for name, scalar in self.scalars.items()},
+            self.forces,
+        )
+        modes = space.modes(*start)
+        after = self.stepping.advance(system, modes, self.dt, state.after, given).state
+        return space.on_grid(after), system.pressure(modes, given)
 
     # What an integrator asks: see `stepping.System`. The state that it advances are the `Unknowns`.
 
@@ -268,7 +302,7 @@ class IncompressibleFlow(Declared):
         """The right sides of velocity and scalars by advection, forces and sources, without the gradient of the
         pressure save for what is given of it.
         """
-        space = self.space(time, given, state[0][0].dtype)
+        space = self.volumes(time, given, state[0][0].dtype)
         variables = space.variables
         velocity = variables.velocity_fields(state[0])
         scalars = {name: variables.scalar_field(values) for name, values in state[1].items()}
@@ -290,12 +324,12 @@ class IncompressibleFlow(Declared):
     @jax.named_scope("diffusion")
     def stiff_rate(self, time: Array, state: Unknowns, given: FlowInput) -> Unknowns:
         """The right sides by diffusion, without the pressure that belongs to it."""
-        return self._diffusion(self.space(time, given, state[0][0].dtype), state)
+        return self._diffusion(self.volumes(time, given, state[0][0].dtype), state)
 
     @jax.named_scope("diffusion")
     def stiff_change(self, time: Array, state: Unknowns, length: Array, given: FlowInput) -> Unknowns:
         """What diffusion over `length` changes in an implicit stage: `w = length P G(v + w)`, and so for scalars."""
-        space = self.space(time, given, state[0][0].dtype)
+        space = self.volumes(time, given, state[0][0].dtype)
         velocity, scalars = self._diffusion(space, state)
         space = space.at_rest()
         fields = space.variables.velocity_fields(state[0])
@@ -331,7 +365,7 @@ class IncompressibleFlow(Declared):
     @jax.named_scope("projection")
     def constrain(self, time: Array, state: Unknowns, given: FlowInput) -> tuple[Unknowns, Array]:
         """The velocity without divergence, and the potential whose gradient was taken away."""
-        space = self.space(time, given, state[0][0].dtype)
+        space = self.volumes(time, given, state[0][0].dtype)
         velocity = space.variables.velocity_fields(state[0])
         if not isinstance(self.stepping, Splitting):  # there it is a part by itself, before advection
             velocity = self._held(space, velocity)
@@ -351,7 +385,7 @@ class IncompressibleFlow(Declared):
         """The implicit step from a state, linear about another one; the times are those of the state, of the other and
         of the end.
         """
-        before, around, after = (self.space(time, given, state[0][0].dtype) for time in times)
+        before, around, after = (self.volumes(time, given, state[0][0].dtype) for time in times)
         velocity = around.variables.velocity_fields(about[0])
         carrier = around.carrier(velocity)
         scalars = {name: around.variables.scalar_field(values) for name, values in about[1].items()}
@@ -367,7 +401,7 @@ class IncompressibleFlow(Declared):
                 dt,
                 weight,
                 frozen,
-                self.stepping,
+                cast(PISO, self.stepping),
             )
             for name, values in about[1].items()
         }
@@ -397,13 +431,13 @@ class IncompressibleFlow(Declared):
         return flow_sides.kept(variables.sides, velocity, spread), state[1]
 
     def _hold(self, time: Array, state: Unknowns, dt: Array, given: FlowInput) -> Unknowns:
-        space = self.space(time, given, state[0][0].dtype)
+        space = self.volumes(time, given, state[0][0].dtype)
         held = self._held(space, space.variables.velocity_fields(state[0]))
         return tuple(part.values for part in held), state[1]
 
     def _carry(self, time: Array, state: Unknowns, dt: Array, given: FlowInput) -> Unknowns:
         """Both by the velocity of before; an obstacle is closed for scalars, which diffuse first."""
-        space = self.space(time, given, state[0][0].dtype)
+        space = self.volumes(time, given, state[0][0].dtype)
         velocity = space.variables.velocity_fields(state[0])
         carrier = space.carrier(velocity)
         closed = self.solid.cells if isinstance(self.solid, FixedSolid) else None
@@ -424,7 +458,7 @@ class IncompressibleFlow(Declared):
 
     @jax.named_scope("forces")
     def _push(self, time: Array, state: Unknowns, dt: Array, given: FlowInput) -> Unknowns:
-        space = self.space(time, given, state[0][0].dtype)
+        space = self.volumes(time, given, state[0][0].dtype)
         scalars = {
             name: values if (source := self._source(space, name, values.dtype)) is None else values + dt * source
             for name, values in state[1].items()
@@ -439,6 +473,12 @@ class IncompressibleFlow(Declared):
 
     def space(self, time: ArrayLike, given: FlowInput | None = None, dtype: Any = None) -> Space:
         """The discrete calculus at this time, with what acts in this step."""
+        if isinstance(self.advection, Spectral):
+            return Fourier(self.variables(time, given), Waves(self.grid, self.advection.dealiasing))
+        return self.volumes(time, given, dtype)
+
+    def volumes(self, time: ArrayLike, given: FlowInput | None = None, dtype: Any = None) -> FiniteVolumes:
+        """The same of a flow by finite volumes."""
         variables = self.variables(time, given)
         if (body := self.body(time, given)) is not None:
             dtype = jnp.result_type(float) if dtype is None else dtype
@@ -602,7 +642,7 @@ class IncompressibleFlow(Declared):
         flow_sides.check_state("IncompressibleFlow.forces_on_solid", self.grid, state, self.scalars)
         given = given if isinstance(given, FlowInput) else FlowInput(force=given)
         self._check_given(given)
-        space = self.space(state.time, given, state.velocity[0].values.dtype)
+        space = self.volumes(state.time, given, state.velocity[0].values.dtype)
         fields = space.variables.velocity_fields([part.values for part in state.velocity])
         scheme = self._fluxes if hasattr(self.scheme, "convection") else SkewSymmetric()
         pressure = space.variables.pressure_field(state.pressure.values)
@@ -628,8 +668,8 @@ class IncompressibleFlow(Declared):
 
     @property
     def scheme(self) -> Advection:
-        """The advection scheme asked for, else the one that suits the method in time."""
-        if self.advection is not None:
+        """The scheme of differences asked for, else the one that suits the method in time."""
+        if self.advection is not None and not isinstance(self.advection, Spectral):
             return self.advection
         return SemiLagrangian() if isinstance(self.stepping, Splitting) else SkewSymmetric()
 
@@ -646,11 +686,13 @@ class IncompressibleFlow(Declared):
     @property
     def _real_axis(self) -> float:
         """How far stability reaches on the negative real axis, in the units of second-order differences."""
+        if isinstance(self.advection, Spectral):
+            return self.stepping.real_axis * 4 / (np.pi * self.advection.dealiasing) ** 2
         return self.stepping.real_axis * (1.0 if self._order == 2 else 4 / (7 / 3) ** 2)
 
     @property
     def _explicit(self) -> bool:
-        return not isinstance(self.stepping, ImplicitExplicit)
+        return not isinstance(self.stepping, (ImplicitExplicit, ExponentialRungeKutta))
 
     @property
     def _immersed(self) -> bool:
@@ -705,7 +747,7 @@ class IncompressibleFlow(Declared):
         )
         return _first_projection(self, values, time)
 
-    def _diffusion(self, space: Space, state: Unknowns) -> Unknowns:
+    def _diffusion(self, space: FiniteVolumes, state: Unknowns) -> Unknowns:
         """`viscosity laplacian(v)` on the free faces, and `diffusivity laplacian(s)`."""
         velocity = space.variables.velocity_fields(state[0])
         carrier = space.carrier(velocity)
@@ -716,21 +758,18 @@ class IncompressibleFlow(Declared):
         }
 
     @jax.named_scope("advection")
-    def _scalar_rate(self, space: Space, name: str, values: Array, carrier: Sequence[Field]) -> Array:
+    def _scalar_rate(self, space: FiniteVolumes, name: str, values: Array, carrier: Sequence[Field]) -> Array:
         """`-div(v s) + source`."""
         scalar = space.variables.carried_scalar(values, carrier, at_rest=0.5)
         rate = space.scalar_rate(-space.scalar_convection(self._fluxes, scalar, carrier).values)
         source = self._source(space, name, values.dtype)
         return rate if source is None else rate + source
 
-    def _source(self, space: Space, name: str, dtype: Any) -> Array | None:
-        settings = self.scalars[name]
-        if settings.source is None:
-            return None
-        coverage = settings.source.repeated(periods(self.grid, self.sides)).coverage(self.grid)
-        return space.released(settings.rate * coverage.astype(dtype))
+    def _source(self, space: FiniteVolumes, name: str, dtype: Any) -> Array | None:
+        release = self.scalars[name].release(self.grid, periods(self.grid, self.sides), dtype)
+        return None if release is None else space.released(release)
 
-    def _held(self, space: Space, velocity: tuple[Field, ...]) -> tuple[Field, ...]:
+    def _held(self, space: FiniteVolumes, velocity: tuple[Field, ...]) -> tuple[Field, ...]:
         held = velocity
         for force in self.forces:
             held = force.of(held, periods(self.grid, self.sides)) if isinstance(force, Held) else held
@@ -758,10 +797,17 @@ class IncompressibleFlow(Declared):
     def _check_combination(self) -> None:
         """Raise `InputError` where the parts do not go together."""
         advection, owner = self.scheme, "IncompressibleFlow"
+        if isinstance(self.advection, Spectral):
+            return self._check_spectral(owner)
+        if isinstance(self.stepping, ExponentialRungeKutta):
+            raise InputError(
+                f"{owner}: stepping is {self.stepping!r}, which asks for Fourier modes; advection=Spectral() is "
+                "accepted with it."
+            )
         if not hasattr(advection, "carry"):
             raise InputError(
                 f"{owner}: advection is {shown(advection)}; SemiLagrangian(), CubicSemiLagrangian(), MacCormack(), "
-                "Upwind(), VanLeer() or SkewSymmetric() is accepted."
+                "Upwind(), VanLeer(), SkewSymmetric() or Spectral() is accepted."
             )
         if (check := getattr(advection, "check", None)) is not None:
             check(owner, self.grid.dimensions)
@@ -825,6 +871,38 @@ class IncompressibleFlow(Declared):
                 f"{owner}: forces has Held(...) and stepping is PISO(...); Buoyancy(...), functions and accelerations "
                 "are accepted with it."
             )
+
+    def _check_spectral(self, owner: str) -> None:
+        """Raise `InputError` where Fourier modes do not go together with the other parts."""
+        for is_refused, words in (
+            (
+                not all(isinstance(side, Periodic) for pair in self.sides for side in pair),
+                f"sides are of the kinds {_kinds(self.sides)}; periodic ones are accepted",
+            ),
+            (self.solid is not None, "there is a solid; None is accepted"),
+            (
+                not all(self.grid.uniform),
+                "the grid is stretched; one that is uniform along each axis is accepted",
+            ),
+            (self.grid.dimensions == 1, "the grid has one axis; two or three are accepted"),
+            (
+                min(self.grid.cells) < 4,
+                f"the grid has {self.grid.cells} cells; at least 4 along each axis are accepted",
+            ),
+            (
+                isinstance(self.stepping, (Splitting, PISO)),
+                f"stepping is {self.stepping!r}; RungeKutta(...), ImplicitExplicit(...) or ExponentialRungeKutta(...) "
+                "is accepted",
+            ),
+            (
+                bool(self.viscosity.ndim or self.added_viscosity),
+                "the viscosity varies in space; one number is accepted",
+            ),
+            (self.pressure_solver is not None, "a pressure_solver is given; None is accepted"),
+            (any(isinstance(force, Held) for force in self.forces), "forces has Held(...); others are accepted"),
+        ):
+            if is_refused:
+                raise InputError(f"{owner}: advection is Spectral() and {words} with it.")
 
     def _check_given(self, given: FlowInput) -> None:
         """Raise `InputError` where an input does not fit the flow, whose solvers are those of its own sides."""

@@ -1,10 +1,13 @@
 """Scalars that a flow carries."""
 
+from typing import Any
+
 import equinox as eqx
 from jax import Array
 
-from diffphys.grids import Shape
+from diffphys.grids import Grid, Shape
 from diffphys.grids.declared import Declared, quantity, within
+from diffphys.grids.shapes import Periods
 
 
 class PassiveScalar(Declared):
@@ -19,3 +22,9 @@ class PassiveScalar(Declared):
     diffusivity: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0), default=0.0)
     source: Shape | None = None
     rate: Array = eqx.field(converter=quantity, metadata=within(), default=1.0)
+
+    def release(self, grid: Grid, periods: Periods, dtype: Any) -> Array | None:
+        """What is released per time and volume in each cell, where axes may be periodic; None without a source."""
+        if self.source is None:
+            return None
+        return self.rate * self.source.repeated(periods).coverage(grid).astype(dtype)

@@ -1,6 +1,14 @@
 """Time: the rollout with its adjoints; integrators as values, for any system that says how fast its state changes."""
 
-from diffphys.stepping.integrators import Advanced, ImplicitExplicit, Integrator, RungeKutta, Splitting, System
+from diffphys.stepping.integrators import (
+    Advanced,
+    ExponentialRungeKutta,
+    ImplicitExplicit,
+    Integrator,
+    RungeKutta,
+    Splitting,
+    System,
+)
 from diffphys.stepping.piso import PISO, PISOReport
 from diffphys.stepping.rollout import Adjoint, Checkpointed, Detached, StoreAll, Truncated, rollout
 from diffphys.stepping.sub_steps import SubSteps
@@ -14,6 +22,7 @@ __all__ = [
     "StoreAll",
     "Truncated",
     "Advanced",
+    "ExponentialRungeKutta",
     "ImplicitExplicit",
     "Integrator",
     "PISO",

@@ -31,8 +31,9 @@ from jax.typing import ArrayLike
 from diffphys.devices import are_several, beside, keeping
 from diffphys.errors import InputError
 from diffphys.grids.field import is_field, values_of, with_values_of
-from diffphys.grids.numbers import as_number, as_whole, shown
-from diffphys.stepping.tableaus import ADDITIVE, EXPLICIT, square
+from diffphys.grids.numbers import as_number, as_whole, shown, times
+from diffphys.stepping.phi import phi
+from diffphys.stepping.tableaus import ADDITIVE, EXPLICIT, EXPONENTIAL, Combination, square
 
 
 State = Any
@@ -50,6 +51,8 @@ class System(Protocol):
       added to `rate` by explicit methods and taken implicitly by `ImplicitExplicit`.
     - `stiff_change(time, state, length, input)`: what that part alone changes over `length` by an implicit step: the
       `w` that solves `w = length * stiff_rate(time, state + w, input)`, on the constraint where there is one.
+    - `stiff_diagonal(state, input)`: where that part is `lambda * state`, entry by entry, the numbers lambda: of the
+      state's structure, each broadcasting to its entries, the same at all times. `ExponentialRungeKutta` asks for it.
     - `constrain(time, state, input)`: the nearest state that satisfies the constraint at this time, and the multiplier
       that brought it there (for an incompressible flow the pressure times the duration).
     - `linearized(times, state, about, dt, weight, input, frozen)`: for `PISO`, the implicit step from a state, between
@@ -227,6 +230,68 @@ class ImplicitExplicit:
             stage = _combined(stage, dt, jnp.asarray(rest, dt.dtype), rates)
             stage = values_of(_constrained(system, after(dt), rebuilt(stage), input).state)
         return Advanced(rebuilt(stage), multiplier)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExponentialRungeKutta:
+    r"""An exponential Runge-Kutta method: the stiff part, diagonal and linear, exactly, the rest in stages.
+
+    With $y' = f(t, y) + \lambda y$ and $z = \lambda \Delta t$ the method of second order is
+
+    $$Y = e^z y^n + \Delta t\, \varphi_1(z) f(y^n), \qquad
+    y^{n+1} = Y + \Delta t\, \varphi_2(z) \big(f(Y) - f(y^n)\big).$$
+
+    Without $f$ a step of any length is exact, and what is steady under $f$ and $\lambda$ together stays steady. The
+    functions $\varphi_k$ and the other orders: `stepping.phi` and `stepping.tableaus`.
+
+    Args:
+        order: 1 (exponential Euler), 2, 3 or 4 (ETD2RK to ETD4RK of Cox, Matthews 2002), the number of its stages.
+    """
+
+    order: int = 2
+    real_axis = float("inf")
+
+    def __post_init__(self):
+        object.__setattr__(self, "order", _known_order("ExponentialRungeKutta", self.order, tuple(EXPONENTIAL)))
+
+    def advance(
+        self, system: Any, state: State, dt: ArrayLike, time: Time = 0.0, input: Any = None, multiplier: Any = None
+    ) -> Advanced:
+        """The state after a step of duration `dt` from `time`."""
+        if not hasattr(system, "stiff_diagonal"):
+            raise InputError(
+                f"ExponentialRungeKutta: {type(system).__name__} has no stiff_diagonal; a system whose stiff part is "
+                "diagonal, as that of a flow in Fourier space, is accepted."
+            )
+        method, (start, rebuilt), dt = EXPONENTIAL[self.order], _arrays(state), duration(dt)
+        diagonal = jax.tree.leaves(system.stiff_diagonal(state, input))
+        powers = [one * dt.astype(one.dtype) for one in diagonal]  # z
+        combinations = [one for row in (*method.a, method.b) for one in row]
+        highest = {c: 0 for c in (*method.c, 1.0) if c}
+        for k, c in (key for one in combinations for key in one):
+            highest[c] = max(highest[c], k)
+        functions = {c: [phi(c * z, most) for z in powers] for c, most in highest.items()}
+
+        def weighted(combination: Combination, leaf: int) -> Array:
+            terms = [weight * functions[c][leaf][k] for (k, c), weight in combination.items()]
+            return dt.astype(diagonal[leaf].dtype) * sum(terms[1:], terms[0])
+
+        def reached(c: float, row: Sequence[Combination]) -> list[Array]:
+            """The state after `c * dt` with these weights of the rates."""
+            found = [times(functions[c][leaf][0], one) for leaf, one in enumerate(start)]
+            for combination, rate in zip(row, rates, strict=False):
+                if combination:
+                    found = [one + times(weighted(combination, leaf), rate[leaf]) for leaf, one in enumerate(found)]
+            return [one.astype(given.dtype) for one, given in zip(found, start, strict=True)]
+
+        after, rates = clock(time), []
+        stage, moment = start, after(0.0)
+        for index, row in enumerate(method.a):
+            if index:
+                moment = after(method.c[index] * dt)
+                stage = values_of(_constrained(system, moment, rebuilt(reached(method.c[index], row)), input).state)
+            rates.append(_change(system, "rate", moment, rebuilt(stage), input))
+        return _constrained(system, after(dt), rebuilt(reached(1.0, method.b)), input)
 
 
 @dataclasses.dataclass(frozen=True)

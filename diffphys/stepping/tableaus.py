@@ -1,4 +1,4 @@
-r"""Coefficients of Runge-Kutta methods: explicit ones, and pairs of an explicit and an implicit one.
+r"""Coefficients of Runge-Kutta methods: explicit ones, pairs of an explicit and an implicit one, exponential ones.
 
 A pair takes one part of the right side explicitly and the other, stiff one implicitly, $y' = f(y) + g(y)$:
 
@@ -8,6 +8,13 @@ y^{n+1} = y^n + \Delta t \sum_j \big(b_j f(Y_j) + \tilde a_{sj}\, g(Y_j)\big).$$
 All pairs here have $c_i = \sum_j a_{ij} = \sum_j \tilde a_{ij}$, so that what is steady stays steady; an explicit first
 stage; one number $\gamma$ on the diagonal of all other stages; and an implicit method that is L-stable and whose last
 stage is its result, so that what decays fast is gone, however long the step is.
+
+An exponential method takes a linear part exactly, $y' = f(y) + \lambda y$; with $z = \lambda \Delta t$
+
+$$Y_i = e^{c_i z} y^n + \Delta t \sum_{j < i} a_{ij}(z) f(Y_j), \qquad
+y^{n+1} = e^z y^n + \Delta t \sum_j b_j(z) f(Y_j),$$
+
+where each coefficient is a sum of $\varphi_k(c z)$ (see `phi`), so that with $\lambda = 0$ it is an explicit method.
 """
 
 import math
@@ -35,6 +42,18 @@ class AdditiveTableau(NamedTuple):
     b: tuple[float, ...]
     c: tuple[float, ...]
     gamma: float
+
+
+Combination = dict[tuple[int, float], float]
+"""The sum of `weight * phi_k(c z)` as `{(k, c): weight}`."""
+
+
+class ExponentialTableau(NamedTuple):
+    """The coefficients of an exponential Runge-Kutta method, each as a function of `z`."""
+
+    a: tuple[tuple[Combination, ...], ...]
+    b: tuple[Combination, ...]
+    c: tuple[float, ...]
 
 
 EXPLICIT = {
@@ -150,6 +169,41 @@ def _fourth_order() -> AdditiveTableau:
 
 ADDITIVE = {2: _second_order(), 3: _third_order(), 4: _fourth_order()}
 """The pair of each order."""
+
+
+EXPONENTIAL = {
+    1: ExponentialTableau(a=((),), b=({(1, 1.0): 1.0},), c=(0.0,)),
+    2: ExponentialTableau(
+        a=((), ({(1, 1.0): 1.0},)),
+        b=({(1, 1.0): 1.0, (2, 1.0): -1.0}, {(2, 1.0): 1.0}),
+        c=(0.0, 1.0),
+    ),
+    3: ExponentialTableau(
+        a=((), ({(1, 0.5): 0.5},), ({(1, 1.0): -1.0}, {(1, 1.0): 2.0})),
+        b=(
+            {(1, 1.0): 1.0, (2, 1.0): -3.0, (3, 1.0): 4.0},
+            {(2, 1.0): 4.0, (3, 1.0): -8.0},
+            {(2, 1.0): -1.0, (3, 1.0): 4.0},
+        ),
+        c=(0.0, 0.5, 1.0),
+    ),
+    4: ExponentialTableau(
+        a=(
+            (),
+            ({(1, 0.5): 0.5},),
+            ({}, {(1, 0.5): 0.5}),
+            ({(1, 1.0): 1.0, (1, 0.5): -1.0}, {}, {(1, 0.5): 1.0}),
+        ),
+        b=(
+            {(1, 1.0): 1.0, (2, 1.0): -3.0, (3, 1.0): 4.0},
+            {(2, 1.0): 2.0, (3, 1.0): -4.0},
+            {(2, 1.0): 2.0, (3, 1.0): -4.0},
+            {(2, 1.0): -1.0, (3, 1.0): 4.0},
+        ),
+        c=(0.0, 0.5, 0.5, 1.0),
+    ),
+}
+"""The exponential method of each order: Euler's, ETD2RK, ETD3RK and ETD4RK of Cox, Matthews 2002."""
 
 
 def square(rows: Sequence[Sequence[float]]) -> np.ndarray:

@@ -39,7 +39,7 @@ from diffphys.grids import (
 from diffphys.operators import SkewSymmetric
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import nearest, setting
-from diffphys.stepping import PISO, ImplicitExplicit, RungeKutta, Splitting, SubSteps, rollout
+from diffphys.stepping import PISO, ExponentialRungeKutta, ImplicitExplicit, RungeKutta, Splitting, SubSteps, rollout
 from diffphys.verification.case import Check, Parts, verification
 
 
@@ -248,6 +248,14 @@ def _convected_without_sides(seed: int) -> Example:
     return lambda velocity, carrier: operators.convection(velocity, carrier), (velocity, carrier)
 
 
+def _transformed(seed: int) -> Example:
+    """There and back with another place, so that a real number depends on real numbers."""
+    waves = operators.Waves(Grid((6, 5), (1.5, 2.0)))
+    values = jnp.asarray(np.random.default_rng(seed).standard_normal((6, 5)))
+    kept = jnp.asarray(waves.kept())
+    return lambda values: waves.values(kept * waves.coefficients(values, (0.0, 0.5)), (0.5, 0.5)), (values,)
+
+
 def _solver(
     make_solver: Callable[..., Any], solid: bool, stretched: bool = False, **settings: Any
 ) -> Callable[[int], Example]:
@@ -386,6 +394,7 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
         lambda field: operators.poisson_bracket(field, field.with_values(jnp.sin(2 * field.values)))
     ),
     "poisson_bracket dealiased": _dealiased,
+    "Waves": _transformed,
     "curl": _on_velocity(operators.curl),
     "curl stretched": _on_velocity(operators.curl, stretched=True),
     "convert": _on_field(lambda field: operators.convert(field, (0.0, 0.0))),
@@ -423,6 +432,12 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
     "Buoyancy": _around_flow(
         lambda flow: dataclasses.replace(flow, forces=(*flow.forces, physics.Buoyancy("dye", (0.3, 1.1))))
     ),
+    "LinearDrag": _around_flow(lambda flow: dataclasses.replace(flow, forces=(physics.LinearDrag(0.4),))),
+    "SinusoidalForce": _around_flow(lambda flow: dataclasses.replace(flow, forces=(physics.SinusoidalForce(0.4, 1),))),
+    "Spectral": lambda seed: _in_modes(seed, ExponentialRungeKutta(2)),
+    "Spectral order 4": lambda seed: _in_modes(seed, ExponentialRungeKutta(4)),
+    "Spectral explicit": lambda seed: _in_modes(seed, RungeKutta(3)),
+    "Spectral implicit diffusion": lambda seed: _in_modes(seed, ImplicitExplicit(2)),
     "IncompressibleFlow implicit diffusion": lambda seed: _in_stages(
         seed, ((Inflow(0.3), Outflow()), (Wall(), Wall(velocity=jnp.asarray([0.2])))), stepping=ImplicitExplicit(2)
     ),
@@ -554,6 +569,12 @@ def _in_stages(seed: int, pairs: tuple, solid: bool = True, **settings: Any) -> 
         **{"stepping": RungeKutta(2), **settings},
     )
     return _forced(flow, _random_start(flow, seed), seed)
+
+
+def _in_modes(seed: int, stepping: Any) -> Example:
+    """Fourier modes, with every kind of force."""
+    forces = (physics.LinearDrag(0.3), physics.Buoyancy("dye", (0.3, 1.1)), physics.SinusoidalForce(0.4, 1))
+    return _in_stages(seed, PERIODIC, solid=False, advection=operators.Spectral(), stepping=stepping, forces=forces)
 
 
 class _Swelling(eqx.Module):

@@ -1,5 +1,8 @@
 """Integrators: orders on systems whose solution is known, where they are stable, and what they accept."""
 
+import decimal
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,7 +10,8 @@ import numpy as np
 import pytest
 
 import diffphys as dp
-from diffphys.stepping import ImplicitExplicit, RungeKutta, Splitting
+from diffphys.stepping import ExponentialRungeKutta, ImplicitExplicit, RungeKutta, Splitting
+from diffphys.stepping.phi import phi
 from tests.gradients import check_derivatives
 
 
@@ -322,6 +326,80 @@ def test_splitting_ends_on_the_constraint_of_its_end():
     np.testing.assert_allclose(found.multiplier, euler.multiplier, rtol=1e-12)
 
 
+EXPONENTIALS = [ExponentialRungeKutta(order) for order in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("z", [-1e3, -30.0, -1.0, -0.99, -1e-3, 0.0, 1e-8, 0.7, 1.0, 3.0])
+def test_phi_and_its_derivative_have_all_digits_for_arguments_of_any_size(z):
+    with decimal.localcontext(prec=60):
+        exact, exponential, argument = [], decimal.Decimal(z).exp(), decimal.Decimal(z)
+        for k in range(5):
+            rest = exponential - sum(argument**n / math.factorial(n) for n in range(1, k)) - (1 if k else 0)
+            exact.append(float(rest / argument**k) if z else 1 / math.factorial(k))
+    found = phi(jnp.asarray(z), 3)
+    np.testing.assert_allclose(found, exact[:4], rtol=1e-14)
+    slopes = jax.jacfwd(lambda z: jnp.stack(phi(z, 3)))(jnp.asarray(z))
+    # phi_k' = phi_k - k phi_{k+1}; where both are near 1 / k! the difference has lost nothing
+    np.testing.assert_allclose(slopes, [exact[k] - k * exact[k + 1] for k in range(4)], rtol=1e-11)
+
+
+class Decaying(eqx.Module):
+    """`y' = -sin(t) - growth (y^2 - cos(t)^2) + decay cos(t) - decay y`, whose solution from 1 is `cos(t)`: the last
+    part diagonal, with another decay for each entry.
+    """
+
+    decay: jax.Array = eqx.field(converter=jnp.asarray, default=(0.0, 3.0, 40.0))
+    growth: jax.Array | float = 0.7
+
+    def rate(self, time, state, input):
+        return -jnp.sin(time) - self.growth * (state**2 - jnp.cos(time) ** 2) + self.decay * jnp.cos(time)
+
+    def stiff_diagonal(self, state, input):
+        return -self.decay
+
+
+@pytest.mark.parametrize("method", EXPONENTIALS, ids=str)
+def test_an_exponential_method_has_its_order_and_is_the_explicit_one_where_nothing_decays(method):
+    gentle = Decaying(decay=(0.0, 0.5, 3.0))
+    found = orders(method, gentle, jnp.ones(3), 2.0, lambda state, _: abs(state - np.cos(2.0)), (40, 80, 160))
+    np.testing.assert_allclose(found[:, -1], method.order, atol=0.25)
+    if method.order in (1, 2, 4):  # the third is Kutta's, not Shu and Osher's
+        still = Decaying(decay=(0.0,))
+        one, other = (each.advance(still, jnp.ones(1), 0.3).state for each in (method, RungeKutta(method.order)))
+        np.testing.assert_allclose(one, other, rtol=1e-15)
+
+
+@pytest.mark.parametrize("method", EXPONENTIALS, ids=str)
+def test_what_decays_or_turns_by_itself_is_exact_over_a_step_of_any_length(method):
+    """Also complex, and in a state of several leaves, of which each keeps its type."""
+
+    class Free(eqx.Module):
+        turning: jax.Array
+
+        def rate(self, time, state, input):
+            return jax.tree.map(jnp.zeros_like, state)
+
+        def stiff_diagonal(self, state, input):
+            return {"amplitude": self.turning, "mean": jnp.asarray(-3.0, jnp.float32)}
+
+    system = Free(jnp.asarray([-1e4, 7j, -0.2 + 3j]))
+    start = {"amplitude": jnp.asarray([[1.0, 2.0j, 1 - 1j]] * 2), "mean": jnp.ones(2, jnp.float32)}
+    found = method.advance(system, start, 1.7).state
+    expected = start["amplitude"] * np.exp(1.7 * np.asarray(system.turning))
+    np.testing.assert_allclose(found["amplitude"], expected, rtol=1e-14, atol=1e-300)
+    assert found["mean"].dtype == jnp.float32
+    np.testing.assert_allclose(found["mean"], np.exp(-5.1), rtol=1e-6)
+
+
+def test_derivatives_of_an_exponential_step(key):
+    system = Decaying(growth=jnp.asarray(0.7))
+    check_derivatives(
+        lambda given: ExponentialRungeKutta(4).advance(*given).state,
+        (system, jnp.asarray([0.9, 1.1, 0.4]), jnp.asarray(0.3)),
+        key,
+    )
+
+
 @pytest.mark.usefixtures("unchecked_types")
 def test_what_is_not_accepted_is_refused_by_name():
     class Nothing:
@@ -345,6 +423,8 @@ def test_what_is_not_accepted_is_refused_by_name():
         ("ImplicitExplicit: order is 1; one of 2, 3, 4", lambda: ImplicitExplicit(1)),
         ("RungeKutta: Nothing has no rate", lambda: RungeKutta(1).advance(Nothing(), one, 0.1)),
         ("ImplicitExplicit: Linear has no stiff_rate", lambda: ImplicitExplicit(2).advance(Linear(one), one, 0.1)),
+        ("Exponential.*: order is 5; one of 1, 2, 3, 4", lambda: ExponentialRungeKutta(5)),
+        ("Linear has no stiff_diagonal", lambda: ExponentialRungeKutta().advance(Linear(one), one, 0.1)),
         ("Splitting: Linear has no parts", lambda: Splitting().advance(Linear(one), one, 0.1)),
         (r"Wrong: rate returns values of shape \(2,\); the state's own", lambda: _step(Wrong(jnp.ones(2)), one)),
         ("Wrong: rate returns nothing", lambda: _step(Wrong(None), one)),

@@ -22,7 +22,7 @@ from diffphys.physics.obstacles.immersed import (
 )
 from diffphys.physics.obstacles.space import (
     Convection,
-    Space,
+    FiniteVolumes,
     Stokes,
     Variables,
     face_volumes,
@@ -36,7 +36,7 @@ from diffphys.poisson.problem import never_unconverged
 from diffphys.poisson.separable import Line, lines_of, solve_separable
 
 
-class CutCells(Space):
+class CutCells(FiniteVolumes):
     """An immersed body as it is at one moment.
 
     Args:

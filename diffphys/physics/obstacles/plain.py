@@ -18,7 +18,7 @@ from diffphys.physics.flow_sides import imposed
 from diffphys.physics.obstacles.space import (
     Convection,
     Differences,
-    Space,
+    FiniteVolumes,
     Stokes,
     Variables,
     face_volumes,
@@ -29,7 +29,7 @@ from diffphys.poisson.problem import never_unconverged
 from diffphys.poisson.separable import lines_of, solve_separable
 
 
-class Plain(Space):
+class Plain(FiniteVolumes):
     """No obstacle.
 
     Args:

@@ -3,6 +3,7 @@ r"""The discrete calculus of a flow at one moment: what the sides of the domain 
 A flow asks its space for the projection, for the rates of momentum, and for what scalars do; which obstacle there is,
 and of which order the differences are, only the space knows. `Plain` has no obstacle, in `Staircase` it is a set of
 whole cells (in `WideStaircase` with differences of fourth order), in `CutCells` its surface cuts through them.
+`Fourier` is a periodic box of waves.
 """
 
 import abc
@@ -140,8 +141,7 @@ class Stokes(NamedTuple):
 
 
 class Space(eqx.Module):
-    """The discrete calculus of a flow at one moment; final classes: `Plain`, `Staircase`, `WideStaircase`,
-    `CutCells`."""
+    """The discrete calculus of a flow at one moment; final classes: `Fourier`, and those of `FiniteVolumes`."""
 
     variables: eqx.AbstractVar[Variables]
 
@@ -158,6 +158,12 @@ class Space(eqx.Module):
         """The nearest velocity without divergence, `v - grad phi` on the faces that are free, and the solution with
         `phi`, NaN where an iteration did not converge.
         """
+
+
+class FiniteVolumes(Space):
+    """The calculus of values on the faces and at the centers; final classes: `Plain`, `Staircase`,
+    `WideStaircase`, `CutCells`.
+    """
 
     @abc.abstractmethod
     def carrier(self, velocity: Sequence[Field]) -> Sequence[Field]:
@@ -206,7 +212,7 @@ class Space(eqx.Module):
         """The parts of an implicit step of diffusion over `reach`, viscosity times time."""
 
     @abc.abstractmethod
-    def at_rest(self) -> "Space":
+    def at_rest(self) -> "FiniteVolumes":
         """The same with homogeneous conditions and a body that does not move: the space of changes."""
 
     @abc.abstractmethod
@@ -247,12 +253,12 @@ def torque_of(taken: Sequence[Array], arms: Sequence[Sequence[Array]]) -> Array:
 # arrays in them are known.
 
 
-def projected_within_sides(space: Space, parts: Sequence[Field]) -> Sequence[Array]:
+def projected_within_sides(space: FiniteVolumes, parts: Sequence[Field]) -> Sequence[Array]:
     """The projection of what is no given normal velocity."""
     free = [part.with_values(without_fixed_ends(part, a, part.values)) for a, part in enumerate(parts)]
     return space.project(free)[0]
 
 
-def scalar_spread(space: Space, field: Field, reach: Array, values: Array) -> Array:
+def scalar_spread(space: FiniteVolumes, field: Field, reach: Array, values: Array) -> Array:
     """What diffusion over `reach` changes in a scalar, of which `field` tells the place and the conditions."""
     return reach * space.scalar_laplacian(field.with_values(values))

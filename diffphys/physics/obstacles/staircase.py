@@ -22,7 +22,7 @@ from diffphys.physics.obstacles.plain import Plain, stokes_in_a_box
 from diffphys.physics.obstacles.space import (
     SECOND_ORDER,
     Convection,
-    Space,
+    FiniteVolumes,
     Stokes,
     Variables,
     face_volumes,
@@ -99,7 +99,7 @@ class FixedSolid:
         return isinstance(other, FixedSolid) and self._key == other._key
 
 
-class WholeCells(Space):
+class WholeCells(FiniteVolumes):
     """An obstacle at rest: the faces of its cells are closed for the fluid, and for all that it carries.
 
     Final classes: `Staircase`, of second order, and `wide_staircase.WideStaircase`, of fourth order away from it.

@@ -34,6 +34,9 @@ EXPERIMENTS = Catalog(
         "burgers": Entry(
             "diffphys.experiments.burgers", "forced Burgers in 1D: how gradients cross the solver, arm by arm"
         ),
+        "plasma": Entry(
+            "diffphys.experiments.plasma", "drift-wave turbulence: a network stands for the scales a coarse grid lacks"
+        ),
         "toy-trajectories": Entry(
             "diffphys.experiments.toy_trajectories",
             "improved updates: gradient, Newton, inverse simulator in the plane",

@@ -72,9 +72,9 @@ class HasegawaWakatani(Declared):
     $$\omega^2 + i\, \omega\, b - i\, b\, \omega_* = 0, \qquad b = c_1 \frac{1 + k^2}{k^2}, \qquad
     \omega_* = \frac{\kappa k_y}{1 + k^2}$$
 
-    (both $\omega$ less $-i \nu k^{2N}$), of whose solutions one grows, at $c_1 = 1$ fastest near $k_y = 1$. From small
-    noise waves grow for a time of some 50, break near 80, and stay in a turbulent state from about 150, in which the
-    gain $\kappa \Gamma_n$ balances what resistivity and hyperviscosity take (`budget`). A small $c_1$ approaches
+    (both $\omega$ less $-i \nu k^{2N}$), of whose solutions one grows, at $c_1 = 1$ fastest near $k_y = 1.3$. From
+    small noise waves grow for a time of some 50, break near 80, and stay in a turbulent state from about 150, in which
+    the gain $\kappa \Gamma_n$ balances what resistivity and hyperviscosity take (`budget`). A small $c_1$ approaches
     two-dimensional hydrodynamics with large eddies, a large one waves with $n \approx \phi$ and weak transport. In the
     modified form (Numata, Ball, Dewar 2007) means along y, the zonal flow and the zonal density, take no part in the
     exchange: strong zonal flows grow, and transport nearly ceases.
@@ -187,12 +187,14 @@ class HasegawaWakatani(Declared):
 
     # The right side, of the waves' coefficients ----------------------------------------------------------------------
 
+    @jax.named_scope("advection")
     def rate(self, time: Any, state: PlasmaState, input: Any) -> PlasmaState:
         """What the flow carries, and the gradient of the background that it meets."""
         waves, phi = self._waves(state.density.real.dtype), self._potential(state.vorticity)
         density, vorticity = self.bracket.of_coefficients(self.grid, phi, state)
         return PlasmaState(-density - self.density_gradient * 1j * waves.y * phi, -vorticity)
 
+    @jax.named_scope("exchange")
     def stiff_rate(self, time: Any, state: PlasmaState, input: Any) -> PlasmaState:
         """The exchange along the field, and hyperviscosity."""
         waves = self._waves(state.density.real.dtype)
@@ -200,6 +202,7 @@ class HasegawaWakatani(Declared):
         exchange = self.adiabaticity * waves.exchanged * (self._potential(state.vorticity) - state.density)
         return PlasmaState(exchange - decay * state.density, exchange - decay * state.vorticity)
 
+    @jax.named_scope("exchange")
     def stiff_change(self, time: Any, state: PlasmaState, length: Array, input: Any) -> PlasmaState:
         r"""What an implicit step of these over `length` changes.
 

@@ -6,6 +6,7 @@ from diffphys.scenarios.cylinder_wake import (
     VISCOSITY_TIMES_LABEL,
     cylinder_wake,
 )
+from diffphys.scenarios.plasma import drift_wave_noise, plasma_turbulence
 
 
-__all__ = ["cylinder_wake", "CYLINDER", "SIZE", "VISCOSITY_TIMES_LABEL"]
+__all__ = ["drift_wave_noise", "plasma_turbulence", "cylinder_wake", "CYLINDER", "SIZE", "VISCOSITY_TIMES_LABEL"]

@@ -15,15 +15,15 @@ import numpy as np
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid, Periodic
 from diffphys.operators import Arakawa, Dealiased, poisson_bracket
-from diffphys.physics import HasegawaWakatani, PlasmaBudget, PlasmaState
+from diffphys.physics import HasegawaWakatani, PlasmaBudget
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.scenarios import drift_wave_noise, plasma_turbulence
 from diffphys.stepping import ImplicitExplicit, RungeKutta, rollout
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, last_order
 
 
-LENGTH = 2 * np.pi / 0.15
 SCHEMES = {"Arakawa": Arakawa(), "dealiased": Dealiased()}
 METHODS = {
     **{f"Runge-Kutta {order}": RungeKutta(order) for order in (2, 3, 4)},
@@ -180,28 +180,11 @@ def _time(settings: Settings) -> dict[str, Any]:
 # Turbulent ------------------------------------------------------------------------------------------------------------
 
 
-def turbulence(count: int) -> HasegawaWakatani:
-    """The published set-up on so many cells; below 256 hyperviscosity is scaled with the grid."""
-    grid = Grid((count, count), (LENGTH, LENGTH))
-    viscosity = 5e-8 * max(1.0, 256 / count) ** 6
-    return HasegawaWakatani(grid, 0.025 if count > 256 else 0.05, hyperviscosity=viscosity, stepping=RungeKutta(4))
-
-
-def noise(system: HasegawaWakatani, seed: int, size: float = 0.01) -> PlasmaState:
-    """A random density of this standard deviation, smooth over a length of one, and the potential it would have."""
-    random, grid = np.random.default_rng(seed), system.grid
-    kx, ky = (2 * np.pi * np.fft.fftfreq(n, h) for n, h in zip(grid.cells, grid.spacing, strict=True))
-    spectrum = np.fft.fft2(random.standard_normal(grid.cells)) * np.exp(-np.add.outer(kx**2, ky**2) / 2)
-    spectrum[0, 0] = 0.0
-    density = np.fft.ifft2(spectrum).real
-    density *= size / density.std()
-    return system.initial_state(density, density)
-
-
 def _turbulence(settings: Settings, parts: Parts, count: int, seed: int) -> dict[str, Any]:
     """The budget at every half unit of time, of which averages are made; kept on the way every few minutes."""
-    system, every, name = turbulence(count), 0.5, f"state-{count}-{seed}"
-    state = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), noise(system, seed))
+    system, every, name = plasma_turbulence(count, 0.025 if count >= 256 else 0.05), 0.5, f"state-{count}-{seed}"
+    noise = drift_wave_noise(system, jax.random.key(seed))
+    state = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), noise)
     chunk, series = round(10.0 / every), np.zeros((round(settings.time / every), len(PlasmaBudget._fields)))
     done, seconds = 0, 0.0
     if (kept := parts.load(name, (state, series))) is not None:

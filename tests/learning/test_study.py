@@ -19,6 +19,7 @@ from diffphys.learning.study import (
     data_path,
     generate_data,
     load_cases,
+    load_evaluation,
     load_network,
     precomputed_corrections,
     run_study,
@@ -131,6 +132,20 @@ def test_training_finds_what_the_source_lacks_and_metrics_say_so(tmp_path):
         # Conduction leaves the longest wave, and on that the stencil is the one that is missing.
         wave = jnp.sin(2 * jnp.pi * jnp.arange(8) / 8)[None]
         np.testing.assert_allclose(network(wave), Stencil(MISSING)(wave), atol=1e-3)
+
+
+def test_a_further_loss_is_added_where_training_goes_through_the_source(tmp_path):
+    """A loss is the mean over unrolled frames of what is summed over the windows of a batch, here 3."""
+    one = {"unroll": (2,), "updates": (1,), "learning_rates": (1e-2,), "arms": ("supervised", "unrolled")}
+    losses: dict[str, list[float]] = {arm: [] for arm in one["arms"]}
+    for further in (None, lambda prediction, target: 10 * jnp.mean(target["temperature"] * 0 + 1)):
+        directory = tmp_path / str(further is None)
+        carry_out(directory, heat_study(further_loss=further), **one)
+        with opened(directory, settings_of(**one)) as run:
+            for arm, found in losses.items():
+                found.append(float(load_evaluation(run, arm)["losses"][0]))
+    np.testing.assert_allclose(np.diff(losses["unrolled"]), 30.0, rtol=1e-4)
+    np.testing.assert_allclose(np.diff(losses["supervised"]), 0.0, atol=1e-6)
 
 
 def test_corrections_of_the_references_own_states_train_as_one_step_does(tmp_path):

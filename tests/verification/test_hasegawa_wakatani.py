@@ -33,7 +33,9 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_bits(tmp_path):
 
 
 def test_a_run_that_becomes_unstable_says_at_which_step(tmp_path, monkeypatch):
-    monkeypatch.setattr(hasegawa_wakatani, "noise", lambda system, seed: system.initial_state(0.0, _checkers(1e5)))
+    monkeypatch.setattr(
+        hasegawa_wakatani, "drift_wave_noise", lambda system, key: system.initial_state(0.0, _checkers(1e5))
+    )
     with pytest.raises(dp.InputError, match=r"on 32 cells becomes unstable at step \d+, time .* the Courant number is"):
         turbulence(tmp_path)
 

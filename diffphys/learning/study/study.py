@@ -56,6 +56,8 @@ class Study:
             the reference begins at time zero.
         metrics: From (prediction, target), mappings of arrays, to a number; the first is the one that arms are
             compared by.
+        further_loss: From (prediction, target) to a number that is added to the loss of each unrolled frame, such as a
+            difference of statistics; for the arms that are trained with the source.
         diagnostics: From a state's fields to an array, of which the largest magnitude in any frame of the source is
             reported.
         published: Arm to the published mean of the first metric; "source" is the source alone.
@@ -85,6 +87,7 @@ class Study:
     steps_per_frame: int = 1
     interval: float | None = None
     metrics: Mapping[str, Callable[[Frame, Frame], Array]] = field(default_factory=lambda: {"mae": mean_absolute_error})
+    further_loss: Callable[[Frame, Frame], Array] | None = None
     diagnostics: Mapping[str, Callable[[tuple[Field, ...]], Array]] = field(default_factory=dict)
     published: Mapping[str, float] = field(default_factory=dict)
     shipped: Path | None = None

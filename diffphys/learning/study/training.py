@@ -51,7 +51,10 @@ def train_arm(study: Study, settings: StudySettings, run: Run, arm: str) -> Trai
         run.save_checkpoint(name, current, {"seconds": spent + time.perf_counter() - started})
 
     def loss(prediction: Frame, target: Frame) -> jax.Array:
-        return half_sum_of_squares(prediction, {name: target[name] for name in prediction}, scales)
+        pointwise = half_sum_of_squares(prediction, {name: target[name] for name in prediction}, scales)
+        if study.further_loss is None or arm == "supervised":
+            return pointwise
+        return pointwise + study.further_loss(prediction, target)
 
     with run.progress(f"training {arm}", total, done) as advance:
 

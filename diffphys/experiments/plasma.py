@@ -1,0 +1,437 @@
+r"""Drift-wave turbulence at the edge of a plasma: a network stands for the scales that a coarse grid lacks.
+
+The reference is `HasegawaWakatani` at $c_1 = 1$ in a box of $2 \pi / 0.15$ with Arakawa's bracket and Runge-Kutta 4.
+The source is the same system on a grid `scale` times coarser, with longer steps whose stiff part is implicit and a
+hyperviscosity scaled with the spacing. Its smallest waves are those that grow fastest in the reference: its fluxes are
+wrong. A residual network that sees density, vorticity and potential gives the fluxes that the missing scales carry,
+whose divergence is added after each step. It is trained in the loop, on the difference to the reference averaged over
+the coarse cells, and on the statistics of each frame: fluxes, energy, enstrophy, spectrum.
+
+Turbulence is chaotic: what counts are averages over a time much longer than a trajectory can be followed. An ensemble
+of coarse runs is followed for that time and compared with the reference averaged over the coarse cells; beside the
+trained arms stand sources with several hyperviscosities.
+
+R. Greif, F. Jenko, N. Thuerey: Physics-Preserving AI-Accelerated Simulations of Plasma Turbulence (arXiv 2309.16400).
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from rich.table import Table
+
+from diffphys import plots
+from diffphys.experiments.studies import Frames, report_study
+from diffphys.grids import Grid
+from diffphys.learning import mean_absolute_error
+from diffphys.learning.study import Study, StudySettings, load_cases, load_network, run_study
+from diffphys.nets import ResNet
+from diffphys.operators import Arakawa, coarsen
+from diffphys.physics import HasegawaWakatani, PlasmaBudget, PlasmaState
+from diffphys.runs import Program, Run, replacing, setting
+from diffphys.scenarios import drift_wave_noise, plasma_turbulence
+from diffphys.stepping import ImplicitExplicit, rollout
+
+
+TUNED = "hyperviscosity"
+JUDGED = ("particle_flux", "energy", "enstrophy")
+
+
+@dataclass(frozen=True)
+class Settings(StudySettings):
+    """Settings of the plasma experiment; the presets give the lengths of data and training."""
+
+    resolution: int = setting(32, help="cells along each axis of the source", minimum=8)
+    scale: int = setting(8, help="how many times finer the reference is", minimum=1)
+    dt: float = setting(0.2, help="duration of a step of the source", above=0.0)
+    reference_dt: float = setting(0.05, help="duration of a step of the reference", above=0.0)
+    train_seeds: tuple[int, ...] = setting((1, 2, 3), help="the noise that the training cases grow from", minimum=0)
+    test_seeds: tuple[int, ...] = setting((101,), help="the noise that the test cases grow from", minimum=0)
+    statistics: float = setting(1.0, help="weight of the statistics of a frame in the loss", minimum=0.0)
+    settling: float = setting(50.0, help="time that the ensemble runs before its averages begin", minimum=0.0)
+    averaging_time: float = setting(700.0, help="time over which averages are taken", minimum=20.0)
+    members: int = setting(8, help="runs in the ensemble", minimum=2)
+    hyperviscosities: tuple[float, ...] = setting(
+        (0.1, 0.3, 1.0, 3.0, 10.0), help="hyperviscosities that are tried, over the source's own", above=0.0
+    )
+
+    def __post_init__(self):
+        """Refuse what one setting alone cannot tell."""
+        super().__post_init__()
+        self.check_cases("test_seeds")
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {
+        "arms": ("one-step", "unrolled"),
+        "scale": 4,
+        "warmup": 3000,
+        "train_frames": 200,
+        "frames": 100,
+        "train_seeds": (1, 2),
+        "features": 16,
+        "unroll": (1, 4, 16),
+        "updates": (200, 200, 200),
+        "learning_rates": (4e-3, 4e-3, 2e-3),
+        "averaging_time": 150.0,
+        "settling": 30.0,
+    },
+    "book": {
+        "arms": ("supervised", "one-step", "unrolled"),
+        "warmup": 3000,
+        "train_frames": 400,
+        "frames": 150,
+        "features": 32,
+        "unroll": (1, 4, 16, 32),
+        "updates": (600, 600, 600, 400),
+        "learning_rates": (4e-3, 4e-3, 2e-3, 1e-3),
+    },
+    "paper": {
+        "arms": ("supervised", "one-step", "detached", "unrolled"),
+        "resolution": 64,
+        "dt": 0.1,
+        "reference_dt": 0.025,
+        "warmup": 12000,
+        "train_frames": 2000,
+        "frames": 500,
+        "train_seeds": (1, 2, 3, 4, 5, 6),
+        "test_seeds": (101, 102),
+        "features": 32,
+        "unroll": (1, 4, 8, 16, 32),
+        "updates": (2000, 2000, 1500, 1000, 1000),
+    },
+}
+
+
+class Seeded(eqx.Module):
+    """A step of the plasma, with the seed of the noise that its case grows from.
+
+    Args:
+        solver: The step.
+        seed: Read only where a case begins.
+    """
+
+    solver: HasegawaWakatani
+    seed: Array = eqx.field(converter=jnp.asarray, default=0.0)
+
+    def __call__(self, state: PlasmaState) -> PlasmaState:
+        return self.solver(state)
+
+    def courant_number(self, state: PlasmaState) -> Array:
+        """The solver's."""
+        return self.solver.courant_number(state)
+
+
+class SubGridModel(eqx.Module):
+    """What missing scales carry: a network gives the flux of density and vorticity through each face.
+
+    Missing eddies only move what is there, so the change is a divergence: it keeps the means, and forces a wave the
+    less the longer it is. (A network that changes both fields at will slowly fills the longest waves, of which it sees
+    nothing within the steps it is trained over.)
+
+    Args:
+        network: From density, vorticity and potential, each (*cells), to the two fluxes along x and the two along y.
+        grid: For the potential, which depends on the vorticity everywhere.
+    """
+
+    network: ResNet
+    grid: Grid = eqx.field(static=True)
+
+    def __call__(self, image: Array) -> Array:
+        laplacian = Arakawa().symbols(self.grid).laplacian
+        inverse = jnp.asarray(np.where(laplacian > 0, -1 / np.where(laplacian > 0, laplacian, 1.0), 0.0), image.dtype)
+        # In units of the sound radius, 1 in all of these, potential and vorticity are of about one size.
+        potential = jnp.fft.irfft2(inverse * jnp.fft.rfft2(image[1]), self.grid.cells)
+        fluxes = self.network(jnp.stack([*image, potential]))
+        along_x, along_y = fluxes[:2], fluxes[2:]
+        return along_x - jnp.roll(along_x, 1, axis=1) + along_y - jnp.roll(along_y, 1, axis=2)
+
+
+class Statistics(NamedTuple):
+    """Of one state.
+
+    Attributes:
+        budget: Energy, enstrophy, and what changes them.
+        spectrum: Energy in shells of wavenumbers, in units of the box's smallest.
+    """
+
+    budget: PlasmaBudget
+    spectrum: Array
+
+
+def statistics(solver: HasegawaWakatani, state: PlasmaState) -> Statistics:
+    """The budget and the spectrum of the energy of a state of the source."""
+    nx, ny = solver.grid.cells
+    numbers = np.hypot(np.fft.fftfreq(nx, 1 / nx)[:, None], np.fft.fftfreq(ny, 1 / ny)[None, :])
+    shell = np.rint(numbers).astype(int)
+    last = min(nx, ny) // 2 - 1
+    n, vorticity, phi = (
+        jnp.fft.fft2(field.values) / (nx * ny) for field in (state.density, state.vorticity, solver.potential(state))
+    )
+    energy = (jnp.abs(n) ** 2 - (phi * jnp.conj(vorticity)).real) / 2
+    spectrum = jnp.zeros(last + 2, energy.dtype).at[np.minimum(shell, last + 1)].add(energy)
+    return Statistics(solver.budget(state), spectrum[1 : last + 1])
+
+
+def plasma_study(settings: Settings) -> Study:
+    """What the experiment compares."""
+    source = Seeded(plasma_turbulence(settings.resolution, settings.dt, ImplicitExplicit(3)))
+    reference = Seeded(plasma_turbulence(settings.resolution * settings.scale, settings.reference_dt))
+    solver = source.solver
+
+    def state(frame: Mapping[str, Array]) -> PlasmaState:
+        empty = solver.initial_state()
+        return PlasmaState(empty.density.with_values(frame["density"]), empty.vorticity.with_values(frame["vorticity"]))
+
+    def make_network(features: int, key: Array) -> SubGridModel:
+        network = ResNet(3, 4, features=features, blocks=3, kernel_size=3, padding="periodic", key=key)
+        return SubGridModel(network, solver.grid)
+
+    def further_loss(prediction: Mapping[str, Array], target: Mapping[str, Array]) -> Array:
+        return (
+            settings.statistics
+            * settings.resolution**2
+            * difference_of_statistics(statistics(solver, state(prediction)), statistics(solver, state(target)))
+        )
+
+    decisive = ("resolution", "scale", "dt", "reference_dt")
+    return Study(
+        name="plasma",
+        case="seeds",
+        train_cases=tuple(map(float, settings.train_seeds)),
+        test_cases=tuple(map(float, settings.test_seeds)),
+        reference=reference,
+        source=source,
+        grid=solver.grid,
+        begin=lambda system: drift_wave_noise(system.solver, jax.random.key(system.seed.astype(int))),
+        transfer=lambda state: {
+            "density": coarsen(state.density, settings.scale).values,
+            "vorticity": coarsen(state.vorticity, settings.scale).values,
+        },
+        state=state,
+        names=("density", "vorticity"),
+        fields=lambda state: (state.density, state.vorticity),
+        make_network=make_network,
+        architecture={"features": settings.features},
+        parameters=lambda seed: {"seed": seed},
+        identity={name: getattr(settings, name) for name in decisive},
+        steps_per_frame=round(settings.dt / settings.reference_dt),
+        metrics={"mae": mean_absolute_error},
+        further_loss=further_loss if settings.statistics else None,
+        advice="a smaller reference_dt may be accepted",
+        label="seed {:g}".format,
+    )
+
+
+def difference_of_statistics(found: Statistics, exact: Statistics) -> Array:
+    """Squares of the relative differences of fluxes, energy and enstrophy, and of the logarithms of the spectrum."""
+    names = ("energy", "enstrophy", "particle_flux", "resistive_loss")
+    scales = (exact.budget.energy, exact.budget.enstrophy, exact.budget.energy / 5, exact.budget.energy / 5)
+    parts = [
+        ((getattr(found.budget, name) - getattr(exact.budget, name)) / scale) ** 2
+        for name, scale in zip(names, scales, strict=True)
+    ]
+    logarithms = [jnp.log(one.spectrum + 1e-6) for one in (found, exact)]
+    return sum(parts, jnp.zeros(())) + jnp.mean((logarithms[0] - logarithms[1]) ** 2)
+
+
+# Averages of an ensemble ----------------------------------------------------------------------------------------------
+
+
+@eqx.filter_jit
+def ensemble(step: Any, solver: HasegawaWakatani, starts: PlasmaState, frames: int, every: int) -> Statistics:
+    """The statistics of each member after every so many steps, (members, frames, ...)."""
+
+    def member(start: PlasmaState) -> Statistics:
+        return rollout(step, start, frames * every, save_every=every, save=lambda one: statistics(solver, one))[1]
+
+    return jax.vmap(member)(starts)
+
+
+def averages(found: Statistics, settled: int) -> dict[str, Any]:
+    """The mean of each judged quantity, its fluctuation in time, and twice the standard error over the members."""
+    result: dict[str, Any] = {}
+    for name in JUDGED:
+        series = np.asarray(getattr(found.budget, name))[:, settled:]
+        means = series.mean(axis=1)
+        result |= {
+            name: float(means.mean()),
+            f"{name}_interval": float(2 * means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else None,
+            f"{name}_fluctuation": float(series.std(axis=1).mean()),
+        }
+    return result
+
+
+def run(settings: Settings, run: Run) -> None:
+    """Generate the data, train each arm, test it, follow the ensembles, write metrics."""
+    study = plasma_study(settings)
+    run_study(study, settings, run)
+    metrics, solver = run.read_metrics(), study.source.solver
+    every = max(1, round(1.0 / settings.dt))  # steps between two values of the series, a time of about one
+    frames = round((settings.settling + settings.averaging_time) / (every * settings.dt))
+    starts = _starts(study, settings, run)
+
+    _follow(run, "reference", lambda: _reference_statistics(study, settings, run, frames))
+    steps: dict[str, Any] = {"source": study.source}
+    for arm in (arm for arm in settings.arms if arm != "none"):
+        path = settings.weights or str(run.checkpoint_path(f"network-{arm}"))
+        steps[arm] = study.corrected(*load_network(study, path))
+    for factor in settings.hyperviscosities:
+        other = dataclasses.replace(solver, hyperviscosity=factor * solver.hyperviscosity)
+        steps[f"{TUNED} x {factor:g}"] = dataclasses.replace(study.source, solver=other)
+    for name, step in steps.items():
+        run.leave_if_asked()
+        _follow(run, name, lambda step=step: ensemble(step, solver, starts, frames, every))
+
+    of_all = {}
+    for name in ("reference", *steps):
+        series = _followed(run, name)
+        found = averages(series, _settled(settings, frames))
+        of_all[name] = {
+            **found,
+            **_errors(found, of_all.get("reference", found)),
+            "stable_members": int(jnp.sum(jnp.all(jnp.isfinite(series.budget.energy), axis=1))),
+            "statistics_seconds": run.checkpoint_metadata(_key(name))["seconds"],
+        }
+    run.write_metrics(metrics | {"averages": of_all})
+
+
+def _errors(found: Mapping[str, Any], exact: Mapping[str, Any]) -> dict[str, float]:
+    """The largest relative errors of the judged means and of their fluctuations."""
+
+    def worst(names: list[str]) -> float:
+        return float(np.max([abs(found[name] / exact[name] - 1) for name in names]))
+
+    fluctuations = [f"{name}_fluctuation" for name in JUDGED]
+    return {"error_of_means": worst(list(JUDGED)), "error_of_fluctuations": worst(fluctuations)}
+
+
+def _settled(settings: Settings, frames: int) -> int:
+    return round(frames * settings.settling / (settings.settling + settings.averaging_time))
+
+
+def _starts(study: Study, settings: Settings, run: Run) -> PlasmaState:
+    """Frames of the test cases, apart in time as far as they go, as the members' first states."""
+    test = load_cases(study, settings, run, study.test_cases, settings.frames + 1).frames
+    places = np.linspace(0, len(study.test_cases) * (settings.frames + 1) - 1, settings.members).round().astype(int)
+    flat = {name: test[name].reshape(-1, *test[name].shape[2:])[places] for name in study.names}
+    return jax.vmap(study.state)(flat)
+
+
+def _reference_statistics(study: Study, settings: Settings, run: Run, frames: int) -> Statistics:
+    """Those of the reference averaged over the coarse cells, from where the noise has become turbulence on."""
+    reference, solver = study.reference.solver, study.source.solver
+    every = max(1, round(1.0 / settings.dt)) * study.steps_per_frame
+    start = drift_wave_noise(reference, jax.random.key(int(study.test_cases[0])))
+    start, _ = rollout(reference, start, settings.warmup)
+
+    def save(state: PlasmaState) -> Statistics:
+        return statistics(solver, study.state(study.transfer(state)))
+
+    _, found = rollout(reference, start, frames * every, save_every=every, save=save)
+    return jax.tree.map(lambda leaf: leaf[None], found)
+
+
+def _follow(run: Run, name: str, compute: Callable[[], Statistics]) -> None:
+    """Keep the statistics that `compute` gives, and the seconds it took, unless they are on disk."""
+    key = _key(name)
+    if not run.has_checkpoint(key):
+        started = time.perf_counter()
+        found = jax.block_until_ready(compute())
+        shapes = [[list(leaf.shape), str(leaf.dtype)] for leaf in jax.tree.leaves(found)]
+        run.save_checkpoint(key, found, {"shapes": shapes, "seconds": time.perf_counter() - started})
+
+
+def _followed(run: Run, name: str) -> Statistics:
+    """The statistics that were kept."""
+    *budget, spectrum = (jnp.zeros(shape, dtype) for shape, dtype in run.checkpoint_metadata(_key(name))["shapes"])
+    return run.load_checkpoint(_key(name), Statistics(PlasmaBudget(*budget), spectrum))
+
+
+def _key(name: str) -> str:
+    return f"statistics-{name.replace(' ', '-')}"
+
+
+def report(run: Run) -> Table:
+    """Figures and a table from what is on disk."""
+    settings, metrics = run.settings, run.read_metrics()
+    report_study(plasma_study(settings), run, draw, "Plasma: mean absolute error of density and vorticity")
+    best = tuned(metrics["averages"])
+    names = [name for name in metrics["averages"] if name == best or not name.startswith(TUNED)]
+    found = {name: _followed(run, name) for name in names}
+    every = max(1, round(1.0 / settings.dt)) * settings.dt
+    longest = 2 * np.pi / plasma_study(settings).grid.size[0]  # the wavenumber of the longest wave
+    flux = {name: np.asarray(one.budget.particle_flux)[0] for name, one in found.items()}
+    spectra = {}
+    for name, one in found.items():
+        settled = _settled(settings, one.spectrum.shape[1])
+        spectra[name] = np.asarray(one.spectrum)[:, settled:].mean(axis=(0, 1))
+    panels = [
+        plots.Panel(
+            lines={name: (every * np.arange(1, len(line) + 1), line) for name, line in flux.items()},
+            title="the first member",
+            x="time",
+            y="particle flux",
+        ),
+        plots.Panel(
+            lines={name: (longest * np.arange(1, len(line) + 1), line) for name, line in spectra.items()},
+            title="averages over members and time",
+            x="wavenumber",
+            y="energy in a shell",
+            logarithmic="y",
+        ),
+    ]
+    run.save_figure("statistics.png", plots.panels_figure(panels))
+    table = Table(title="Plasma: averages in the turbulent state, and fluctuations in time")
+    table.add_column("arm")
+    for heading in (*(name.replace("_", " ") for name in JUDGED), "error of means", "of fluctuations", "stable"):
+        table.add_column(heading, justify="right")
+    for name, arm in metrics["averages"].items():
+        cells = [_with_interval(arm, key) for key in JUDGED]
+        errors = [_percent(arm[key]) for key in ("error_of_means", "error_of_fluctuations")]
+        table.add_row(name, *cells, *errors, f"{arm['stable_members']}")
+    return table
+
+
+def tuned(averages: Mapping[str, Mapping[str, Any]]) -> str:
+    """The name of the source whose hyperviscosity brings its averages closest to the reference's."""
+    errors = {name: one["error_of_means"] for name, one in averages.items() if name.startswith(TUNED)}
+    return min(errors, key=lambda name: np.inf if errors[name] is None else errors[name])
+
+
+def _with_interval(arm: Mapping[str, Any], name: str) -> str:
+    if arm[name] is None:
+        return "not finite"
+    interval = arm[f"{name}_interval"]
+    around = "" if interval is None else f" ± {interval:.2g}"
+    return f"{arm[name]:.3g}{around} ({arm[f'{name}_fluctuation']:.2g})"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.0f} %"
+
+
+def draw(run: Run, shown: Mapping[str, Frames]) -> None:
+    """Vorticity and density of the first test case at three times, and over time."""
+    settings = run.settings
+    times = settings.dt * np.arange(1, settings.frames + 1)
+    some = np.linspace(0, settings.frames - 1, 4).round().astype(int)[1:]
+    size = plasma_study(settings).grid.size
+    for name in ("vorticity", "density"):
+        rows = {flow: frames[name] for flow, frames in shown.items()}
+        picked = {flow: one[some] for flow, one in rows.items()}
+        figure = plots.frames_figure(picked, times[some], size, label=name, at="cells", horizontal=0)
+        run.save_figure(f"{name}.png", figure)
+    with replacing(run.figure_path("vorticity.gif")) as path:
+        rows = {flow: frames["vorticity"][::2] for flow, frames in shown.items()}
+        plots.write_animation(path, rows, times[::2], size, label="vorticity", at="cells", horizontal=0)
+
+
+PROGRAM = Program("plasma", Settings, PRESETS, run, report)

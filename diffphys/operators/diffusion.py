@@ -17,8 +17,8 @@ from diffphys.grids.field import check_field
 from diffphys.grids.grid import check_grid
 from diffphys.grids.numbers import as_components, as_floating, check_numbers
 from diffphys.linear import along_axis
-from diffphys.operators.differences import difference, divergence, laplacian, second_difference, slice_axis
-from diffphys.operators.eigenbasis import bases_of, free_range
+from diffphys.operators.differences import difference, divergence, laplacian, second_difference
+from diffphys.operators.eigenbasis import bases_of
 from diffphys.operators.obstructed import check_closed
 
 
@@ -156,11 +156,7 @@ def _diffused(owner: str, field: Field, diffusivity: ArrayLike, dt: ArrayLike, f
     field = _with_fixed_values(field)
     z = jnp.asarray(dt * diffusivity, field.values.dtype)
     change = laplacian(field).values
-    ranges = []
-    for axis, (lower, upper) in enumerate(field.conditions):
-        ranges.append(free_range(field.shape[axis], field.offset[axis], (type(lower), type(upper))))
-        change = slice_axis(change, axis, *ranges[-1])
-    if change.size == 0:
+    if any(basis.values.size == 0 for basis in bases):  # one cell between two sides: all of its faces are fixed
         return field
     values, exact = np.zeros(()), np.zeros(())
     for axis, basis in enumerate(bases):
@@ -170,8 +166,7 @@ def _diffused(owner: str, field: Field, diffusivity: ArrayLike, dt: ArrayLike, f
     change = z * change * factor(z, values, exact).astype(change.dtype)
     for axis, basis in enumerate(bases):
         change = along_axis(basis.inverse, change, axis)
-    widths = [(start, field.shape[axis] - stop) for axis, (start, stop) in enumerate(ranges)]
-    return field.with_values(field.values + (jnp.pad(change, widths) if any(map(any, widths)) else change))
+    return field.with_values(field.values + change)
 
 
 def _with_fixed_values(field: Field) -> Field:

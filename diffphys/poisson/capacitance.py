@@ -27,7 +27,6 @@ from diffphys.linear import along_axis
 from diffphys.poisson.diagonalization import (
     FastDiagonalization,
     direct_solution,
-    eigenbasis,
     reciprocal_eigenvalues,
 )
 from diffphys.poisson.problem import PressureProblem, Solution, right_side, without_null_space
@@ -140,7 +139,7 @@ def prepared_surface(problem: PressureProblem) -> Surface:
     # Q = G_C A_0^+ D_C. With e the product eigenvectors and f the faces' factors, g = f (e(above) - e(below)) are the
     # rows of the scaled G_C in these coordinates and -g those of D_C^T, so Q = -(g / lambda) g^T. Rows are made axis by
     # axis, and for some modes of the first axis at a time: all of them would need faces times cells.
-    bases = [eigenbasis(problem.grid, axis, kinds, problem.order).vectors for axis, kinds in enumerate(problem.kinds)]
+    bases = FastDiagonalization(problem.without_obstacle()).vectors()
     weights = reciprocal_eigenvalues(problem.without_obstacle())
     matrix = np.eye(len(below))
     block = max(1, 10_000_000 * len(bases[0]) // (len(below) * weights.size))

@@ -16,7 +16,7 @@ together beats those of single axes, which have to bring each axis in turn to th
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,12 +24,11 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import Grid
-from diffphys.grids.ends import ENDS, Kind
 from diffphys.grids.numbers import shown
-from diffphys.linear import along_axis, linear_map
-from diffphys.poisson.problem import PressureProblem, Solution, anchors, apply, right_side, without_null_space
-from diffphys.poisson.transforms import angles, fast_analysis, fast_synthesis, is_fast, is_fast_together, wave
+from diffphys.linear import linear_map
+from diffphys.operators.eigenbasis import Line, analyzed, eigenbasis, synthesized, takes_fast
+from diffphys.operators.transforms import is_fast_together
+from diffphys.poisson.problem import PressureProblem, Solution, apply, right_side, without_null_space
 from diffphys.prepared import prepared
 
 
@@ -82,20 +81,14 @@ class FastDiagonalization:
 
     def transform(self, values: Array) -> Array:
         """The coefficients of `values` in the eigenvectors: `V_x^T W_x values W_y V_y` in 2D."""
-        for axis, kinds in enumerate(self.problem.kinds):
-            if self._is_fast(axis, values.dtype):
-                values = fast_analysis(values, axis, kinds)
-            else:
-                values = along_axis(self._basis(axis).analysis, values, axis)
+        for line in lines_of_problem(self.problem):
+            values = analyzed(line, values, self.transforms)
         return values
 
     def inverse(self, coefficients: Array) -> Array:
         """The values with these coefficients: `V_x coefficients V_y^T` in 2D."""
-        for axis, kinds in enumerate(self.problem.kinds):
-            if self._is_fast(axis, coefficients.dtype):
-                coefficients = fast_synthesis(coefficients, axis, kinds)
-            else:
-                coefficients = along_axis(self._basis(axis).vectors, coefficients, axis)
+        for line in lines_of_problem(self.problem):
+            coefficients = synthesized(line, coefficients, self.transforms)
         return coefficients
 
     def scaled(self, coefficients: Array) -> Array:
@@ -104,7 +97,7 @@ class FastDiagonalization:
 
     def vectors(self) -> list[np.ndarray]:
         """For each axis the matrix whose columns are its eigenvectors."""
-        return [self._basis(axis).vectors for axis in range(self.problem.grid.dimensions)]
+        return [eigenbasis(line).inverse for line in lines_of_problem(self.problem)]
 
     def prepared_bytes(self, dtype: Any = jnp.float32) -> int:
         """How many bytes a compiled program holds of what is prepared for values of this type: the matrices of the
@@ -113,14 +106,9 @@ class FastDiagonalization:
         size = np.dtype(dtype).itemsize
         if self._is_one_transform(dtype):
             return size * reciprocal_spectrum(self.problem).size
-        lengths = [count for axis, count in enumerate(self.problem.grid.cells) if not self._is_fast(axis, dtype)]
+        lines = [line for line in lines_of_problem(self.problem) if not takes_fast(line, dtype, self.transforms)]
+        lengths = [line.grid.cells[line.axis] for line in lines]
         return size * (2 * sum(count**2 for count in lengths) + int(np.prod(self.problem.grid.cells)))
-
-    def _is_fast(self, axis: int, dtype) -> bool:
-        if self.transforms == "matrix" or not self.problem.grid.uniform[axis]:
-            return False
-        cells = self.problem.grid.cells[axis]
-        return self.transforms == "fast" or is_fast(cells, self.problem.kinds[axis], jnp.dtype(dtype).name)
 
     def _is_one_transform(self, dtype) -> bool:
         grid = self.problem.grid
@@ -128,9 +116,6 @@ class FastDiagonalization:
         if not periodic or not all(grid.uniform) or self.transforms == "matrix":
             return False
         return self.transforms == "fast" or is_fast_together(grid.cells, jnp.dtype(dtype).name)
-
-    def _basis(self, axis: int) -> "Eigenbasis":
-        return eigenbasis(self.problem.grid, axis, self.problem.kinds[axis], self.problem.order)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,69 +140,17 @@ def direct_solution(problem: PressureProblem, pressure: Array, rhs: Array, imbal
     return Solution(pressure, residual, jnp.zeros((), jnp.int32), jnp.ones((), bool), imbalance)
 
 
-class Eigenbasis(NamedTuple):
-    """The eigenvectors of the operator along one axis, in float64 on the host.
-
-    Attributes:
-        values: The eigenvalues.
-        vectors: The matrix V whose columns are the eigenvectors.
-        analysis: `V^-1 = V^T W`, which gives the coefficients of values in them.
-    """
-
-    values: np.ndarray
-    vectors: np.ndarray
-    analysis: np.ndarray
-
-
-@prepared
-def eigenbasis(grid: Grid, axis: int, kinds: tuple[Kind, Kind], order: int = 2) -> Eigenbasis:
-    r"""The eigenbasis of the one-dimensional operator.
-
-    On a uniform axis the eigenvectors are waves of the angle $\theta$ per cell that fit the mirrors at the ends, and
-    the eigenvalues are
-
-    $$ -\left(\tfrac{2}{h} \sin \tfrac{\theta}{2}\right)^2 \quad \text{(order 2)}, \qquad
-       -\left(\tfrac{1}{12 h} (27 \sin \tfrac{\theta}{2} - \sin \tfrac{3 \theta}{2})\right)^2 \quad \text{(order 4)}. $$
-
-    On a stretched axis, with the weights w of the faces, the operator is `-W^-1 (B^T B)` with the weighted differences
-    `B = sqrt(w) G`. Singular values of `B W^-1/2` are as exact for smooth modes as for the shortest; eigenvalues of the
-    product would lose twice as many digits.
-    """
-    if grid.uniform[axis]:
-        cells, spacing = grid.cells[axis], grid.size[axis] / grid.cells[axis]
-        theta = angles(cells, kinds)
-        half = 2 * np.sin(theta / 2)
-        symbol = half if order == 2 else (27 * half - 2 * np.sin(1.5 * theta)) / 24
-        vectors = wave(cells, kinds)
-        return Eigenbasis(-((symbol / spacing) ** 2), vectors, vectors.T)
-    periodic = kinds[0] == "periodic"
-    cells, widths = grid.cells[axis], grid.widths(axis) / (grid.size[axis] / grid.cells[axis])
-    conductances = 1 / grid.center_distances(axis, periodic)
-    difference = np.zeros((len(conductances), cells))
-    faces = np.arange(len(conductances))
-    inside = faces < cells
-    difference[faces[inside], faces[inside]] = 1.0
-    below = (faces - 1) % cells if periodic else faces - 1
-    np.add.at(difference, (faces[below >= 0], below[below >= 0]), -1.0)
-    if not periodic:
-        for end, kind in zip((0, -1), kinds, strict=True):
-            conductances[end] *= ENDS[kind].weight
-    root = np.sqrt(widths)
-    _, singular, rows = np.linalg.svd(np.sqrt(conductances)[:, None] * difference / root, full_matrices=True)
-    singular = np.pad(singular, (0, cells - len(singular)))
-    if not anchors(kinds):
-        singular[-1] = 0.0  # the constant
-    scale = grid.size[axis] / cells  # conductance / width, both in the user's units
-    return Eigenbasis(-(singular**2) / scale, rows.T / root[:, None], rows * root)
+def lines_of_problem(problem: PressureProblem) -> list[Line]:
+    """The one-dimensional operators between the centers along each axis."""
+    return [Line(problem.grid, axis, 0.5, kinds, problem.order) for axis, kinds in enumerate(problem.kinds)]
 
 
 @prepared
 def reciprocal_eigenvalues(problem: PressureProblem) -> np.ndarray:
     """For each mode 1 / eigenvalue, and 0 where the eigenvalue is 0."""
     total = np.zeros(problem.grid.cells)
-    for axis, kinds in enumerate(problem.kinds):
-        shape = [-1 if a == axis else 1 for a in range(problem.grid.dimensions)]
-        total = total + eigenbasis(problem.grid, axis, kinds, problem.order).values.reshape(shape)
+    for line in lines_of_problem(problem):
+        total = total + problem.grid.along(line.axis, eigenbasis(line).values)
     return np.divide(1.0, total, out=np.zeros_like(total), where=total != 0.0)
 
 
@@ -225,8 +158,9 @@ def reciprocal_eigenvalues(problem: PressureProblem) -> np.ndarray:
 def reciprocal_spectrum(problem: PressureProblem) -> np.ndarray:
     """1 / eigenvalue for the wave numbers of a real Fourier transform of all axes, and 0 where the eigenvalue is 0."""
     total = np.zeros(())
-    for axis, (cells, kinds) in enumerate(zip(problem.grid.cells, problem.kinds, strict=True)):
+    for line in lines_of_problem(problem):
+        axis, cells = line.axis, problem.grid.cells[line.axis]
         numbers = np.arange(cells // 2 + 1 if axis == problem.grid.dimensions - 1 else cells)
-        values = eigenbasis(problem.grid, axis, kinds, problem.order).values  # those of the cosines come first
+        values = eigenbasis(line).values  # those of the cosines come first
         total = np.add.outer(total, values[np.minimum(numbers, cells - numbers)])
     return np.divide(1.0, total, out=np.zeros_like(total), where=total != 0.0)

@@ -12,9 +12,10 @@ import pytest
 import diffphys as dp
 from diffphys.grids import face_offset
 from diffphys.operators import control_volume, convection, difference, divergence, laplacian
+from diffphys.operators.eigenbasis import lines_of
 from diffphys.operators.fourth_order import fourth_order_difference, fourth_order_divergence, fourth_order_laplacian
 from diffphys.physics.flow_sides import homogeneous_pressure_conditions, imposed, velocity_conditions
-from diffphys.poisson.separable import lines_of, solve_separable
+from diffphys.poisson.separable import solve_separable
 from tests.gradients import check_derivatives
 
 

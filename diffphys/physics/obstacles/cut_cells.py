@@ -11,6 +11,7 @@ from jax.tree_util import Partial
 from diffphys.grids import Field
 from diffphys.operators import difference, divergence
 from diffphys.operators.advection.convection import relative_control_volume, times_volume_unit, without_fixed_ends
+from diffphys.operators.eigenbasis import Line, lines_of
 from diffphys.physics.flow_sides import imposed
 from diffphys.physics.obstacles.immersed import (
     LEAST_MASS,
@@ -33,7 +34,7 @@ from diffphys.physics.obstacles.space import (
 from diffphys.poisson import PressureSolver, Solution, VariableProblem
 from diffphys.poisson.constrained import solve_constrained
 from diffphys.poisson.problem import never_unconverged
-from diffphys.poisson.separable import Line, lines_of, solve_separable
+from diffphys.poisson.separable import solve_separable
 
 
 class CutCells(FiniteVolumes):

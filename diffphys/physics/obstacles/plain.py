@@ -13,6 +13,7 @@ from diffphys.grids import Field
 from diffphys.grids.conditions import fixes_points
 from diffphys.operators import laplacian
 from diffphys.operators.advection.convection import without_fixed_ends
+from diffphys.operators.eigenbasis import lines_of
 from diffphys.operators.transport import viscous_force
 from diffphys.physics.flow_sides import imposed
 from diffphys.physics.obstacles.space import (
@@ -26,7 +27,7 @@ from diffphys.physics.obstacles.space import (
 )
 from diffphys.poisson import PressureProblem, PressureSolver, Solution, direct
 from diffphys.poisson.problem import never_unconverged
-from diffphys.poisson.separable import lines_of, solve_separable
+from diffphys.poisson.separable import solve_separable
 
 
 class Plain(FiniteVolumes):

@@ -18,6 +18,7 @@ from diffphys.grids.shapes import Periods, Repeated, is_traced
 from diffphys.grids.sides import periods
 from diffphys.operators import difference, divergence
 from diffphys.operators.advection.convection import times_volume_unit, without_fixed_ends
+from diffphys.operators.eigenbasis import Line, lines_of
 from diffphys.physics.obstacles.plain import Plain, stokes_in_a_box
 from diffphys.physics.obstacles.space import (
     SECOND_ORDER,
@@ -32,7 +33,7 @@ from diffphys.physics.obstacles.space import (
 from diffphys.poisson import PressureProblem, PressureSolver, Solution
 from diffphys.poisson.constrained import solve_constrained
 from diffphys.poisson.problem import never_unconverged
-from diffphys.poisson.separable import Line, lines_of, solve_separable
+from diffphys.poisson.separable import solve_separable
 
 
 @jax.tree_util.register_static

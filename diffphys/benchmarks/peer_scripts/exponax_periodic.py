@@ -1,4 +1,4 @@
-"""Exponax: periodic flow in 2D, pseudo-spectral in the vorticity, exponential time stepping of second order."""
+"""Exponax: periodic flow, pseudo-spectral (in 2D in the vorticity), exponential time stepping of second order."""
 
 from importlib.metadata import version
 
@@ -11,14 +11,15 @@ from serving import serve  # pyright: ignore[reportMissingImports]
 
 def make(wanted: dict):
     """Programs for the steps that are wanted."""
-    count = wanted["cells"]
-    step = exponax.stepper.NavierStokesVorticity(
-        2, 2 * np.pi, count, wanted["courant"] * 2 * np.pi / count, diffusivity=1e-3, order=2
-    )
-    start = exponax.ic.RandomTruncatedFourierSeries(2, cutoff=5)(count, key=jax.random.key(0))
+    count, dimensions = wanted["cells"], wanted["dimensions"]
+    stepper = exponax.stepper.NavierStokesVorticity if dimensions == 2 else exponax.stepper.NavierStokesVelocity
+    step = stepper(dimensions, 2 * np.pi, count, wanted["courant"] * 2 * np.pi / count, diffusivity=1e-3, order=2)
+    series = exponax.ic.RandomTruncatedFourierSeries(dimensions, cutoff=5)
+    channels = 1 if dimensions == 2 else 3
+    start = jnp.concatenate([series(count, key=jax.random.key(seed)) for seed in range(channels)])
 
-    def after(vorticity, steps):
-        return jax.lax.scan(lambda w, _: (step(w), None), vorticity, None, steps)[0]
+    def after(state, steps):
+        return jax.lax.scan(lambda w, _: (step(w), None), state, None, steps)[0]
 
     programs = {}
     for steps in wanted["lengths"]:

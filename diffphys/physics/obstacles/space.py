@@ -159,15 +159,15 @@ class Space(eqx.Module):
         `phi`, NaN where an iteration did not converge.
         """
 
+    @abc.abstractmethod
+    def carrier(self, velocity: Sequence[Field]) -> Sequence[Field]:
+        """What crosses the faces."""
+
 
 class FiniteVolumes(Space):
     """The calculus of values on the faces and at the centers; final classes: `Plain`, `Staircase`,
     `WideStaircase`, `CutCells`.
     """
-
-    @abc.abstractmethod
-    def carrier(self, velocity: Sequence[Field]) -> Sequence[Field]:
-        """What crosses the faces."""
 
     def convection(self, scheme: Any, velocity: Sequence[Field], carrier: Sequence[Field]) -> Sequence[Field]:
         """The rate at which a velocity is carried, by the scheme itself unless an obstacle changes it."""

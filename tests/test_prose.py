@@ -77,7 +77,8 @@ def test_no_line_is_broken_early():
             found += [(path.name, line) for line in broken_early(block)]
         for block in comments(text):
             found += [(path.name, line) for line in broken_early(block)]
-        found += [(path.name, line) for line in messages(text)]
+        if path.is_relative_to(ROOT / "diffphys"):  # texts in tests may be data
+            found += [(path.name, line) for line in messages(text)]
     assert not found
 
 

@@ -72,7 +72,8 @@ def test_an_experiment_that_does_not_fit_is_one_sentence(name, said, capsys):
 def test_the_shipped_network_is_ready_and_its_card_says_what_it_is():
     hybrid: Any = dp.pretrained("wake")
     card = dp.model_card("wake")
-    assert isinstance(hybrid, dp.Corrected) and f"{count_parameters(hybrid.network):,} parameters" in card
+    assert f"{count_parameters(hybrid.network):,} parameters" in card
+    assert isinstance(hybrid, dp.Corrected)
     for heading in ("Data", "Training", "Measured", "Limits", "License"):
         assert f"## {heading}\n" in card
     # The numbers of the card are those of the page of results.

@@ -189,6 +189,8 @@ def test_fields_pass_through_transformations():
 
 def test_a_known_end_is_written_into_the_program():
     """XLA leaves out what a wall at rest adds; of an array that is closed over it would know nothing."""
-    field = dp.Field(jnp.ones((4, 6)), dp.Grid((4, 6), (1.0, 1.0)), conditions=((dp.Neumann(0.0),) * 2,) * 2)
+    field = dp.Field(
+        jnp.ones((4, 6)), dp.Grid((4, 6), (1.0, 1.0)), conditions=((dp.Neumann(0.0), dp.Neumann(0.0)),) * 2
+    )
     program = jax.make_jaxpr(lambda values: field.with_values(values).padded([(1, 1), (1, 1)]))(field.values)
     assert not program.consts

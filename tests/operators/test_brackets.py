@@ -85,7 +85,7 @@ def test_dealiased_is_the_galerkin_method_whatever_the_waves_beyond():
             p, q = numbers[0][i] + numbers[0][m], numbers[1][j] + numbers[1][n]
             if abs(p) < cells[0] / 3 and abs(q) < cells[1] / 3:
                 total[p, q] -= a[i, j] * b[m, n] * (kx[i] * ky[n] - ky[j] * kx[m])
-    found = poisson_bracket(*fields, Dealiased())
+    found = poisson_bracket(fields[0], fields[1], Dealiased())
     np.testing.assert_allclose(found.values, np.fft.ifft2(total * np.prod(cells)).real, atol=1e-13)
 
 

@@ -1,5 +1,7 @@
 """What is carried out of a convective outflow leaves: order, reflection, balance, gradients."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -138,7 +140,7 @@ def test_operators_leave_what_is_kept(float64):
 def test_what_makes_no_sense_is_refused():
     grid = dp.Grid((8, 8), (1.0, 1.0))
 
-    def flow(solid=None, stepping=dp.RungeKutta(3), **sides):  # noqa: B008 (frozen)
+    def flow(solid=None, stepping: Any = dp.RungeKutta(3), **sides):  # noqa: B008 (frozen)
         return dp.IncompressibleFlow(grid, 0.1, 0.001, sides, solid=solid, stepping=stepping)
 
     with pytest.raises(InputError, match="speed on axis x is -1.0; a number of at least 0 is accepted"):

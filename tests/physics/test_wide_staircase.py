@@ -1,6 +1,7 @@
 """Fourth order around an obstacle of whole cells: what is kept, and where the order is reached."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +53,7 @@ def test_what_the_scheme_keeps_around_an_obstacle():
     other = tuple(part + 0.3 * jnp.cos(jnp.arange(part.size)).reshape(part.shape) for part in other)
 
     def measured(values, other, dye):
-        space = flow.space(0.0, None, jnp.float64)
+        space: Any = flow.space(0.0, None, jnp.float64)
         fields = space.variables.velocity_fields(values)
         rate, scalar_rate = flow.rate(jnp.zeros(()), (values, {"dye": dye}), dp.FlowInput())
         constant = flow.rate(jnp.zeros(()), (values, {"dye": jnp.ones_like(dye)}), dp.FlowInput())[1]["dye"]

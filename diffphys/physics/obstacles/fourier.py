@@ -49,6 +49,10 @@ class Fourier(Space):
         rate = self.waves.filtered(1j * self.along_the_wave(found))
         return self.variables.potential_field(self.values(rate))
 
+    def carrier(self, velocity: Sequence[Field]) -> Sequence[Field]:
+        """The velocity itself."""
+        return velocity
+
     def project(self, velocity: Sequence[Field]) -> tuple[tuple[Array, ...], Solution]:
         """The nearest velocity without divergence of the waves that are kept, and the potential."""
         values = [part.values for part in velocity]

@@ -154,6 +154,10 @@ class Space(eqx.Module):
         """What the projection makes zero."""
 
     @abc.abstractmethod
+    def carrier(self, velocity: Sequence[Field]) -> Sequence[Field]:
+        """What carries: where values live on faces, what crosses these."""
+
+    @abc.abstractmethod
     def project(self, velocity: Sequence[Field]) -> tuple[tuple[Array, ...], Solution]:
         """The nearest velocity without divergence, `v - grad phi` on the faces that are free, and the solution with
         `phi`, NaN where an iteration did not converge.

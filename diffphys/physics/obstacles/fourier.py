@@ -68,10 +68,6 @@ class Fourier(Space):
             zero,  # the divergence of what is periodic has no mean
         )
 
-    def carrier(self, velocity: Sequence[Field]) -> Sequence[Field]:
-        """The velocity itself."""
-        return velocity
-
     # From the grid to modes, and back.
 
     def modes(self, velocity: Sequence[Array], scalars: Mapping[str, Array]) -> Modes:

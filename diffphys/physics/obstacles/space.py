@@ -163,10 +163,6 @@ class Space(eqx.Module):
         `phi`, NaN where an iteration did not converge.
         """
 
-    @abc.abstractmethod
-    def carrier(self, velocity: Sequence[Field]) -> Sequence[Field]:
-        """What crosses the faces."""
-
 
 class FiniteVolumes(Space):
     """The calculus of values on the faces and at the centers; final classes: `Plain`, `Staircase`,

@@ -35,7 +35,7 @@ def marched(method, system, start, length, steps):
 def orders(method, system, start, length, error, counts=(20, 40, 80)):
     """The observed order between neighbors of an error of state and multiplier, all of them by one program."""
     run = jax.jit(lambda steps: marched(method, system, start, length, steps))
-    errors = np.array([error(*run(steps)) for steps in counts])
+    errors = np.array([error(*run(steps)[:2]) for steps in counts])
     return np.log2(errors[:-1] / errors[1:]).T
 
 

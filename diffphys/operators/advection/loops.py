@@ -16,10 +16,11 @@ from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.linear import linear_map
+from diffphys.linear import along_axis, linear_map
 from diffphys.operators.differences import slice_axis, with_zeros, wrapped
 
 
@@ -182,7 +183,8 @@ class NetFlux:
                 below, here, above = (self._points(values, axis, step, count) for step in (-width, 0, width))
                 first, last = (self._faces(flux, axis, width, end, count) for end in (0, 1))
                 terms.append((0.5 * weight) * (last * (here + above) - first * (below + here)))
-            terms += [_placed(part, axis, end, count) for end, part in self._beside_sides(axis, flux, values)]
+            if ends := self._beside_sides(axis, flux, values):
+                terms.append(_placed([part for _, part in ends], axis, count))
             parts.append(factor * sum(terms[1:], terms[0]))
         return [sum(parts[1:], parts[0])]
 
@@ -279,10 +281,14 @@ def _three(values: Array, axis: int, end: int) -> Array:
     return slice_axis(values, axis, count - 3 if end else 0, count if end else 3)
 
 
-def _placed(part: Array, axis: int, end: int, count: int) -> Array:
-    """Three values next to an end, zeros elsewhere; in memory, or each element of a loop would branch."""
-    zeros = jnp.zeros([count - 3 if a == axis else extent for a, extent in enumerate(part.shape)], part.dtype)
-    return jax.lax.optimization_barrier(jnp.concatenate([zeros, part] if end else [part, zeros], axis))
+def _placed(parts: Sequence[Array], axis: int, count: int) -> Array:
+    """The three values next to the lower and the upper end, zeros elsewhere.
+
+    As a product with a matrix of zeros and ones: XLA would fuse a concatenation, whatever stands around it, into the
+    loop that reads it, which then branches in every element (the whole step took 2.5 instead of 1.4 times order 2).
+    """
+    places = np.concatenate([np.eye(count, 3), np.eye(count, 3, 3 - count)], axis=1)
+    return along_axis(places, jnp.concatenate(parts, axis), axis)
 
 
 def _added(values: Array, part: Array, axis: int, start: int) -> Array:

@@ -102,7 +102,7 @@ def test_a_training_shows_its_loss_and_several_callbacks_come_in_turn(capsys):
 
 def test_tensorboard_reads_what_was_logged(tmp_path):
     pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # pyright: ignore[reportMissingImports]
 
     log = trained(learning.log_to_tensorboard(tmp_path, every=2))
     events = EventAccumulator(str(tmp_path))

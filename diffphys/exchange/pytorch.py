@@ -124,7 +124,7 @@ def _compiled(function: Any, arrays: tuple) -> tuple:
 
 
 def _call(held: _Held, arguments: tuple) -> Any:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports] (an extra)
 
     leaves, structure = jax.tree.flatten(arguments)
     devices = {leaf.device for leaf in leaves if isinstance(leaf, torch.Tensor)}
@@ -139,7 +139,7 @@ def _call(held: _Held, arguments: tuple) -> Any:
 @functools.cache
 def _differentiable() -> Any:
     """The class that PyTorch asks for derivatives; made when PyTorch is known to be there."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports] (an extra)
 
     class Differentiable(torch.autograd.Function):
         @staticmethod
@@ -192,7 +192,7 @@ def _differentiable() -> Any:
 
 
 def _to_jax(tensor: Any) -> jax.Array:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports] (an extra)
 
     kind = str(tensor.dtype).removeprefix("torch.")
     if tensor.dtype == torch.int64 and not jax.config.read("jax_enable_x64"):
@@ -218,7 +218,7 @@ def _shares(kind: str) -> bool:
 
 
 def _constant(leaf: Any, device: Any) -> Any:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports] (an extra)
 
     return torch.from_dlpack(jnp.asarray(leaf) + 0).to(device)
 

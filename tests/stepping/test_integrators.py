@@ -141,7 +141,7 @@ def test_a_linear_constraint_that_moves_keeps_the_order_and_the_multiplier_is_of
     damped, length = Damped(), 1.5
 
     def errors(steps):
-        state, multiplier = marched(method, damped, damped.exact(0.0), length, steps)
+        state, multiplier, _ = marched(method, damped, damped.exact(0.0), length, steps)
         # half of what both parts would change the sum by, less what the line moves: (4 cos - k sin - cos) / 2
         limit = (3 * jnp.cos(length) - damped.stiffness * jnp.sin(length)) / 2
         return jnp.stack([jnp.linalg.norm(state - damped.exact(length)), abs(multiplier * steps / length - limit)])

@@ -165,8 +165,8 @@ def wrapped(values: Array, widths: Sequence[tuple[int, int]]) -> Array:
         count = values.shape[axis]
         if max(before, behind) > count:
             raise InputError(
-                f"difference: {max(before, behind)} points beyond an end are asked for along a periodic axis of "
-                f"{count}; at least as many points are accepted."
+                f"difference: {max(before, behind)} ghost points asked for along an axis of {count}; at most {count} "
+                "are accepted."
             )
         if before or behind:
             parts = [slice_axis(values, axis, count - before, count)] if before else []

@@ -2,11 +2,12 @@
 
 from diffphys.physics.added_viscosity import DynamicSmagorinsky, Smagorinsky, Sponge
 from diffphys.physics.burgers import Burgers
+from diffphys.physics.flow_state import FlowState, Forces
 from diffphys.physics.forces import Buoyancy, FlowInput, Held, LinearDrag, SinusoidalForce
 from diffphys.physics.gray_scott import Concentrations, GrayScott
 from diffphys.physics.hasegawa_wakatani import HasegawaWakatani, PlasmaBudget, PlasmaState
 from diffphys.physics.heat import Heat
-from diffphys.physics.incompressible import FlowState, Forces, IncompressibleFlow
+from diffphys.physics.incompressible import IncompressibleFlow
 from diffphys.physics.obstacles import Immersed
 from diffphys.physics.scalars import PassiveScalar
 from diffphys.physics.shallow_water import ShallowWater, WaterState

@@ -29,7 +29,7 @@ went out.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -40,7 +40,6 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Ghost, Grid, Periodic, Shape, Sides, Wall, parse_sides
 from diffphys.grids.declared import Declared, choice, quantity, within
 from diffphys.grids.ends import lengths_beside
@@ -54,15 +53,16 @@ from diffphys.grids.numbers import (
     in_precision_of,
     magnitude,
     of_types,
-    shown,
 )
-from diffphys.grids.sides import TimeFunction, depends_on_time, periods, sides_at
+from diffphys.grids.sides import depends_on_time, periods, sides_at
 from diffphys.operators import explicit_diffusion, faces_to_centers
 from diffphys.operators.advection import Advection, FluxAdvection, SemiLagrangian, SkewSymmetric, Spectral
 from diffphys.operators.advection.convection import times_volume_unit
 from diffphys.operators.waves import Waves
 from diffphys.physics import flow_sides
 from diffphys.physics.added_viscosity import as_added_viscosity
+from diffphys.physics.flow_parts import check_combination, check_given, check_region, checked_scalars, obstacle
+from diffphys.physics.flow_state import FlowState, Forces, Unknowns
 from diffphys.physics.forces import Buoyancy, FlowInput, Held, as_forces
 from diffphys.physics.heat import check_diffusion_step, diffusion_number
 from diffphys.physics.momentum import MomentumEquation, implicit_scalar, momentum_equation
@@ -87,62 +87,6 @@ from diffphys.poisson import FictitiousDomain, PressureProblem, PressureSolver, 
 from diffphys.poisson.constrained import solve_constrained
 from diffphys.stepping import PISO, ExponentialRungeKutta, ImplicitExplicit, Integrator, RungeKutta, Splitting
 from diffphys.stepping.clock import later
-
-
-class FlowState(eqx.Module):
-    """The state of an incompressible flow.
-
-    Attributes:
-        velocity: One field on the faces of each axis.
-        pressure: The kinematic pressure of the last projection, at the cell centers. An outcome: no step depends on it,
-            save that of `PISO`, whose predictor begins from it.
-        scalars: Passive scalars at the cell centers, by name.
-        time: The time of the state, right to its last digit however many steps have led there. Another one may be set:
-            `dataclasses.replace(state, time=jnp.asarray(0.0))`.
-        time_remainder: What rounding has left out of the time; zero if it is not given.
-    """
-
-    velocity: tuple[Field, ...]
-    pressure: Field
-    scalars: dict[str, Field]
-    time: Array
-    time_remainder: Array
-
-    def __init__(
-        self,
-        velocity: Sequence[Field],
-        pressure: Field,
-        scalars: Mapping[str, Field],
-        time: Any,
-        time_remainder: Any = None,
-    ):
-        self.velocity, self.pressure, self.scalars = velocity, pressure, scalars  # pyright: ignore
-        self.time = time
-        if time_remainder is None:  # what stands for an array, as in the axes for `jax.vmap`, stands for both
-            is_number = isinstance(time, (Array, np.ndarray, np.generic, float))
-            time_remainder = jnp.zeros_like(time) if is_number else time
-        self.time_remainder = time_remainder
-
-    def after(self, duration: ArrayLike) -> Array:
-        """The moment so long after this state."""
-        return later(self.time, self.time_remainder, duration)[0]
-
-
-class Forces(NamedTuple):
-    """What the flow exerts on an obstacle, per density of the fluid.
-
-    Attributes:
-        force: One number for each axis: drag and lift.
-        torque: About the pivot of an immersed body, else about the origin: one number in 2D, counterclockwise, a vector
-            in 3D.
-    """
-
-    force: Array
-    torque: Array
-
-
-Unknowns = tuple[tuple[Array, ...], dict[str, Array]]
-"""The values of the velocity's components and of the scalars: what an integrator advances."""
 
 
 class IncompressibleFlow(Declared):
@@ -220,7 +164,7 @@ class IncompressibleFlow(Declared):
         self.grid = grid
         self.viscosity, self.dt = viscosity, dt  # pyright: ignore[reportAttributeAccessIssue] (the converter's work)
         self.sides = parse_sides(grid, sides)
-        self.solid = _obstacle(grid, self.sides, solid)
+        self.solid = obstacle(grid, self.sides, solid)
         self.scalars = checked_scalars("IncompressibleFlow", grid, scalars)
         self.advection, self.stepping = advection, stepping
         self.forces = as_forces("IncompressibleFlow", forces, grid.dimensions)
@@ -228,12 +172,12 @@ class IncompressibleFlow(Declared):
         self.added_viscosity = as_added_viscosity("IncompressibleFlow", grid, added_viscosity)
 
     def check(self):
-        self._check_combination()
+        check_combination(self)
         for force in self.forces:
             if isinstance(force, Buoyancy):
                 force.check_fits("IncompressibleFlow", self.grid.dimensions, self.scalars)
             if isinstance(force, Held):
-                _check_region("Held", "where", force.where, self.grid.centers())
+                check_region("Held", "where", force.where, self.grid.centers())
                 force.check_fits(self.grid.dimensions)
         check_diffusion_step("IncompressibleFlow", self.grid, jnp.max(self.viscosity), self.dt, self._real_axis)
         for name, scalar in self.scalars.items():
@@ -259,7 +203,7 @@ class IncompressibleFlow(Declared):
         """
         given = given if isinstance(given, FlowInput) else FlowInput(force=given)
         flow_sides.check_state("IncompressibleFlow", self.grid, state, self.scalars)
-        self._check_given(given)
+        check_given(self, given)
         flow, given = in_precision_of("IncompressibleFlow", (self, given), state.velocity[0].values)
         following, report = flow._step(state, given)
         return of_types(following, state), report
@@ -353,7 +297,7 @@ class IncompressibleFlow(Declared):
                 on_all(stokes.smooth),
                 on_all(stokes.precondition),
                 weights / jnp.mean(weights),
-                symmetric=not self._immersed,
+                symmetric=not self.is_immersed,
             )
         return unraveled(change), {
             name: space.scalar_change(
@@ -485,9 +429,9 @@ class IncompressibleFlow(Declared):
             diffused = (self.viscosity * self.dt if self._explicit else 0.0 * self.viscosity).astype(dtype)
             return CutCells.around(body, variables, diffused, self._solver, dtype)
         if isinstance(self.solid, FixedSolid):
-            kind = Staircase if self._order == 2 else WideStaircase
+            kind = Staircase if self.order == 2 else WideStaircase
             return kind(variables=variables, pressure_solver=self._solver, solid=self.solid)
-        return Plain(variables, SECOND_ORDER if self._order == 2 else FOURTH_ORDER, self._solver)
+        return Plain(variables, SECOND_ORDER if self.order == 2 else FOURTH_ORDER, self._solver)
 
     def variables(self, time: ArrayLike, given: FlowInput | None = None) -> Variables:
         """What the sides mean for each variable at this time."""
@@ -503,7 +447,7 @@ class IncompressibleFlow(Declared):
 
     def body(self, time: ArrayLike, given: FlowInput | None = None) -> Immersed | None:
         """The immersed body as it is at this time, with its images along periodic axes; None where there is none."""
-        if not self._immersed:
+        if not self.is_immersed:
             return None
         if given is not None and given.solid is not None:
             body = given.solid
@@ -641,7 +585,7 @@ class IncompressibleFlow(Declared):
         """
         flow_sides.check_state("IncompressibleFlow.forces_on_solid", self.grid, state, self.scalars)
         given = given if isinstance(given, FlowInput) else FlowInput(force=given)
-        self._check_given(given)
+        check_given(self, given)
         space = self.volumes(state.time, given, state.velocity[0].values.dtype)
         fields = space.variables.velocity_fields([part.values for part in state.velocity])
         scheme = self._fluxes if hasattr(self.scheme, "convection") else SkewSymmetric()
@@ -663,7 +607,7 @@ class IncompressibleFlow(Declared):
         flow_sides.check_velocity_of("kinetic_energy", self.grid, state)
         total = jnp.zeros(())
         for axis, component in enumerate(state.velocity):
-            total = total + jnp.sum(face_volumes(axis, component, self._order) * component.values**2) / 2
+            total = total + jnp.sum(face_volumes(axis, component, self.order) * component.values**2) / 2
         return times_volume_unit(self.grid, total)
 
     @property
@@ -679,7 +623,7 @@ class IncompressibleFlow(Declared):
         return cast(FluxAdvection, self.scheme)
 
     @property
-    def _order(self) -> int:
+    def order(self) -> int:
         """The order of the differences in space."""
         return 2 if isinstance(self.stepping, Splitting) else self._fluxes.order
 
@@ -688,20 +632,21 @@ class IncompressibleFlow(Declared):
         """How far stability reaches on the negative real axis, in the units of second-order differences."""
         if isinstance(self.advection, Spectral):
             return self.stepping.real_axis * 4 / (np.pi * self.advection.dealiasing) ** 2
-        return self.stepping.real_axis * (1.0 if self._order == 2 else 4 / (7 / 3) ** 2)
+        return self.stepping.real_axis * (1.0 if self.order == 2 else 4 / (7 / 3) ** 2)
 
     @property
     def _explicit(self) -> bool:
         return not isinstance(self.stepping, (ImplicitExplicit, ExponentialRungeKutta))
 
     @property
-    def _immersed(self) -> bool:
+    def is_immersed(self) -> bool:
+        """Whether there is a body whose surface cuts cells."""
         return self.solid is not None and not isinstance(self.solid, FixedSolid)
 
     @property
     def _solver(self) -> Callable[..., PressureSolver]:
         """The solver asked for, else the one that suits the obstacle, also where another took its place."""
-        return self.pressure_solver or (FictitiousDomain if self._immersed else direct)
+        return self.pressure_solver or (FictitiousDomain if self.is_immersed else direct)
 
     @property
     def _free(self) -> type:
@@ -794,137 +739,10 @@ class IncompressibleFlow(Declared):
             isinstance(side, Periodic) or (isinstance(side, Wall) and side.slip) for pair in self.sides for side in pair
         )
 
-    def _check_combination(self) -> None:
-        """Raise `InputError` where the parts do not go together."""
-        advection, owner = self.scheme, "IncompressibleFlow"
-        if isinstance(self.advection, Spectral):
-            return self._check_spectral(owner)
-        if isinstance(self.stepping, ExponentialRungeKutta):
-            raise InputError(
-                f"{owner}: stepping is {self.stepping!r}, which asks for Fourier modes; advection=Spectral() is "
-                "accepted with it."
-            )
-        if not hasattr(advection, "carry"):
-            raise InputError(
-                f"{owner}: advection is {shown(advection)}; SemiLagrangian(), CubicSemiLagrangian(), MacCormack(), "
-                "Upwind(), VanLeer(), SkewSymmetric() or Spectral() is accepted."
-            )
-        if (check := getattr(advection, "check", None)) is not None:
-            check(owner, self.grid.dimensions)
-        if (self.viscosity.ndim or self.added_viscosity) and (
-            self._immersed or self._order == 4 or isinstance(self.stepping, (Splitting, ImplicitExplicit))
-        ):
-            raise InputError(
-                f"{owner}: the viscosity varies in space, with {self.stepping!r} and {advection!r}; that is accepted "
-                "with RungeKutta(...) or PISO(...), advection of order 2 and without an immersed body."
-            )
-        if isinstance(self.stepping, Splitting):
-            if self._immersed:
-                raise InputError(
-                    f"{owner}: solid is an immersed body and stepping is Splitting(); RungeKutta(...) or "
-                    "ImplicitExplicit(...) is accepted with it."
-                )
-            flow_sides.check_outside_pressure(owner, self.sides)
-            return
-        if not hasattr(advection, "convection"):
-            raise InputError(
-                f"{owner}: advection is {advection!r} and stepping is {self.stepping!r}, which asks for a rate; "
-                "Upwind(), VanLeer() or SkewSymmetric() is accepted, or stepping=Splitting()."
-            )
-        if isinstance(self.stepping, PISO):
-            self._check_implicit_momentum(owner)
-        if self._order == 4 and self._immersed:
-            raise InputError(
-                f"{owner}: advection is of order 4 and solid is an immersed body; order 2 is accepted with it, order 4 "
-                "with a shape, an obstacle of whole cells."
-            )
-        if self._order == 4 and self.solid is not None and not all(self.grid.uniform):
-            raise InputError(
-                f"{owner}: advection is of order 4 and there is a solid on a stretched grid; a uniform grid, or order "
-                "2, is accepted with an obstacle."
-            )
-        if self._order == 4 and min(self.grid.cells) < 3:
-            raise InputError(
-                f"{owner}: advection is of order 4 on a grid of {self.grid.cells} cells; at least 3 along each axis, "
-                "or order 2, are accepted."
-            )
-
-    def _check_implicit_momentum(self, owner: str) -> None:
-        """Raise `InputError` for what `PISO` cannot do."""
-        if flow_sides.convective_sides(self.sides):
-            raise InputError(
-                f"{owner}: sides have a ConvectiveOutflow() and stepping is PISO(...); Outflow() or Open() is accepted "
-                "with it."
-            )
-        if self.scheme != SkewSymmetric():
-            raise InputError(
-                f"{owner}: advection is {self.scheme!r} and stepping is PISO(...); SkewSymmetric() is accepted with it."
-            )
-        if self._immersed or (self.solid is not None and self.scalars):
-            what = "an immersed body" if self._immersed else "there, beside scalars,"
-            raise InputError(
-                f"{owner}: solid is {what} and stepping is PISO(...); an obstacle of whole cells without scalars is "
-                "accepted with it, others with RungeKutta(...)."
-            )
-        if any(isinstance(force, Held) for force in self.forces):
-            raise InputError(
-                f"{owner}: forces has Held(...) and stepping is PISO(...); Buoyancy(...), functions and accelerations "
-                "are accepted with it."
-            )
-
-    def _check_spectral(self, owner: str) -> None:
-        """Raise `InputError` where Fourier modes do not go together with the other parts."""
-        for is_refused, words in (
-            (
-                not all(isinstance(side, Periodic) for pair in self.sides for side in pair),
-                f"sides are of the kinds {_kinds(self.sides)}; periodic ones are accepted",
-            ),
-            (self.solid is not None, "there is a solid; None is accepted"),
-            (
-                not all(self.grid.uniform),
-                "the grid is stretched; one that is uniform along each axis is accepted",
-            ),
-            (self.grid.dimensions == 1, "the grid has one axis; two or three are accepted"),
-            (
-                min(self.grid.cells) < 4,
-                f"the grid has {self.grid.cells} cells; at least 4 along each axis are accepted",
-            ),
-            (
-                isinstance(self.stepping, (Splitting, PISO)),
-                f"stepping is {self.stepping!r}; RungeKutta(...), ImplicitExplicit(...) or ExponentialRungeKutta(...) "
-                "is accepted",
-            ),
-            (
-                bool(self.viscosity.ndim or self.added_viscosity),
-                "the viscosity varies in space; one number is accepted",
-            ),
-            (self.pressure_solver is not None, "a pressure_solver is given; None is accepted"),
-            (any(isinstance(force, Held) for force in self.forces), "forces has Held(...); others are accepted"),
-        ):
-            if is_refused:
-                raise InputError(f"{owner}: advection is Spectral() and {words} with it.")
-
-    def _check_given(self, given: FlowInput) -> None:
-        """Raise `InputError` where an input does not fit the flow, whose solvers are those of its own sides."""
-        if given.sides is not None:
-            parse_sides(self.grid, given.sides)
-            if not isinstance(given.sides, tuple) or _kinds(given.sides) != _kinds(self.sides):
-                raise InputError(
-                    f"FlowInput: sides are of the kinds {_kinds(given.sides)}; {_kinds(self.sides)}, as those of the "
-                    "flow (grids.parse_sides makes them), are accepted."
-                )
-        if given.solid is not None:
-            if not isinstance(given.solid, Immersed):
-                raise InputError(f"FlowInput: solid is {shown(given.solid)}; an Immersed body is accepted.")
-            if not self._immersed:
-                raise InputError(
-                    "FlowInput: solid is given to a flow without an immersed body; None is accepted there."
-                )
-
     def _check_net_flux(self) -> None:
         """Of an immersed body as it is at the start, where its numbers are known."""
         owner, problem = "IncompressibleFlow", self.pressure_problem()
-        if not self._immersed:
+        if not self.is_immersed:
             return flow_sides.check_net_flux(owner, self.grid, self.sides, problem)
         with jax.ensure_compile_time_eval():
             body = self.body(0.0)
@@ -944,40 +762,6 @@ class IncompressibleFlow(Declared):
             cells = np.broadcast_to(inside, self.grid.cells)
             blocked = PressureProblem.from_conditions(self.grid, conditions, cells)
             return flow_sides.check_net_flux(owner, self.grid, self.sides, blocked, open_parts)
-
-
-def checked_scalars(owner: str, grid: Grid, scalars: Any) -> dict[str, PassiveScalar]:
-    """The passive scalars that a user gives a flow, checked."""
-    if scalars is not None and not isinstance(scalars, Mapping):
-        raise InputError(f"{owner}: scalars is {shown(scalars)}; a mapping from names to PassiveScalar is accepted.")
-    for name, scalar in (scalars or {}).items():
-        if not isinstance(scalar, PassiveScalar):
-            raise InputError(f"{owner}: scalars[{name!r}] is {shown(scalar)}; a PassiveScalar is accepted.")
-        _check_region(f"PassiveScalar {name!r}", "source", scalar.source, grid.centers())
-    return dict(scalars or {})
-
-
-def _kinds(sides: Any) -> list[tuple[str, ...]]:
-    """What the sides of each axis are, without their numbers."""
-    if not isinstance(sides, tuple):
-        return [(type(sides).__name__,)]
-    return [tuple(side.kind for side in pair) for pair in sides]
-
-
-def _obstacle(grid: Grid, sides: Sides, solid: Any) -> Any:
-    """The obstacle that a user gives, checked."""
-    if isinstance(solid, Immersed):
-        solid.check("IncompressibleFlow", grid, periods(grid, sides))
-        return solid
-    if callable(solid):
-        now = solid(jnp.zeros(()))
-        if not isinstance(now, Immersed):
-            raise InputError(
-                f"IncompressibleFlow: solid(time) is {shown(now)}; a function that returns Immersed is accepted."
-            )
-        now.check("IncompressibleFlow", grid, periods(grid, sides))
-        return solid if isinstance(solid, eqx.Module) else TimeFunction(solid)
-    return FixedSolid.of("IncompressibleFlow", grid, sides, solid)
 
 
 @eqx.filter_jit
@@ -1001,17 +785,6 @@ def largest_ratio(component: Field, axis: int, dt: Array) -> Array:
     below, above = lengths_beside(grid.widths(axis), component.periodic[axis])
     narrower = grid.along(axis, jnp.asarray(np.minimum(below, above), component.values.dtype))
     return jnp.max(magnitude(component.values) / narrower) * dt
-
-
-def _check_region(owner: str, name: str, region: Shape | None, points: Sequence[Array]) -> None:
-    if region is None:
-        return
-    if not isinstance(region, Shape):
-        raise InputError(f"{owner}: {name} is {shown(region)}; a shape is accepted.")
-    try:
-        jax.eval_shape(region.contains, points)
-    except InputError as error:
-        raise InputError(f"{owner}: {name} does not fit the grid. {error}") from None
 
 
 def _of_one(

@@ -65,9 +65,7 @@ class Plain(FiniteVolumes):
         if all(grid.uniform):
             return direct(self.problem()).solve(source)
         potential = solve_separable(self.lines(self.variables.potential_field(source)), source, 0.0, 1.0)
-        slopes = [
-            self.differences.difference(self.variables.potential_field(potential), axis) for axis in range(source.ndim)
-        ]
+        slopes = self.variables.homogeneous().velocity_fields(self.slopes(potential))
         difference = self.differences.divergence(slopes).values - source
         imbalance = jnp.abs(jnp.mean(difference))  # what is left of the right side is its part in the null space
         residual = jnp.max(jnp.abs(difference - jnp.mean(difference)))

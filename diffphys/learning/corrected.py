@@ -155,8 +155,8 @@ class Precomputed(eqx.Module):
 
 
 def with_parameters(step: Any, parameters: Mapping[str, Array]) -> Any:
-    """`step` with other values for some of its numbers: `with_parameters(flow, {"viscosity": 0.1})`; of a `Corrected`,
-    its solver's.
+    """`step` with other values for some of its numbers: `with_parameters(flow, {"viscosity": 0.1})`; of a solver with a
+    `network`, as a `Corrected` is, the solver's.
 
     Raises:
         InputError: if the step has no number of that name.
@@ -165,7 +165,7 @@ def with_parameters(step: Any, parameters: Mapping[str, Array]) -> Any:
         raise InputError(f"with_parameters: parameters is {shown(parameters)}; a mapping from names is accepted.")
     if not parameters:
         return step
-    if isinstance(step, (Corrected, Precomputed)):
+    if isinstance(step, Precomputed) or (hasattr(step, "solver") and hasattr(step, "network")):
         return dataclasses.replace(step, solver=with_parameters(step.solver, parameters))
     names = [field.name for field in dataclasses.fields(step)] if dataclasses.is_dataclass(step) else []
     if unknown := [name for name in parameters if name not in names]:

@@ -13,10 +13,11 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids.numbers import as_floating, shown, whole_number
-from diffphys.learning.corrected import Corrected, with_parameters
+from diffphys.learning.corrected import with_parameters
 from diffphys.learning.losses import half_sum_of_squares
+from diffphys.learning.recovery import Recovery, recovering
 from diffphys.learning.trajectories import Trajectories, check_trajectories
-from diffphys.stepping import Adjoint, StoreAll, rollout
+from diffphys.stepping import Adjoint, StoreAll, Truncated, rollout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Progress(eqx.Module):
         update: Updates made in this stage.
         losses: For each update of all stages the loss before it; zero where it has not been made, see `stage` and
             `update`.
-        skipped: How many updates were left out because a gradient was not finite.
+        skipped: How many updates were left out because a gradient was not finite, or diverged.
     """
 
     trainable: Any
@@ -73,7 +74,7 @@ class Log:
     Attributes:
         losses: For each update the loss before it.
         unroll: For each update over how many steps the loss looked.
-        skipped: How many updates were left out because a gradient was not finite.
+        skipped: How many updates were left out because a gradient was not finite, or diverged.
         validation: Pairs (update, value) of the validation function.
     """
 
@@ -84,11 +85,11 @@ class Log:
 
 
 def trained_network(step: Any) -> Any:
-    """What is trained unless something else is asked for: the network of a `Corrected`."""
-    if not isinstance(step, Corrected):
+    """What is trained unless something else is asked for: the `network` that a step has, as a `Corrected` does."""
+    if not hasattr(step, "network"):
         raise InputError(
-            f"train: step is a {type(step).__name__}; a Corrected is accepted, or another step with `trainable`, a "
-            "function that picks what is trained."
+            f"train: step is a {type(step).__name__}; a Corrected is accepted or another step with a network, or with "
+            "`trainable`, a function that picks what is trained."
         )
     return step.network
 
@@ -106,6 +107,8 @@ def train(
     averaging: float = 0.0,
     adjoint: Adjoint = StoreAll(),  # noqa: B008 (frozen)
     loss: Callable[[Any, Any], Array] = half_sum_of_squares,
+    unrolled_loss: Callable[[Any, Any], Array] | None = None,
+    recovery: Recovery | None = None,
     start: Callable[[Any], Any] = lambda frame: frame,
     observe: Callable[[Any], Any] = lambda state: state,
     trainable: Callable[[Any], Any] = trained_network,
@@ -134,10 +137,12 @@ def train(
             after each update (Polyak and Juditsky 1992): larger rates become possible, since the average does not
             wander as they do. 0, the last arrays themselves; 0.97 looks back over some 30 updates.
         adjoint: How gradients pass through the unrolled steps; `Detached()` gives unrolled training without gradients
-            in time.
+            in time, `Truncated(window)` gradients within windows of steps (in a stage with fewer steps, through all).
         loss: From two pytrees (prediction, target) to a number. Default: `half_sum_of_squares` without scales, so in
             the units of the data; where fields of different units are compared, give its `scales`,
             `functools.partial(half_sum_of_squares, scales=...)`.
+        unrolled_loss: Instead of `loss`, from two pytrees of all unrolled steps, with a leading axis, to a number.
+        recovery: What is done about updates that diverge. Default: those whose gradient is not finite are left out.
         start: From a frame of the data to a state. Default: the frame is one.
         observe: From a state to what the data holds. Default: the state.
         trainable: From the step to the part of it that is trained. Default: the network of a `Corrected`.
@@ -168,14 +173,18 @@ def train(
             f"train: unroll is {longest} but the data has {data.length} frames; at most {data.length - 1} steps, one "
             "less than the frames, are accepted."
         )
-    problem = _Problem(data, batch, seed, averaging, adjoint, loss, start, observe, trainable)
-    progress = resume if resume is not None else initial_progress(step, stages, trainable)
+    if isinstance(adjoint, Truncated) and adjoint.window > longest:
+        raise InputError(
+            f"train: window of the adjoint is {adjoint.window}; at most the unrolled steps ({longest}) are accepted."
+        )
+    problem = _Problem(data, batch, seed, averaging, adjoint, loss, unrolled_loss, start, observe, trainable)
+    progress = resume if resume is not None else initial_progress(step, stages, trainable, recovery)
     offsets = np.cumsum([0] + [stage.updates for stage in stages])
     validated: list[tuple[int, float]] = []
 
     for index in range(int(progress.stage), len(stages)):
         stage = stages[index]
-        guarded = _guarded(stage)
+        guarded = _guarded(stage, recovery)
         if int(progress.stage) != index:
             progress = _next_stage(progress, index, guarded)
         for update in range(int(progress.update), stage.updates):
@@ -190,20 +199,26 @@ def train(
     return _merge(step, progress.average, trainable), log
 
 
-def initial_progress(step: Any, stages: Sequence[Stage], trainable: Callable[[Any], Any] = trained_network) -> Progress:
+def initial_progress(
+    step: Any,
+    stages: Sequence[Stage],
+    trainable: Callable[[Any], Any] = trained_network,
+    recovery: Recovery | None = None,
+) -> Progress:
     """The progress of a training that has not begun: the shapes and types of a checkpoint."""
     arrays = eqx.filter(trainable(step), eqx.is_inexact_array)
-    guarded = _guarded(stages[0])
+    guarded = _guarded(stages[0], recovery)
     total = sum(stage.updates for stage in stages)
     zero = jnp.zeros((), jnp.int32)
     return Progress(arrays, arrays, guarded.init(arrays), zero, zero, jnp.zeros(total), zero)
 
 
-def _guarded(stage: Stage) -> optax.GradientTransformationExtraArgs:
-    """The stage's optimizer, which leaves out what is not finite."""
-    return optax.apply_if_finite(  # pyright: ignore[reportReturnType]
+def _guarded(stage: Stage, recovery: Recovery | None) -> optax.GradientTransformationExtraArgs:
+    """The stage's optimizer, which leaves out what is not finite, and recovers from what diverges if asked to."""
+    guarded: Any = optax.apply_if_finite(
         optax.with_extra_args_support(stage.optimizer), max_consecutive_errors=2**31 - 1
     )
+    return guarded if recovery is None else recovering(guarded, recovery)
 
 
 class _Problem(eqx.Module):
@@ -215,6 +230,7 @@ class _Problem(eqx.Module):
     averaging: float = eqx.field(static=True)
     adjoint: Adjoint = eqx.field(static=True)
     loss: Callable = eqx.field(static=True)
+    unrolled_loss: Callable | None = eqx.field(static=True)
     start: Callable = eqx.field(static=True)
     observe: Callable = eqx.field(static=True)
     trainable: Callable = eqx.field(static=True)
@@ -292,7 +308,12 @@ def _window_loss(step: Any, window: Any, parameters: dict[str, Array], problem: 
     first = jax.tree.map(lambda leaf: leaf[0], window)
     targets = jax.tree.map(lambda leaf: leaf[1:], window)
     adapted = with_parameters(step, parameters)
-    _, states = rollout(adapted, problem.start(first), unroll, save_every=1, adjoint=problem.adjoint)
+    adjoint = problem.adjoint
+    if isinstance(adjoint, Truncated):
+        adjoint = Truncated(min(adjoint.window, unroll))
+    _, states = rollout(adapted, problem.start(first), unroll, save_every=1, adjoint=adjoint)
+    if problem.unrolled_loss is not None:
+        return problem.unrolled_loss(jax.vmap(problem.observe)(states), targets)
     losses = jax.vmap(lambda state, target: problem.loss(problem.observe(state), target))(states, targets)
     return jnp.mean(losses)
 

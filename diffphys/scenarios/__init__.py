@@ -7,6 +7,23 @@ from diffphys.scenarios.cylinder_wake import (
     cylinder_wake,
 )
 from diffphys.scenarios.plasma import drift_wave_noise, plasma_turbulence
+from diffphys.scenarios.turbulence import (
+    decaying_turbulence,
+    perturbed_streams,
+    random_vortices,
+    temporal_mixing_layer,
+)
 
 
-__all__ = ["drift_wave_noise", "plasma_turbulence", "cylinder_wake", "CYLINDER", "SIZE", "VISCOSITY_TIMES_LABEL"]
+__all__ = [
+    "drift_wave_noise",
+    "plasma_turbulence",
+    "decaying_turbulence",
+    "random_vortices",
+    "temporal_mixing_layer",
+    "perturbed_streams",
+    "cylinder_wake",
+    "CYLINDER",
+    "SIZE",
+    "VISCOSITY_TIMES_LABEL",
+]

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 import diffphys as dp
+from diffphys.errors import InputError
 from diffphys.learning import half_sum_of_squares, mean_absolute_error, train
 from diffphys.learning.training import initial_progress
 
@@ -213,3 +214,35 @@ def test_an_optimizer_that_asks_for_the_loss_is_given_it(optimizer):
     again, repeated = train(start_model(), data, curriculum=curriculum, loss=error, resume=seen[3])
     np.testing.assert_array_equal(again.network.kernel, trained.network.kernel)
     np.testing.assert_array_equal(repeated.losses, log.losses)
+
+
+def test_a_loss_on_all_unrolled_steps_takes_the_place_of_that_of_each():
+    def of_all(prediction, target):
+        return jnp.mean(jax.vmap(error)(prediction, target))
+
+    one, log = train(start_model(), trajectories(), curriculum=SHORT, loss=error)
+    other, again = train(start_model(), trajectories(), curriculum=SHORT, unrolled_loss=of_all)
+    np.testing.assert_allclose(one.network.kernel, other.network.kernel, rtol=1e-6)
+    np.testing.assert_allclose(log.losses, again.losses, rtol=1e-6)
+
+
+def test_training_recovers_from_an_update_that_diverges():
+    """A frame of which one case has gone wild: its windows have gradients far beyond all others."""
+    data = trajectories()
+    values = data.frames.values.at[1, 6].multiply(1e6)
+    spoiled = dp.Trajectories(jax.tree.map(lambda _: values, data.frames), data.parameters)
+    settings: dict[str, Any] = {"updates": 800, "optimizer": optax.adam(optax.cosine_decay_schedule(2e-2, 800))}
+    spoilt, log = train(start_model(), spoiled, loss=error, **settings)
+    recovery = dp.learning.Recovery(patience=20)
+    kept, other = train(start_model(), spoiled, loss=error, recovery=recovery, **settings)
+    assert log.skipped == 0 < other.skipped
+    off = [float(jnp.max(jnp.abs(model.network.kernel - MISSING))) for model in (spoilt, kept)]
+    assert off[1] < 1e-3 < off[0]
+
+
+def test_a_sub_range_longer_than_all_stages_is_refused_and_a_shorter_stage_takes_all_its_steps():
+    with pytest.raises(InputError, match="train: window of the adjoint is 3; at most the unrolled steps"):
+        train(start_model(), trajectories(), curriculum=SHORT, loss=error, adjoint=dp.Truncated(3))
+    one, _ = train(start_model(), trajectories(), curriculum=SHORT, loss=error, adjoint=dp.Truncated(2))
+    other, _ = train(start_model(), trajectories(), curriculum=SHORT, loss=error)
+    np.testing.assert_allclose(one.network.kernel, other.network.kernel, rtol=1e-6)

@@ -315,7 +315,7 @@ def test_an_input_that_the_flow_would_not_use_is_refused():
         flow(state, dp.FlowInput(solid=dp.Immersed(dp.Sphere((0.5, 0.5), 0.2))))
     with pytest.raises(dp.InputError, match="of the kinds"):
         flow(state, dp.FlowInput(sides=parse_sides(GRID, dp.Wall())))
-    with pytest.raises(dp.InputError, match="a scalar 'dye'"):
+    with pytest.raises(dp.InputError, match=r"scalars are \['dye', 's'\]; \['s'\] are accepted"):
         flow(dataclasses.replace(state, scalars={**state.scalars, "dye": state.scalars["s"]}))
 
 
@@ -354,8 +354,9 @@ def test_both_flows_check_their_scalars_alike(flow):
         dp.PassiveScalar(-1.0)
     with pytest.raises(dp.InputError, match="rate is nan"):
         dp.PassiveScalar(rate=np.nan)
+    with pytest.raises(dp.InputError, match="source is 3; a shape or None is accepted"):
+        dp.PassiveScalar(0.0, source=3)  # pyright: ignore
     for scalar, told in (
-        (dp.PassiveScalar(0.0, source=3), "source is 3"),  # pyright: ignore
         (dp.PassiveScalar(0.0, source=dp.Sphere((0.5,), 0.2)), "does not fit the grid"),
         (1.0, "a PassiveScalar is accepted"),
     ):

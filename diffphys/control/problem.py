@@ -133,7 +133,7 @@ class ControlProblem(eqx.Module):
             check_number("ControlProblem", "target", leaf, scalar=False)
         for lower, upper in zip(jax.tree.leaves(self.lower), jax.tree.leaves(self.upper), strict=True):
             low, high = concrete(lower), concrete(upper)
-            if low is not None and high is not None and low.dtype != object and not np.all(low <= high):
+            if low is not None and high is not None and not np.all(low <= high):
                 raise InputError(
                     f"ControlProblem: lower is {shown(low)} and upper {shown(high)}; a lower bound that is a number "
                     "and nowhere above the upper one is accepted."

@@ -7,8 +7,11 @@
         conditions: Conditions = eqx.field(metadata=ends())
         stepping: Any = eqx.field(static=True, metadata=choice(RungeKutta, Splitting), default=RungeKutta(1))
 
-        def check(self):
-            ...  # what else must hold; all of the above is in range by then
+        def limits(self):
+            ...  # how long a step may be
+
+        def refused(self):
+            ...  # what else is refused; all of the above is in range by then
 
 A number that a user gives becomes a traced leaf of the default float type. What is no number, not finite, out of its
 range, of another shape or of another kind is refused in a sentence that names the class, the field and what is
@@ -16,18 +19,39 @@ accepted.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids.conditions import check_condition_numbers, check_conditions
-from diffphys.grids.grid import check_grid
-from diffphys.grids.numbers import as_array_of_shape, as_number, check_number, shown
+from diffphys.grids.grid import Grid, check_grid
+from diffphys.grids.numbers import as_array_of_shape, as_number, as_whole, check_number, concrete, shown
+from diffphys.grids.shapes import Shape
+from diffphys.grids.sides import parse_sides
+
+
+Refusals = Iterator[tuple[bool, str]]
+"""Conditions, each with the sentence that is said where it holds."""
+
+
+class Limit(NamedTuple):
+    """A bound on the length of a step.
+
+    Attributes:
+        ratio: The step over the longest that is accepted, at most one.
+        given: On what the longest depends, for the sentence: "with this ...".
+        beyond: What happens beyond it, "beyond which ...", or another end of the sentence.
+    """
+
+    ratio: Array
+    given: str
+    beyond: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +60,44 @@ class _Range:
     above: float
     scalar: bool
     cells: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ends:
+    pass
+
+
+@dataclasses.dataclass(frozen=True)
+class _Choice:
+    accepted: tuple[type, ...]
+    words: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Axes:
+    counts: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sides:
+    accepted: tuple[type, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Count:
+    least: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Each:
+    of: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class _NoNumber:
+    """What could not be converted, kept until the class that it was given to can say so."""
+
+    given: Any
 
 
 def quantity(value: ArrayLike | Sequence[ArrayLike]) -> Array:
@@ -65,57 +127,119 @@ def ends() -> dict[str, Any]:
     return {"declared": _Ends()}
 
 
-def choice(*accepted: type) -> dict[str, Any]:
-    """The metadata of a static field that holds a value of one of these types, as methods are."""
-    return {"declared": _Choice(accepted)}
+def choice(*accepted: type, words: str = "") -> dict[str, Any]:
+    """The metadata of a field that holds a value of one of these types, as methods are; `words` name them."""
+    return {"declared": _Choice(accepted, words or " or ".join(f"{one.__name__}(...)" for one in accepted))}
+
+
+def uniform(*counts: int) -> dict[str, Any]:
+    """The metadata of a `grid` that has so many axes, all of them uniform."""
+    return {"declared": _Axes(counts)}
+
+
+def sides_of(*accepted: type) -> dict[str, Any]:
+    """The metadata of a field that holds the sides of the module's `grid`, all of these kinds."""
+    return {"declared": _Sides(accepted)}
+
+
+def whole(least: int = 1) -> dict[str, Any]:
+    """The metadata of a static field, with `numbers.plain` as converter, that holds a whole number of at least this."""
+    return {"declared": _Count(least)}
+
+
+def each(declared: dict[str, Any]) -> dict[str, Any]:
+    """The metadata of a field that holds for each axis what this declares, or None."""
+    return {"declared": _Each(declared["declared"])}
 
 
 class Declared(eqx.Module):
-    """A module whose fields are checked as their metadata declare: `within`, `ends` and `choice`.
+    """A module whose fields are checked as their metadata declare.
 
-    A class says in `check` what else must hold. (A `__check_init__` of its own would run before this one, and meet
-    numbers that are none.)
+    A class says in `limits` how long a step may be, and in `refused` what else must not be. (A `__check_init__` of its
+    own would run before this one, and meet numbers that are none.)
     """
 
     def __check_init__(self):
+        owner = type(self).__name__
         if "grid" in {field.name for field in dataclasses.fields(self)}:
-            check_grid(type(self).__name__, self.grid)  # pyright: ignore[reportAttributeAccessIssue]
+            check_grid(owner, self.grid)  # pyright: ignore[reportAttributeAccessIssue]
         for field in dataclasses.fields(self):
             if (declared := field.metadata.get("declared")) is not None:
                 _check(self, field.name, getattr(self, field.name), declared)
-        self.check()
+        refuse(owner, self.refused())
+        if (dt := concrete(getattr(self, "dt", None))) is not None:
+            with jax.ensure_compile_time_eval():  # what is known is known, also where the module is made inside of jit
+                refuse(owner, _longer(float(dt), self.limits()))
 
-    def check(self) -> None:
-        """Raise `InputError` unless what the class needs beyond its fields' own ranges holds."""
+    def limits(self) -> Iterable[Limit]:
+        """How long a step, `dt`, may be; what is traced passes."""
+        return ()
 
-
-@dataclasses.dataclass(frozen=True)
-class _Ends:
-    pass
-
-
-@dataclasses.dataclass(frozen=True)
-class _Choice:
-    accepted: tuple[type, ...]
+    def refused(self) -> Refusals:
+        """What is refused besides; all fields are in their own ranges."""
+        yield from ()
 
 
-@dataclasses.dataclass(frozen=True)
-class _NoNumber:
-    """What could not be converted, kept until the class that it was given to can say so."""
+def refuse(owner: str, refusals: Refusals) -> None:
+    """Raise `InputError` with the first sentence whose condition holds."""
+    for holds, sentence in refusals:
+        if holds:
+            raise InputError(f"{owner}: {sentence}")
 
-    given: Any
+
+def wrong_shape(name: str, given: ArrayLike, *accepted: tuple[int, ...]) -> Refusals:
+    """An array is refused whose shape is none of these."""
+    shape, *others = (f"of shape {one}" if one else "one number" for one in accepted)
+    words = " or ".join([*others, shape])
+    yield np.shape(given) not in accepted, f"{name} has shape {np.shape(given)}; {words} is accepted."
 
 
-def _check(module: Any, name: str, value: Any, declared: _Range | _Ends | _Choice) -> None:
+def misplaced(name: str, region: Shape | None, grid: Grid) -> Refusals:
+    """A region is refused that is no shape of as many axes as a grid has; None is a region nowhere."""
+    if region is None:
+        return
+    yield not isinstance(region, Shape), f"{name} is {shown(region)}; a shape is accepted."
+    try:
+        jax.eval_shape(region.contains, grid.centers())
+    except InputError as error:
+        yield True, f"{name} does not fit the grid. {error}"
+
+
+def _longer(dt: float, limits: Iterable[Limit]) -> Refusals:
+    for limit in limits:
+        if (ratio := concrete(limit.ratio)) is not None and ratio > 1 + 1e-6:
+            longest = dt / float(ratio)
+            yield True, f"dt is {dt:g}; with {limit.given} at most {longest:g} is accepted, {limit.beyond}."
+
+
+def _check(module: Any, name: str, value: Any, declared: Any) -> None:
     owner = type(module).__name__
     match declared:
         case _Ends():
             check_conditions(value, module.grid.dimensions)
             check_condition_numbers(owner, value)
-        case _Choice(accepted):
+        case _Choice(accepted, words):
             if not isinstance(value, accepted):
-                names = " or ".join(f"{one.__name__}(...)" for one in accepted)
-                raise InputError(f"{owner}: {name} is {shown(value)}; {names} is accepted.")
+                raise InputError(f"{owner}: {name} is {shown(value)}; {words} is accepted.")
+        case _Axes(counts):
+            if value.dimensions not in counts or not all(value.uniform):
+                numbers = " or ".join(("no", "one", "two", "three")[number] for number in counts)
+                raise InputError(f"{owner}: {name} is {value}; one of {numbers} uniform axes is accepted.")
+        case _Sides(accepted):
+            for side in (side for pair in parse_sides(module.grid, value) for side in pair):
+                if not isinstance(side, accepted):
+                    *most, last = (f"{one.__name__}()" for one in accepted)
+                    words = f"{', '.join(most)} or {last}"
+                    raise InputError(f"{owner}: {name} has {side!r}; {words} is accepted.")
+        case _Count(least):
+            if as_whole(value, least) is None:
+                raise InputError(f"{owner}: {name} is {shown(value)}; a whole number of at least {least} is accepted.")
+        case _Each(of):
+            if not isinstance(value, tuple):
+                raise InputError(f"{owner}: {name} is {shown(value)}; a number or None for each axis is accepted.")
+            for index, one in enumerate(value):
+                if one is not None:
+                    _check(module, f"{name}[{index}]", one, of)
         case _Range(minimum, above, scalar, cells):
             if isinstance(value, _NoNumber):
                 what = "a number" if scalar else "a number or an array of numbers"

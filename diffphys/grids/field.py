@@ -239,14 +239,17 @@ def check_field(
         raise InputError(f"{owner}: {name} lives at offset {field.offset}; {tuple(offset)} is accepted.")
 
 
+def check_parts(owner: str, state: Any, names: Sequence[str], words: str) -> None:
+    """Raise `InputError` unless a state has these parts; `words` say which one has."""
+    if not all(hasattr(state, name) for name in names):
+        raise InputError(f"{owner}: state is {shown(state)}; {words}, as initial_state gives, is accepted.")
+
+
 def check_centered(owner: str, state: Any, names: Sequence[str], grid: Grid) -> None:
     """Raise `InputError` unless a state has these parts, each a field at the centers of this grid or a tuple of one for
     each axis.
     """
-    if not all(hasattr(state, name) for name in names):
-        raise InputError(
-            f"{owner}: state is {shown(state)}; one with {' and '.join(names)}, as initial_state gives, is accepted."
-        )
+    check_parts(owner, state, names, f"one with {' and '.join(names)}")
     for name in names:
         part = getattr(state, name)
         for field in part if isinstance(part, tuple) else (part,):

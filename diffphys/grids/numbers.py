@@ -3,7 +3,7 @@
 import functools
 import operator
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -207,8 +207,17 @@ def _times_each_part(factors: Sequence[Array], values: Sequence[Array]) -> tuple
 
 
 def concrete(value: Any) -> np.ndarray | None:
-    """The value as a NumPy array, or None where it is being traced and cannot be looked at."""
-    return None if isinstance(value, Tracer) else np.asarray(value)
+    """The value as a NumPy array, or None where it cannot be looked at: it is being traced, is a function, or is a
+    placeholder that JAX puts in while transforming.
+    """
+    known = None if isinstance(value, Tracer) or callable(value) else np.asarray(value)
+    return None if known is None or known.dtype == object else known
+
+
+def check_kind(owner: str, name: str, value: Any, accepted: type | tuple[type, ...], words: str) -> None:
+    """Raise `InputError` unless a value is of one of these types; `words` say which these are."""
+    if not isinstance(value, accepted):
+        raise InputError(f"{owner}: {name} is {shown(value)}; {words} is accepted.")
 
 
 def check_number(
@@ -220,7 +229,7 @@ def check_number(
             f"{owner}: {name} has shape {np.shape(value)}; one number is accepted (for a batch of them use jax.vmap)."
         )
     known = concrete(value)
-    if known is None or known.dtype == object:  # object: a placeholder that JAX puts in while transforming
+    if known is None:
         return
     if not np.all(np.isfinite(known)):
         bad = known.size - np.isfinite(known).sum()
@@ -229,6 +238,13 @@ def check_number(
     if not (np.all(known >= minimum) and np.all(known > above)):
         bound = f"greater than {above:g}" if above > -np.inf else f"of at least {minimum:g}"
         raise InputError(f"{owner}: {name} is {known}; a number {bound} is accepted.")
+
+
+def check_names(owner: str, what: str, given: Iterable[str], accepted: Iterable[str], *, some: bool = False) -> None:
+    """Raise `InputError` where a name is none of the accepted ones, or, unless `some` suffice, is missing."""
+    given, accepted = sorted(given), sorted(accepted)
+    if any(name not in accepted for name in given) or not (some or given == accepted):
+        raise InputError(f"{owner}: {what} are {given}; {accepted} are accepted.")
 
 
 def check_numbers(owner: str, **numbers: Any) -> None:

@@ -391,7 +391,7 @@ class Rotated(Shape):
                 "2x2 matrix and two numbers, in 3D a vector of 3 or a 3x3 matrix and three numbers are accepted."
             )
         known = concrete(self.rotation)
-        if known is not None and known.dtype != object and known.ndim == 2:
+        if known is not None and known.ndim == 2:
             product = known @ known.T - np.eye(len(known))
             if np.abs(product).max() > 1e-4 or np.linalg.det(known) < 0:
                 raise InputError(

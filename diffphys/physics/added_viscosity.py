@@ -14,7 +14,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid
-from diffphys.grids.declared import Declared, quantity, within
+from diffphys.grids.declared import Declared, Refusals, quantity, within
 from diffphys.grids.numbers import concrete, shown
 from diffphys.operators import difference, interpolate
 
@@ -116,18 +116,19 @@ class Sponge(Declared):
         share = (place - self.start) / (end - self.start)
         return jnp.broadcast_to(self.largest * jnp.clip(share, 0, 1), grid.cells)
 
-    def check_fits(self, owner: str, grid: Grid) -> None:
-        """Raise `InputError` unless the layer lies within a grid."""
-        if self.axis not in grid.axis_names:
-            raise InputError(f"{owner}: Sponge: axis is {shown(self.axis)}; one of {grid.axis_names} is accepted.")
-        axis = grid.axis_names.index(self.axis)
+    def refused_by(self, flow: Any) -> Refusals:
+        """What a flow refuses in it."""
+        grid, name = flow.grid, self.axis
+        yield (
+            name not in grid.axis_names,
+            f"Sponge: axis is {shown(name)}; one of {grid.axis_names} is accepted.",
+        )
+        axis, start = grid.axis_names.index(name), concrete(self.start)
         first, last = grid.origin[axis], grid.origin[axis] + grid.size[axis]
-        start = concrete(self.start)
-        if start is not None and start.dtype != object and not first < start < last:
-            raise InputError(
-                f"{owner}: Sponge: start is {start} on axis {self.axis}, which goes from {first:g} to {last:g}; a "
-                "place between is accepted."
-            )
+        yield (
+            start is not None and not first < start < last,
+            f"Sponge: start is {start} on axis {name}, which goes from {first:g} to {last:g}; between is accepted.",
+        )
 
 
 class _Function(eqx.Module):
@@ -139,20 +140,15 @@ class _Function(eqx.Module):
         return self.function(velocity)
 
 
-def as_added_viscosity(owner: str, grid: Grid, parts: Any) -> tuple[Any, ...]:
+def as_added_viscosity(owner: str, parts: Any) -> tuple[Any, ...]:
     """What adds to the viscosity, as a user gives it: plain functions become static.
 
     Raises:
         InputError: for something that is none.
     """
     if not isinstance(parts, (tuple, list)) or not all(callable(part) for part in parts):
-        raise InputError(
-            f"{owner}: added_viscosity is {shown(parts)}; a tuple of Smagorinsky(...), DynamicSmagorinsky(), "
-            "Sponge(...) or functions of the velocity is accepted."
-        )
-    for part in parts:
-        if isinstance(part, Sponge):
-            part.check_fits(owner, grid)
+        words = "a tuple of Smagorinsky(...), DynamicSmagorinsky(), Sponge(...) or functions of the velocity"
+        raise InputError(f"{owner}: added_viscosity is {shown(parts)}; {words} is accepted.")
     return tuple(part if isinstance(part, eqx.Module) else _Function(part) for part in parts)
 
 

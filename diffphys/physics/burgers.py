@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.errors import InputError
 from diffphys.grids import Condition, Conditions, Field, Grid, face_offset
 from diffphys.grids.conditions import homogeneous, is_periodic, shifted
 from diffphys.grids.declared import Declared, choice, ends, quantity, within
@@ -18,7 +17,7 @@ from diffphys.grids.numbers import as_array_of_shape, as_components, in_precisio
 from diffphys.operators import convection, explicit_diffusion, semi_lagrangian
 from diffphys.operators.advection.look_ups import as_largest_courant
 from diffphys.operators.diffusion import diffusion_rate
-from diffphys.physics.heat import check_diffusion_step, diffusion_number, implicit_change
+from diffphys.physics.heat import diffusion_limit, diffusion_number, implicit_change
 from diffphys.stepping import ImplicitExplicit, RungeKutta, Splitting
 
 
@@ -64,13 +63,13 @@ class Burgers(Declared):
         static=True, metadata=choice(Splitting, RungeKutta, ImplicitExplicit), default=Splitting()
     )
 
-    def check(self):
+    def limits(self):
+        yield diffusion_limit(self.grid, self.viscosity, self.dt, self.stepping.real_axis, "this viscosity")
+
+    def refused(self):
         as_largest_courant("Burgers", self.largest_courant, self.grid.dimensions)
-        if self.largest_courant is not None and not isinstance(self.stepping, Splitting):
-            raise InputError(
-                f"Burgers: largest_courant is given with stepping {self.stepping!r}; with Splitting() it is accepted."
-            )
-        check_diffusion_step("Burgers", self.grid, self.viscosity, self.dt, self.stepping.real_axis)
+        useless = self.largest_courant is not None and not isinstance(self.stepping, Splitting)
+        yield useless, f"largest_courant is given with stepping {self.stepping!r}; with Splitting() it is accepted."
 
     def initial_state(self, velocity: Sequence[ArrayLike]) -> tuple[Field, ...]:
         """The velocity from one number or array of face values per component.

@@ -1,182 +1,171 @@
-"""Which parts of an incompressible flow go together, and what is accepted in their places.
+"""Which parts of an incompressible flow go together, and what is accepted in their places."""
 
-Each refusal is a condition with its sentence; the first whose condition holds is raised.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import Array
+import numpy as np
 
-from diffphys.errors import InputError
 from diffphys.grids import Grid, Periodic, Shape, Sides, parse_sides
-from diffphys.grids.numbers import shown
-from diffphys.grids.sides import TimeFunction, periods
+from diffphys.grids.declared import Refusals
+from diffphys.grids.numbers import check_kind, concrete, shown
+from diffphys.grids.sides import TimeFunction
 from diffphys.operators.advection import SkewSymmetric, Spectral
 from diffphys.physics import flow_sides
 from diffphys.physics.forces import FlowInput, Held
 from diffphys.physics.obstacles import FixedSolid, Immersed
 from diffphys.physics.scalars import PassiveScalar
+from diffphys.poisson import PressureProblem
 from diffphys.stepping import PISO, ExponentialRungeKutta, ImplicitExplicit, Splitting
 
 
-Refusals = Iterator[tuple[bool, str]]
+NOT_TOGETHER = (
+    ("modes", "sides", "periodic ones are"),
+    ("modes", "solid", "None is"),
+    ("modes", "stretched", "one that is uniform along each axis is"),
+    ("modes", "line", "two or three are"),
+    ("modes", "fewer than 4", "at least 4 along each axis are"),
+    ("modes", "parts", "RungeKutta(...), ImplicitExplicit(...) or ExponentialRungeKutta(...) is"),
+    ("modes", "varying", "one number is"),
+    ("modes", "solver", "None is"),
+    ("modes", "held", "others are"),
+    ("exponential", "differences", "advection=Spectral() is"),
+    ("rates", "look-ups", "Upwind(), VanLeer() or SkewSymmetric() is"),
+    ("splitting", "varying", "one number is"),
+    ("implicit diffusion", "varying", "one number is"),
+    ("order 4", "varying", "one number is"),
+    ("body", "varying", "one number is"),
+    ("body", "splitting", "RungeKutta(...) or ImplicitExplicit(...) is"),
+    ("body", "order 4", "order 2 is"),
+    ("splitting", "pressure", "0 is"),
+    ("order 4", "stretched around a solid", "a uniform one is"),
+    ("order 4", "fewer than 3", "at least 3 along each axis are"),
+    ("piso", "convective", "Outflow() or Open() is"),
+    ("piso", "not skew", "SkewSymmetric() is"),
+    ("piso", "body", "an obstacle of whole cells is"),
+    ("piso", "solid and scalars", "a solid without scalars is"),
+    ("piso", "held", "Buoyancy(...), functions and accelerations are"),
+)
+"""Two parts of a flow by their names in `_parts`, and what is accepted with the first instead of the second."""
 
 
-def check_combination(flow: Any) -> None:
-    """Raise `InputError` where the parts do not go together."""
-    for is_refused, sentence in _refusals(flow):
-        if is_refused:
-            raise InputError(f"IncompressibleFlow: {sentence}")
-
-
-def _refusals(flow: Any) -> Refusals:
-    if isinstance(flow.advection, Spectral):
-        for is_refused, words in _with_fourier_modes(flow):
-            yield is_refused, f"advection is Spectral() and {words} with it."
-        return
-    advection, stepping = flow.scheme, flow.stepping
+def refused(flow: Any) -> Refusals:
+    """What is refused in a flow as a whole."""
+    for part in (*flow.scalars.values(), *flow.forces, *flow.added_viscosity, flow.body(0.0)):
+        if hasattr(part, "refused_by"):
+            yield from part.refused_by(flow)
     yield (
-        isinstance(stepping, ExponentialRungeKutta),
-        f"stepping is {stepping!r}, which asks for Fourier modes; advection=Spectral() is accepted with it.",
+        not hasattr(flow.scheme, "carry"),
+        f"advection is {shown(flow.advection)}; SemiLagrangian(), CubicSemiLagrangian(), MacCormack(), Upwind(), "
+        "VanLeer(), SkewSymmetric() or Spectral() is accepted.",
     )
+    if hasattr(flow.scheme, "check"):
+        flow.scheme.check("IncompressibleFlow", flow.grid.dimensions)
+    parts = {name: words for name, (there, words) in _parts(flow).items() if there}
+    for part, other, accepted in NOT_TOGETHER:
+        both = part in parts and other in parts
+        yield both, f"{parts.get(part)} and {parts.get(other)}; {accepted} accepted with it."
+    yield from _unbalanced(flow)
+
+
+def _parts(flow: Any) -> dict[str, tuple[bool, str]]:
+    """Of each part that does not go with all others whether the flow has it, and how a sentence calls it."""
+    grid, scheme, stepping, solid = flow.grid, flow.scheme, flow.stepping, flow.solid is not None
+    modes, splitting = isinstance(flow.advection, Spectral), isinstance(stepping, Splitting)
+    look_ups, is_uniform = not hasattr(scheme, "convection"), all(grid.uniform)
+    asks, cells = f"stepping is {stepping!r}", f"the grid has {grid.cells} cells"
+    scheme_is, varies = f"advection is {scheme!r}", "which RungeKutta(...) and PISO(...) of order 2 take"
+    return {
+        "modes": (modes, "advection is Spectral()"),
+        "differences": (not modes, scheme_is),
+        "look-ups": (look_ups and not modes, scheme_is),
+        "not skew": (scheme != SkewSymmetric(), scheme_is),
+        "order 4": (not splitting and getattr(scheme, "order", 2) == 4, "advection is of order 4"),
+        "splitting": (splitting, asks),
+        "rates": (not splitting, f"{asks}, which asks for a rate,"),
+        "implicit diffusion": (isinstance(stepping, ImplicitExplicit), asks),
+        "exponential": (isinstance(stepping, ExponentialRungeKutta), f"{asks}, which asks for Fourier modes,"),
+        "piso": (isinstance(stepping, PISO), asks),
+        "parts": (isinstance(stepping, (Splitting, PISO)), asks),
+        "sides": (not _is_periodic(flow.sides), f"sides are of the kinds {kinds_of_sides(flow.sides)}"),
+        "pressure": (flow_sides.have_pressure(flow.sides), "an Outflow has a pressure"),
+        "convective": (bool(flow_sides.convective_sides(flow.sides)), "sides have a ConvectiveOutflow()"),
+        "solid": (solid, "there is a solid"),
+        "body": (flow.is_immersed, "solid is an immersed body"),
+        "solid and scalars": (solid and bool(flow.scalars), "there is a solid beside scalars"),
+        "stretched": (not is_uniform, "the grid is stretched"),
+        "stretched around a solid": (solid and not is_uniform, "there is a solid on a stretched grid"),
+        "line": (grid.dimensions == 1, "the grid has one axis"),
+        "fewer than 3": (min(grid.cells) < 3, cells),
+        "fewer than 4": (min(grid.cells) < 4, cells),
+        "varying": (bool(flow.viscosity.ndim or flow.added_viscosity), f"the viscosity varies in space, {varies}"),
+        "solver": (flow.pressure_solver is not None, "a pressure_solver is given"),
+        "held": (any(isinstance(force, Held) for force in flow.forces), "forces has Held(...)"),
+    }
+
+
+def _unbalanced(flow: Any) -> Refusals:
+    """What flows into a region that no outflow drains must flow out of it: the whole domain, or what an obstacle cuts
+    off.
+    """
+    flows = flow_sides.given_flows(flow.grid, flow.sides, *_as_at_the_start(flow))
     yield (
-        not hasattr(advection, "carry"),
-        f"advection is {shown(advection)}; SemiLagrangian(), CubicSemiLagrangian(), MacCormack(), Upwind(), VanLeer(), "
-        "SkewSymmetric() or Spectral() is accepted.",
+        sum(drains for _, _, drains in flows) > 1,
+        "two regions that an obstacle parts drain through a ConvectiveOutflow(), which balances what leaves with what "
+        "enters of all; one region, or Outflow(), is accepted.",
     )
-    if hasattr(advection, "check"):
-        advection.check("IncompressibleFlow", flow.grid.dimensions)
-    if isinstance(stepping, Splitting):
-        yield from _with_splitting(flow)
-    else:
+    for net, gross, drains in flows:
         yield (
-            not hasattr(advection, "convection"),
-            f"advection is {advection!r} and stepping is {stepping!r}, which asks for a rate; Upwind(), VanLeer() or "
-            "SkewSymmetric() is accepted, or stepping=Splitting().",
+            not drains and abs(net) > 1e-5 * gross,
+            f"sides let {net:g} (volume per time) into a region and nothing out of it; inflows that sum to zero, or an "
+            "Outflow() or Open() side, are accepted.",
         )
-        yield (_varies(flow) and isinstance(stepping, ImplicitExplicit), _varying(flow))
-        if isinstance(stepping, PISO):
-            yield from _with_implicit_momentum(flow)
-        if flow.order == 4:
-            yield from _with_order_four(flow)
-    yield (_varies(flow) and flow.is_immersed, _varying(flow))
 
 
-def _with_splitting(flow: Any) -> Refusals:
-    yield (_varies(flow), _varying(flow))
-    yield (
-        flow.is_immersed,
-        "solid is an immersed body and stepping is Splitting(); RungeKutta(...) or ImplicitExplicit(...) is accepted "
-        "with it.",
-    )
-    flow_sides.check_outside_pressure("IncompressibleFlow", flow.sides)
+def _as_at_the_start(flow: Any) -> tuple[PressureProblem, Callable[[], Sequence[np.ndarray]] | None]:
+    """The pressure problem with the cells of an obstacle, also of an immersed body as it is at the start; and for each
+    axis the parts of faces that this leaves open, found when needed. Where its numbers are not known without it.
+    """
+    with jax.ensure_compile_time_eval():
+        body = flow.body(0.0)
+        numbers = jax.tree.leaves((body, flow.viscosity, flow.dt))
+        known = all(concrete(number) is not None for number in numbers)
+        inside = concrete(body.shape.contains(flow.grid.centers())) if body is not None and known else None
+    if inside is None:
+        return flow.pressure_problem(), None
+
+    def open_parts() -> list[np.ndarray]:
+        with jax.ensure_compile_time_eval():
+            return [np.asarray(cut.open) for cut in flow.volumes(0.0).cuts]
+
+    return flow.pressure_problem_around(np.broadcast_to(inside, flow.grid.cells)), open_parts
 
 
-def _with_order_four(flow: Any) -> Refusals:
-    yield (_varies(flow), _varying(flow))
-    yield (
-        flow.is_immersed,
-        "advection is of order 4 and solid is an immersed body; order 2 is accepted with it, order 4 with a shape, an "
-        "obstacle of whole cells.",
-    )
-    yield (
-        flow.solid is not None and not all(flow.grid.uniform),
-        "advection is of order 4 and there is a solid on a stretched grid; a uniform grid, or order 2, is accepted "
-        "with an obstacle.",
-    )
-    yield (
-        min(flow.grid.cells) < 3,
-        f"advection is of order 4 on a grid of {flow.grid.cells} cells; at least 3 along each axis, or order 2, are "
-        "accepted.",
-    )
-
-
-def _with_implicit_momentum(flow: Any) -> Refusals:
-    yield (
-        bool(flow_sides.convective_sides(flow.sides)),
-        "sides have a ConvectiveOutflow() and stepping is PISO(...); Outflow() or Open() is accepted with it.",
-    )
-    yield (
-        flow.scheme != SkewSymmetric(),
-        f"advection is {flow.scheme!r} and stepping is PISO(...); SkewSymmetric() is accepted with it.",
-    )
-    yield (
-        flow.is_immersed or (flow.solid is not None and bool(flow.scalars)),
-        f"solid is {'an immersed body' if flow.is_immersed else 'there, beside scalars,'} and stepping is PISO(...); "
-        "an obstacle of whole cells without scalars is accepted with it, others with RungeKutta(...).",
-    )
-    yield (
-        _holds(flow),
-        "forces has Held(...) and stepping is PISO(...); Buoyancy(...), functions and accelerations are accepted with "
-        "it.",
-    )
-
-
-def _with_fourier_modes(flow: Any) -> Refusals:
-    grid = flow.grid
-    yield (
-        not all(isinstance(side, Periodic) for pair in flow.sides for side in pair),
-        f"sides are of the kinds {kinds_of_sides(flow.sides)}; periodic ones are accepted",
-    )
-    yield flow.solid is not None, "there is a solid; None is accepted"
-    yield not all(grid.uniform), "the grid is stretched; one that is uniform along each axis is accepted"
-    yield grid.dimensions == 1, "the grid has one axis; two or three are accepted"
-    yield min(grid.cells) < 4, f"the grid has {grid.cells} cells; at least 4 along each axis are accepted"
-    yield (
-        isinstance(flow.stepping, (Splitting, PISO)),
-        f"stepping is {flow.stepping!r}; RungeKutta(...), ImplicitExplicit(...) or ExponentialRungeKutta(...) is "
-        "accepted",
-    )
-    yield _varies(flow), "the viscosity varies in space; one number is accepted"
-    yield flow.pressure_solver is not None, "a pressure_solver is given; None is accepted"
-    yield _holds(flow), "forces has Held(...); others are accepted"
-
-
-def _varies(flow: Any) -> bool:
-    return bool(flow.viscosity.ndim or flow.added_viscosity)
-
-
-def _varying(flow: Any) -> str:
-    return (
-        f"the viscosity varies in space, with {flow.stepping!r} and {flow.scheme!r}; that is accepted with "
-        "RungeKutta(...) or PISO(...), advection of order 2 and without an immersed body."
-    )
-
-
-def _holds(flow: Any) -> bool:
-    return any(isinstance(force, Held) for force in flow.forces)
-
-
-def check_given(flow: Any, given: FlowInput) -> None:
-    """Raise `InputError` where an input does not fit the flow, whose solvers are those of its own sides."""
+def refused_input(flow: Any, given: FlowInput) -> Refusals:
+    """What is refused in an input: the solvers of a flow are those of its own sides."""
     if given.sides is not None:
         parse_sides(flow.grid, given.sides)
         found, own = kinds_of_sides(given.sides), kinds_of_sides(flow.sides)
-        if not isinstance(given.sides, tuple) or found != own:
-            raise InputError(
-                f"FlowInput: sides are of the kinds {found}; {own}, as those of the flow (grids.parse_sides makes "
-                "them), are accepted."
-            )
+        yield (
+            not isinstance(given.sides, tuple) or found != own,
+            f"sides are of the kinds {found}; {own}, as grids.parse_sides makes those of the flow, are accepted.",
+        )
     if given.solid is not None:
-        if not isinstance(given.solid, Immersed):
-            raise InputError(f"FlowInput: solid is {shown(given.solid)}; an Immersed body is accepted.")
-        if not flow.is_immersed:
-            raise InputError("FlowInput: solid is given to a flow without an immersed body; None is accepted there.")
+        yield not isinstance(given.solid, Immersed), f"solid is {shown(given.solid)}; an Immersed body is accepted."
+        yield not flow.is_immersed, "solid is given to a flow without an immersed body; None is accepted there."
+        yield from given.solid.refused_by(flow)
 
 
-def checked_scalars(owner: str, grid: Grid, scalars: Any) -> dict[str, PassiveScalar]:
-    """The passive scalars that a user gives a flow, checked."""
-    if scalars is not None and not isinstance(scalars, Mapping):
-        raise InputError(f"{owner}: scalars is {shown(scalars)}; a mapping from names to PassiveScalar is accepted.")
-    for name, scalar in (scalars or {}).items():
-        if not isinstance(scalar, PassiveScalar):
-            raise InputError(f"{owner}: scalars[{name!r}] is {shown(scalar)}; a PassiveScalar is accepted.")
-        check_region(f"PassiveScalar {name!r}", "source", scalar.source, grid.centers())
-    return dict(scalars or {})
+def as_scalars(owner: str, scalars: Any) -> dict[str, PassiveScalar]:
+    """The passive scalars that a user gives a flow."""
+    if scalars is None:
+        return {}
+    check_kind(owner, "scalars", scalars, Mapping, "a mapping from names to PassiveScalar")
+    for name, scalar in scalars.items():
+        check_kind(owner, f"scalars[{name!r}]", scalar, PassiveScalar, "a PassiveScalar")
+    return dict(scalars)
 
 
 def kinds_of_sides(sides: Any) -> list[tuple[str, ...]]:
@@ -186,29 +175,15 @@ def kinds_of_sides(sides: Any) -> list[tuple[str, ...]]:
     return [tuple(side.kind for side in pair) for pair in sides]
 
 
-def obstacle(grid: Grid, sides: Sides, solid: Any) -> Any:
-    """The obstacle that a user gives, checked."""
+def as_obstacle(grid: Grid, sides: Sides, solid: Any) -> Any:
+    """The obstacle that a user gives: an immersed body, a function of the time to it, or whole cells."""
     if isinstance(solid, Immersed):
-        solid.check("IncompressibleFlow", grid, periods(grid, sides))
         return solid
-    if callable(solid):
-        now = solid(jnp.zeros(()))
-        if not isinstance(now, Immersed):
-            raise InputError(
-                f"IncompressibleFlow: solid(time) is {shown(now)}; a function that returns Immersed is accepted."
-            )
-        now.check("IncompressibleFlow", grid, periods(grid, sides))
-        return solid if isinstance(solid, eqx.Module) else TimeFunction(solid)
-    return FixedSolid.of("IncompressibleFlow", grid, sides, solid)
+    if isinstance(solid, Shape) or not callable(solid):
+        return FixedSolid.of("IncompressibleFlow", grid, sides, solid)
+    check_kind("IncompressibleFlow", "solid(time)", solid(jnp.zeros(())), Immersed, "a function that returns Immersed")
+    return solid if isinstance(solid, eqx.Module) else TimeFunction(solid)
 
 
-def check_region(owner: str, name: str, region: Shape | None, points: Sequence[Array]) -> None:
-    """Raise `InputError` unless a region is None or a shape that fits these points."""
-    if region is None:
-        return
-    if not isinstance(region, Shape):
-        raise InputError(f"{owner}: {name} is {shown(region)}; a shape is accepted.")
-    try:
-        jax.eval_shape(region.contains, points)
-    except InputError as error:
-        raise InputError(f"{owner}: {name} does not fit the grid. {error}") from None
+def _is_periodic(sides: Sides) -> bool:
+    return all(isinstance(side, Periodic) for pair in sides for side in pair)

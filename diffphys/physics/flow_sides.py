@@ -32,8 +32,8 @@ from diffphys.grids import (
     face_offset,
 )
 from diffphys.grids.ends import lengths_beside
-from diffphys.grids.field import check_field, check_velocity
-from diffphys.grids.numbers import as_array_of_shape, as_components, concrete, shown
+from diffphys.grids.field import check_field, check_parts, check_velocity
+from diffphys.grids.numbers import as_array_of_shape, as_components, check_names, concrete
 from diffphys.grids.sides import part_of
 from diffphys.operators import convert
 from diffphys.operators.differences import slice_axis
@@ -265,13 +265,17 @@ def _outflow(sides: Sides, carrier: Sequence[Field]) -> Array:
     return total
 
 
+def face_areas(grid: Grid, axis: int) -> np.ndarray:
+    """The area of each face normal to an axis, with extent 1 along it."""
+    lines = [np.ones(1) if other == axis else grid.widths(other) for other in range(grid.dimensions)]
+    return functools.reduce(np.multiply.outer, lines)
+
+
 def _areas(component: Field, axis: int) -> Array:
-    """The area of each face on a side normal to an axis, in the units of `Grid.units`."""
+    """The same in the units of `Grid.units`."""
     grid = component.grid
-    lines = [
-        np.ones(1) if other == axis else grid.widths(other) / grid.units[other] for other in range(grid.dimensions)
-    ]
-    return jnp.asarray(functools.reduce(np.multiply.outer, lines), component.values.dtype)
+    unit = np.prod([grid.units[other] for other in range(grid.dimensions) if other != axis])
+    return jnp.asarray(face_areas(grid, axis) / unit, component.values.dtype)
 
 
 def _speed(side: ConvectiveOutflow, component: Field, axis: int, end: int) -> Array:
@@ -366,34 +370,11 @@ def check_state(owner: str, grid: Grid, state: Any, scalars: Mapping[str, Any], 
     """Raise `InputError` unless it is a state of a flow on this grid that carries these scalars. Costs nothing in a
     compiled program: it looks at nothing but the places of the fields. With `on_faces` the velocity is on the faces.
     """
-    if not all(hasattr(state, name) for name in ("velocity", "pressure", "scalars", "time")):
-        raise InputError(f"{owner}: state is {shown(state)}; a FlowState, as initial_state gives, is accepted.")
+    check_parts(owner, state, ("velocity", "pressure", "scalars", "time"), "a FlowState")
     check_velocity(owner, "the state's velocity", state.velocity, grid, on_faces=on_faces)
     for name, field in (("pressure", state.pressure), *((f"scalar {name!r}", s) for name, s in state.scalars.items())):
         check_field(owner, f"the state's {name}", field, grid, center_offset(grid))
-    for verb, names, others in (("no", scalars, state.scalars), ("a", state.scalars, scalars)):
-        if missing := [name for name in names if name not in others]:
-            raise InputError(
-                f"{owner}: the state has {verb} scalar {missing[0]!r}; a state with {sorted(scalars)}, as "
-                "initial_state gives, is accepted."
-            )
-
-
-def check_velocity_of(owner: str, grid: Grid, state: Any) -> None:
-    """Raise `InputError` unless what is given has a velocity on the faces of this grid."""
-    if not hasattr(state, "velocity"):
-        raise InputError(f"{owner}: state is {shown(state)}; a FlowState, as initial_state gives, is accepted.")
-    check_velocity(owner, "the state's velocity", state.velocity, grid, on_faces=True)
-
-
-def check_given_scalars(scalars: Any, known: Mapping[str, Any]) -> None:
-    """Raise `InputError` unless the scalars of an initial state are a mapping with names that the flow carries."""
-    if scalars is not None and not isinstance(scalars, Mapping):
-        raise InputError(
-            f"initial_state: scalars is {shown(scalars)}; a mapping from names to numbers or arrays is accepted."
-        )
-    if unknown := [name for name in scalars or {} if name not in known]:
-        raise InputError(f"initial_state: scalar {unknown[0]!r} was given; this flow carries {sorted(known)}.")
+    check_names(owner, "the state's scalars", state.scalars, scalars)
 
 
 def velocity_on_faces(owner: str, grid: Grid, sides: Sides, velocity: Sequence[Any]) -> list[Any]:
@@ -407,10 +388,8 @@ def velocity_on_faces(owner: str, grid: Grid, sides: Sides, velocity: Sequence[A
         if isinstance(part, Field):
             check_field(owner, f"velocity[{axis}]", part, grid)
             if part.offset not in (center_offset(grid), face_offset(grid, axis)):
-                raise InputError(
-                    f"{owner}: velocity[{axis}] is a field at offset {part.offset} of {part.grid}; one at the centers "
-                    f"or at the faces of {grid} is accepted."
-                )
+                given = f"velocity[{axis}] is a field at offset {part.offset} of {part.grid}"
+                raise InputError(f"{owner}: {given}; one at the centers or at the faces of {grid} is accepted.")
             if part.offset == center_offset(grid):
                 conditions = tuple(  # a profile along another axis has as many entries as there are faces
                     pair if other == axis or isinstance(pair[0], Periodic) else (Unknown(), Unknown())
@@ -440,60 +419,41 @@ def forces_on_faces(owner: str, force: Sequence[ArrayLike], velocity: Sequence[F
     return parts
 
 
-def check_net_flux(
-    owner: str,
-    grid: Grid,
-    sides: Sides,
-    problem: PressureProblem,
-    open_parts: Callable[[], Sequence[np.ndarray]] | None = None,
-) -> None:
-    """What flows into a region that no outflow drains must flow out of it: the whole domain, or what an obstacle cuts
-    off. Where an obstacle stands in an inflow nothing comes in.
+def given_flows(
+    grid: Grid, sides: Sides, problem: PressureProblem, open_parts: Callable[[], Sequence[np.ndarray]] | None = None
+) -> list[tuple[float, float, bool]]:
+    """For each region in which no pressure is fixed the volume per time that inflows let into it, net and in all, and
+    whether a convective outflow drains it. Where an obstacle stands in an inflow nothing comes in. Nothing is said
+    where a speed is not known.
 
     Args:
-        owner: For the message.
         grid: The grid.
         sides: The sides.
         problem: The pressure problem, with the cells of an obstacle.
         open_parts: For each axis the part of each of its faces that an immersed body leaves open, found when needed.
     """
-    if not any(isinstance(side, Inflow) for pair in sides for side in pair):
-        return
-    solid, parts, drained = problem.solid_cells, None, 0
+    inflows = {
+        (axis, end): concrete(side.speed)
+        for axis, pair in enumerate(sides)
+        for end, side in enumerate(pair)
+        if isinstance(side, Inflow)
+    }
+    known = {place: speed for place, speed in inflows.items() if speed is not None}
+    if not known or len(known) < len(inflows):
+        return []
+    flows, parts = [], None
     for region in null_space(problem):
-        fluid = (region != 0) & ~solid
-        if any(fluid.take(-end, axis).any() for axis, end, _ in convective_sides(sides)):
-            drained += 1
-            if drained > 1:
-                raise InputError(
-                    f"{owner}: two regions that an obstacle parts drain through a ConvectiveOutflow(), which balances "
-                    "what leaves with what enters of all; one region, or Outflow(), is accepted."
-                )
-            continue
+        fluid = (region != 0) & ~problem.solid_cells
+        drains = any(fluid.take(-end, axis).any() for axis, end, _ in convective_sides(sides))
         net, gross = 0.0, 0.0
-        for axis, pair in enumerate(sides):
-            area = np.ones([1] * grid.dimensions)
-            for other in range(grid.dimensions):
-                if other != axis:
-                    shape = [-1 if a == other else 1 for a in range(grid.dimensions)]
-                    area = area * grid.widths(other).reshape(shape)
-            area = area.squeeze(axis)
-            for end, side in enumerate(pair):
-                if isinstance(side, Inflow):
-                    speed: Any = None if callable(side.speed) else concrete(side.speed)
-                    if speed is None or speed.dtype == object:
-                        return
-                    through = area * np.where(fluid.take(-end, axis), speed, 0.0)
-                    if open_parts is not None and np.any(through):
-                        parts = open_parts() if parts is None else parts
-                        through = through * parts[axis].take(-end, axis)
-                    net += float(np.sum(through))
-                    gross += float(np.sum(np.abs(through)))
-        if abs(net) > 1e-5 * gross:
-            raise InputError(
-                f"{owner}: sides let {net:g} (volume per time) into a region and nothing out of it; inflows "
-                "that sum to zero, or an Outflow() or Open() side, are accepted."
-            )
+        for (axis, end), speed in known.items():
+            through = face_areas(grid, axis).squeeze(axis) * np.where(fluid.take(-end, axis), speed, 0.0)
+            if open_parts is not None and np.any(through):
+                parts = open_parts() if parts is None else parts
+                through = through * parts[axis].take(-end, axis)
+            net, gross = net + float(np.sum(through)), gross + float(np.sum(np.abs(through)))
+        flows.append((net, gross, drains))
+    return flows
 
 
 def _velocity_condition(component: int, axis: int, end: int, side: Side) -> Condition:
@@ -545,12 +505,8 @@ def _profile(value: Array, axis: int) -> Array:
     return jnp.expand_dims(value, axis) if value.ndim else value
 
 
-def check_outside_pressure(owner: str, sides: Sides) -> None:
-    """Raise `InputError` where an outflow is given a pressure other than zero."""
-    for side in (side for pair in sides for side in pair if isinstance(side, Outflow)):
-        known = None if callable(side.pressure) else concrete(side.pressure)
-        if callable(side.pressure) or (known is not None and np.any(known != 0)):
-            raise InputError(
-                f"{owner}: an Outflow has a pressure and stepping is Splitting(); 0 is accepted with it, other values "
-                "with RungeKutta(...) and ImplicitExplicit(...)."
-            )
+def have_pressure(sides: Sides) -> bool:
+    """Whether an outflow is given a pressure other than zero, as far as it is known."""
+    outflows = [side for pair in sides for side in pair if isinstance(side, Outflow)]
+    known = [concrete(side.pressure) for side in outflows]
+    return any(callable(side.pressure) for side in outflows) or any(one is not None and one.any() for one in known)

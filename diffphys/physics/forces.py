@@ -10,8 +10,18 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Shape, Sides
-from diffphys.grids.declared import Declared, quantity, within
-from diffphys.grids.numbers import as_number, check_number, shown, whole_number
+from diffphys.grids.declared import (
+    Declared,
+    Refusals,
+    choice,
+    each,
+    misplaced,
+    quantity,
+    whole,
+    within,
+    wrong_shape,
+)
+from diffphys.grids.numbers import as_number, check_kind, plain, shown
 from diffphys.grids.shapes import Periods
 from diffphys.operators import interpolate
 from diffphys.physics.obstacles import Immersed
@@ -38,18 +48,14 @@ class Buoyancy(Declared):
             for axis, part in enumerate(velocity)
         ]
 
-    def check_fits(self, owner: str, dimensions: int, scalars: Mapping[str, Any]) -> None:
-        """Raise `InputError` unless a flow with these scalars can have it."""
-        if self.scalar not in scalars:
-            raise InputError(
-                f"{owner}: Buoyancy: scalar is {shown(self.scalar)}; this flow carries {sorted(scalars)}, and one of "
-                "them is accepted."
-            )
-        if self.acceleration.shape != (dimensions,):
-            raise InputError(
-                f"{owner}: Buoyancy: acceleration has shape {self.acceleration.shape}; one number for each of "
-                f"{dimensions} axes is accepted."
-            )
+    def refused_by(self, flow: Any) -> Refusals:
+        """What a flow refuses in it."""
+        carried, axes = sorted(flow.scalars), flow.grid.dimensions
+        yield (
+            self.scalar not in carried,
+            f"Buoyancy: scalar is {shown(self.scalar)}; one of {carried}, which this flow carries, is accepted.",
+        )
+        yield from wrong_shape("Buoyancy: acceleration", self.acceleration, (axes,))
 
 
 class LinearDrag(Declared):
@@ -80,16 +86,15 @@ class SinusoidalForce(Declared):
     """
 
     amplitude: Array = eqx.field(converter=quantity, metadata=within())
-    waves: int = eqx.field(static=True, default=4)
+    waves: int = eqx.field(static=True, converter=plain, metadata=whole(), default=4)
 
-    def check(self):
-        object.__setattr__(self, "waves", whole_number("SinusoidalForce: waves", self.waves))
+    def refused_by(self, flow: Any) -> Refusals:
+        """What a flow refuses in it."""
+        yield flow.grid.dimensions == 1, "SinusoidalForce: the flow has one axis; a flow in 2D or 3D is accepted."
 
     def __call__(self, scalars: Mapping[str, Field], velocity: Sequence[Field]) -> list[Array]:
         """The acceleration on the faces of each axis."""
         along, *across = velocity
-        if not across:
-            raise InputError("SinusoidalForce: the flow has one axis; a flow in 2D or 3D is accepted.")
         grid = along.grid
         places = (along.coordinates()[1] - grid.origin[1]) * (2 * np.pi * self.waves / grid.size[1])
         push = self.amplitude.astype(along.values.dtype) * jnp.sin(places).astype(along.values.dtype)
@@ -97,12 +102,12 @@ class SinusoidalForce(Declared):
 
 
 def _held_components(parts: Any) -> tuple[Array | None, ...]:
-    if not isinstance(parts, (Sequence, np.ndarray, Array)) or isinstance(parts, str):
-        raise InputError(f"Held: velocity is {shown(parts)}; a number or None for each axis is accepted.")
-    return tuple(None if part is None else as_number(part, "Held: velocity") for part in parts)
+    if isinstance(parts, str) or not np.iterable(parts):
+        return parts  # pyright: ignore[reportReturnType] (its declaration refuses it)
+    return tuple(None if part is None else quantity(part) for part in parts)
 
 
-class Held(eqx.Module):
+class Held(Declared):
     """A region in which velocity components are overwritten.
 
     With `Splitting` that is done after diffusion and before advection, with other methods before each projection. The
@@ -113,8 +118,8 @@ class Held(eqx.Module):
         velocity: One number for each axis, or None for components that are left alone.
     """
 
-    where: Shape
-    velocity: tuple[Array | None, ...] = eqx.field(converter=_held_components)
+    where: Shape = eqx.field(metadata=choice(Shape, words="a shape"))
+    velocity: tuple[Array | None, ...] = eqx.field(converter=_held_components, metadata=each(within()))
 
     def of(self, velocity: Sequence[Field], periods: Periods) -> tuple[Field, ...]:
         """The velocity with the held values, where axes may be periodic."""
@@ -132,18 +137,11 @@ class Held(eqx.Module):
             for component, value in zip(velocity, self.velocity, strict=True)
         )
 
-    def check_fits(self, dimensions: int) -> None:
-        """Raise `InputError` unless it fits a grid of so many axes."""
-        if self.where is None:
-            raise InputError("Held: where is None; a shape is accepted.")
-        for axis, value in enumerate(self.velocity):
-            if value is not None:
-                check_number("Held", f"velocity[{axis}]", value)
-        if len(self.velocity) != dimensions:
-            raise InputError(
-                f"Held: velocity has {len(self.velocity)} components; a number or None for each of {dimensions} axes "
-                "is accepted."
-            )
+    def refused_by(self, flow: Any) -> Refusals:
+        """What a flow refuses in it."""
+        axes, given = flow.grid.dimensions, len(self.velocity)
+        yield from misplaced("Held: where", self.where, flow.grid)
+        yield given != axes, f"Held: velocity has {given} components; a number or None for each of {axes} is accepted."
 
 
 class Acceleration(eqx.Module):
@@ -161,8 +159,7 @@ def as_forces(owner: str, forces: Any, dimensions: int) -> tuple[Any, ...]:
     Raises:
         InputError: for something that is none.
     """
-    if not isinstance(forces, (tuple, list)):
-        raise InputError(f"{owner}: forces is {shown(forces)}; a tuple of forces is accepted.")
+    check_kind(owner, "forces", forces, (tuple, list), "a tuple of forces")
     found = []
     for force in forces:
         if isinstance(force, (Buoyancy, Held)) or (callable(force) and isinstance(force, eqx.Module)):
@@ -172,10 +169,8 @@ def as_forces(owner: str, forces: Any, dimensions: int) -> tuple[Any, ...]:
         elif isinstance(force, (tuple, list)) and len(force) == dimensions:
             found.append(tuple(as_number(part, f"{owner}: a component of forces") for part in force))
         else:
-            raise InputError(
-                f"{owner}: forces has {shown(force)}; Buoyancy(...), Held(...), a function from scalars and velocity "
-                f"to an acceleration, or {dimensions} numbers or arrays are accepted."
-            )
+            words = "Buoyancy(...), Held(...), a function from scalars and velocity to an acceleration, or"
+            raise InputError(f"{owner}: forces has {shown(force)}; {words} {dimensions} numbers or arrays is accepted.")
     return tuple(found)
 
 

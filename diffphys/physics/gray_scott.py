@@ -13,7 +13,7 @@ from diffphys.grids.declared import Declared, choice, ends, quantity, within
 from diffphys.grids.field import check_centered
 from diffphys.grids.numbers import as_array_of_shape
 from diffphys.operators import laplacian
-from diffphys.physics.heat import check_diffusion_step, diffusion_number, implicit_change
+from diffphys.physics.heat import diffusion_limit, diffusion_number, implicit_change
 from diffphys.stepping import ImplicitExplicit, RungeKutta
 
 
@@ -82,9 +82,9 @@ class GrayScott(Declared):
         static=True, metadata=choice(RungeKutta, ImplicitExplicit), default=RungeKutta(2)
     )
 
-    def check(self):
+    def limits(self):
         for diffusivity in (self.substrate_diffusivity, self.activator_diffusivity):
-            check_diffusion_step("GrayScott", self.grid, diffusivity, self.dt, self.stepping.real_axis)
+            yield diffusion_limit(self.grid, diffusivity, self.dt, self.stepping.real_axis)
 
     def initial_state(self, substrate: ArrayLike = 1.0, activator: ArrayLike = 0.0) -> Concentrations:
         """Two fields, each from a number or an array with an entry for each cell.

@@ -4,14 +4,14 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.errors import InputError
 from diffphys.grids import Conditions, Field, Grid, center_offset
-from diffphys.grids.declared import Declared, choice, ends, quantity, within
+from diffphys.grids.declared import Declared, Limit, choice, ends, quantity, within
 from diffphys.grids.field import check_field
-from diffphys.grids.numbers import as_array_of_shape, concrete, in_precision_of, of_types
+from diffphys.grids.numbers import as_array_of_shape, in_precision_of, of_types
 from diffphys.operators import implicit_diffusion, stable_diffusion_step
 from diffphys.operators.diffusion import diffusion_rate
 from diffphys.stepping import ImplicitExplicit, RungeKutta
@@ -50,8 +50,8 @@ class Heat(Declared):
         static=True, metadata=choice(RungeKutta, ImplicitExplicit), default=RungeKutta(1)
     )
 
-    def check(self):
-        check_diffusion_step("Heat", self.grid, self.diffusivity, self.dt, self.stepping.real_axis)
+    def limits(self):
+        yield diffusion_limit(self.grid, self.diffusivity, self.dt, self.stepping.real_axis)
 
     def initial_state(self, temperature: ArrayLike = 0.0) -> Field:
         """A field of this temperature: a number, or an array with an entry for each cell.
@@ -105,24 +105,17 @@ def diffusion_number(grid: Grid, diffusivity: Array, dt: Array, real_axis: float
     return dt / stable_diffusion_step(grid, 1.0).astype(dt.dtype) * diffusivity * (2 / real_axis)
 
 
-def check_diffusion_step(owner: str, grid: Grid, diffusivity: Array, dt: Array, real_axis: float = 2.0) -> None:
-    """Raise `InputError` if `dt` is beyond the bound of explicit diffusion; traced numbers pass.
+def diffusion_limit(
+    grid: Grid, diffusivity: Array, dt: Array, real_axis: float = 2.0, given: str = "this diffusivity"
+) -> Limit:
+    """The bound on `dt` of explicit diffusion, where a diffusivity that varies in space is largest.
 
     Args:
-        owner: The name of the system, for the message.
         grid: The grid.
         diffusivity: Length squared per time.
         dt: Duration of a step.
         real_axis: How far the method's stability reaches on the negative real axis; 2 for Euler's.
+        given: The diffusivity, for the message.
     """
-    step, coefficient = concrete(dt), concrete(diffusivity)
-    if step is None or coefficient is None or step.dtype == object or coefficient.dtype == object:
-        return
-    with jax.ensure_compile_time_eval():  # the numbers are known, also where the system is made inside of jit
-        longest = float(stable_diffusion_step(grid, float(coefficient))) if coefficient > 0 else float("inf")
-    longest *= real_axis / 2
-    if step > longest * (1 + 1e-6):
-        raise InputError(
-            f"{owner}: dt is {float(step):g}; with this diffusivity and spacing at most {longest:g} is accepted, "
-            "beyond which explicit diffusion is unstable."
-        )
+    ratio = diffusion_number(grid, jnp.max(diffusivity), dt, real_axis)
+    return Limit(ratio, f"{given} and spacing", "beyond which explicit diffusion is unstable")

@@ -41,15 +41,15 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from diffphys.grids import Dirichlet, Field, Ghost, Grid, Periodic, Shape, Sides, Wall, parse_sides
-from diffphys.grids.declared import Declared, choice, quantity, within
+from diffphys.grids.declared import Declared, choice, quantity, refuse, within
 from diffphys.grids.ends import lengths_beside
-from diffphys.grids.field import check_velocity
+from diffphys.grids.field import check_parts, check_velocity
 from diffphys.grids.grid import check_grid
 from diffphys.grids.numbers import (
     as_array_of_shape,
     as_number,
-    check_number,
-    concrete,
+    check_kind,
+    check_names,
     in_precision_of,
     magnitude,
     of_types,
@@ -61,10 +61,10 @@ from diffphys.operators.advection.convection import times_volume_unit
 from diffphys.operators.waves import Waves
 from diffphys.physics import flow_sides
 from diffphys.physics.added_viscosity import as_added_viscosity
-from diffphys.physics.flow_parts import check_combination, check_given, check_region, checked_scalars, obstacle
+from diffphys.physics.flow_parts import as_obstacle, as_scalars, refused, refused_input
 from diffphys.physics.flow_state import FlowState, Forces, Unknowns
-from diffphys.physics.forces import Buoyancy, FlowInput, Held, as_forces
-from diffphys.physics.heat import check_diffusion_step, diffusion_number
+from diffphys.physics.forces import FlowInput, Held, as_forces
+from diffphys.physics.heat import diffusion_limit, diffusion_number
 from diffphys.physics.momentum import MomentumEquation, implicit_scalar, momentum_equation
 from diffphys.physics.obstacles import (
     FOURTH_ORDER,
@@ -164,25 +164,21 @@ class IncompressibleFlow(Declared):
         self.grid = grid
         self.viscosity, self.dt = viscosity, dt  # pyright: ignore[reportAttributeAccessIssue] (the converter's work)
         self.sides = parse_sides(grid, sides)
-        self.solid = obstacle(grid, self.sides, solid)
-        self.scalars = checked_scalars("IncompressibleFlow", grid, scalars)
+        self.solid = as_obstacle(grid, self.sides, solid)
+        self.scalars = as_scalars("IncompressibleFlow", scalars)
         self.advection, self.stepping = advection, stepping
         self.forces = as_forces("IncompressibleFlow", forces, grid.dimensions)
         self.pressure_solver = pressure_solver
-        self.added_viscosity = as_added_viscosity("IncompressibleFlow", grid, added_viscosity)
+        self.added_viscosity = as_added_viscosity("IncompressibleFlow", added_viscosity)
 
-    def check(self):
-        check_combination(self)
-        for force in self.forces:
-            if isinstance(force, Buoyancy):
-                force.check_fits("IncompressibleFlow", self.grid.dimensions, self.scalars)
-            if isinstance(force, Held):
-                check_region("Held", "where", force.where, self.grid.centers())
-                force.check_fits(self.grid.dimensions)
-        check_diffusion_step("IncompressibleFlow", self.grid, jnp.max(self.viscosity), self.dt, self._real_axis)
+    def refused(self):
+        return refused(self)
+
+    def limits(self):
+        yield diffusion_limit(self.grid, self.viscosity, self.dt, self._real_axis, "this viscosity")
         for name, scalar in self.scalars.items():
-            check_diffusion_step(f"PassiveScalar {name!r}", self.grid, scalar.diffusivity, self.dt, self._real_axis)
-        self._check_net_flux()
+            given = f"the diffusivity of PassiveScalar {name!r}"
+            yield diffusion_limit(self.grid, scalar.diffusivity, self.dt, self._real_axis, given)
 
     def __call__(self, state: FlowState, given: FlowInput | Sequence[ArrayLike] | None = None) -> FlowState:
         """The state one `dt` later.
@@ -203,7 +199,7 @@ class IncompressibleFlow(Declared):
         """
         given = given if isinstance(given, FlowInput) else FlowInput(force=given)
         flow_sides.check_state("IncompressibleFlow", self.grid, state, self.scalars)
-        check_given(self, given)
+        refuse("FlowInput", refused_input(self, given))
         flow, given = in_precision_of("IncompressibleFlow", (self, given), state.velocity[0].values)
         following, report = flow._step(state, given)
         return of_types(following, state), report
@@ -459,8 +455,12 @@ class IncompressibleFlow(Declared):
 
     def pressure_problem(self) -> PressureProblem:
         """The pressure problem of these sides and an obstacle of whole cells, of second order."""
-        conditions = flow_sides.homogeneous_pressure_conditions(self.sides, self._free)
         solid = self.solid.cells_on("IncompressibleFlow", self.grid) if isinstance(self.solid, FixedSolid) else None
+        return self.pressure_problem_around(solid)
+
+    def pressure_problem_around(self, solid: np.ndarray | None) -> PressureProblem:
+        """The pressure problem of these sides with these solid cells."""
+        conditions = flow_sides.homogeneous_pressure_conditions(self.sides, self._free)
         return PressureProblem.from_conditions(self.grid, conditions, solid)
 
     # What is made and measured outside of a step.
@@ -483,15 +483,14 @@ class IncompressibleFlow(Declared):
         Raises:
             InputError: for arrays of the wrong shape or with values that are not finite, and for unknown scalars.
         """
-        time = as_number(time, "initial_state: time")
-        check_number("initial_state", "time", time)
+        time = as_array_of_shape("initial_state", "time", time, ())
         if velocity is None:
             velocity = flow_sides.stream(sides_at(self.sides, time) if depends_on_time(self.sides) else self.sides)
-        flow_sides.check_given_scalars(scalars, self.scalars)
+        scalars = {} if scalars is None else scalars
+        check_kind("initial_state", "scalars", scalars, Mapping, "a mapping from names to numbers or arrays")
+        check_names("initial_state", "scalars", scalars, self.scalars, some=True)
         carried = {
-            name: as_array_of_shape(
-                "initial_state", f"scalar {name!r}", (scalars or {}).get(name, 0.0), self.grid.cells
-            )
+            name: as_array_of_shape("initial_state", f"scalar {name!r}", scalars.get(name, 0.0), self.grid.cells)
             for name in self.scalars
         }
         values = self._without_divergence("initial_state", velocity, time)
@@ -554,7 +553,8 @@ class IncompressibleFlow(Declared):
 
     def courant_number(self, state: FlowState) -> Array:
         """The largest `dt |v_a| / h_a` over all faces and axes, on a stretched axis with the narrower cell beside."""
-        flow_sides.check_velocity_of("courant_number", self.grid, state)
+        check_parts("courant_number", state, ("velocity",), "a FlowState")
+        check_velocity("courant_number", "the state's velocity", state.velocity, self.grid, on_faces=True)
         return jnp.max(jnp.stack([largest_ratio(part, axis, self.dt) for axis, part in enumerate(state.velocity)]))
 
     def diffusion_number(self, state: FlowState) -> Array:
@@ -585,7 +585,7 @@ class IncompressibleFlow(Declared):
         """
         flow_sides.check_state("IncompressibleFlow.forces_on_solid", self.grid, state, self.scalars)
         given = given if isinstance(given, FlowInput) else FlowInput(force=given)
-        check_given(self, given)
+        refuse("FlowInput", refused_input(self, given))
         space = self.volumes(state.time, given, state.velocity[0].values.dtype)
         fields = space.variables.velocity_fields([part.values for part in state.velocity])
         scheme = self._fluxes if hasattr(self.scheme, "convection") else SkewSymmetric()
@@ -604,7 +604,8 @@ class IncompressibleFlow(Declared):
         skew-symmetric convection conserves. A face on a side of the domain counts for the half of its volume that lies
         within.
         """
-        flow_sides.check_velocity_of("kinetic_energy", self.grid, state)
+        check_parts("kinetic_energy", state, ("velocity",), "a FlowState")
+        check_velocity("kinetic_energy", "the state's velocity", state.velocity, self.grid, on_faces=True)
         total = jnp.zeros(())
         for axis, component in enumerate(state.velocity):
             total = total + jnp.sum(face_volumes(axis, component, self.order) * component.values**2) / 2
@@ -738,30 +739,6 @@ class IncompressibleFlow(Declared):
         return self.solid is None and all(
             isinstance(side, Periodic) or (isinstance(side, Wall) and side.slip) for pair in self.sides for side in pair
         )
-
-    def _check_net_flux(self) -> None:
-        """Of an immersed body as it is at the start, where its numbers are known."""
-        owner, problem = "IncompressibleFlow", self.pressure_problem()
-        if not self.is_immersed:
-            return flow_sides.check_net_flux(owner, self.grid, self.sides, problem)
-        with jax.ensure_compile_time_eval():
-            body = self.body(0.0)
-            assert body is not None
-            leaves = [concrete(leaf) for leaf in jax.tree.leaves((body, self.viscosity, self.dt))]
-            known = all(leaf is not None and leaf.dtype != object for leaf in leaves)
-            inside = concrete(body.shape.contains(self.grid.centers())) if known else None
-            if inside is None:
-                return flow_sides.check_net_flux(owner, self.grid, self.sides, problem)
-
-            def open_parts() -> list[np.ndarray]:
-                space = self.space(0.0)
-                assert isinstance(space, CutCells)
-                return [np.asarray(cut.open) for cut in space.cuts]
-
-            conditions = flow_sides.homogeneous_pressure_conditions(self.sides, self._free)
-            cells = np.broadcast_to(inside, self.grid.cells)
-            blocked = PressureProblem.from_conditions(self.grid, conditions, cells)
-            return flow_sides.check_net_flux(owner, self.grid, self.sides, blocked, open_parts)
 
 
 @eqx.filter_jit

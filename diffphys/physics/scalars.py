@@ -6,7 +6,7 @@ import equinox as eqx
 from jax import Array
 
 from diffphys.grids import Grid, Shape
-from diffphys.grids.declared import Declared, quantity, within
+from diffphys.grids.declared import Declared, Refusals, choice, misplaced, quantity, within
 from diffphys.grids.shapes import Periods
 
 
@@ -20,8 +20,12 @@ class PassiveScalar(Declared):
     """
 
     diffusivity: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0), default=0.0)
-    source: Shape | None = None
+    source: Shape | None = eqx.field(metadata=choice(Shape, type(None), words="a shape or None"), default=None)
     rate: Array = eqx.field(converter=quantity, metadata=within(), default=1.0)
+
+    def refused_by(self, flow: Any) -> Refusals:
+        """What a flow refuses in it."""
+        yield from misplaced("PassiveScalar: source", self.source, flow.grid)
 
     def release(self, grid: Grid, periods: Periods, dtype: Any) -> Array | None:
         """What is released per time and volume in each cell, where axes may be periodic; None without a source."""

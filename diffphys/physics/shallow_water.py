@@ -1,6 +1,5 @@
 """Shallow water on a turning plane, over a bottom that may fall dry."""
 
-import itertools
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -9,11 +8,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.errors import InputError
 from diffphys.grids import Dirichlet, Field, Grid, Neumann, Open, Periodic, Wall, parse_sides
-from diffphys.grids.declared import Declared, choice, quantity, within
+from diffphys.grids.declared import Declared, choice, quantity, sides_of, uniform, within
 from diffphys.grids.field import check_centered
-from diffphys.grids.numbers import as_array_of_shape, concrete, magnitude
+from diffphys.grids.numbers import as_array_of_shape, as_components, concrete, magnitude
 from diffphys.operators.advection.reconstruction import limited_sides
 from diffphys.operators.differences import slice_axis
 from diffphys.stepping import RungeKutta
@@ -73,24 +71,18 @@ class ShallowWater(Declared):
             dimension.
     """
 
-    grid: Grid = eqx.field(static=True)
+    grid: Grid = eqx.field(static=True, metadata=uniform(1, 2))
     dt: Array = eqx.field(converter=quantity, metadata=within(above=0.0))
-    sides: Any
+    sides: Any = eqx.field(metadata=sides_of(Periodic, Wall, Open))
     bottom: Array = eqx.field(converter=quantity, metadata=within(cells=True), default=0.0)
     gravity: Array = eqx.field(converter=quantity, metadata=within(above=0.0), default=9.81)
     coriolis: Array = eqx.field(converter=quantity, metadata=within(cells=True), default=0.0)
     dry: Array = eqx.field(converter=quantity, metadata=within(above=0.0), default=1e-6)
     stepping: RungeKutta = eqx.field(static=True, metadata=choice(RungeKutta), default=RungeKutta(3))
 
-    def check(self):
-        if self.grid.dimensions > 2 or not all(self.grid.uniform):
-            raise InputError(f"ShallowWater: grid is {self.grid}; one or two uniform axes are accepted.")
-        for side in itertools.chain(*parse_sides(self.grid, self.sides)):
-            if not isinstance(side, (Periodic, Wall, Open)):
-                raise InputError(f"ShallowWater: sides has {side!r}; Periodic(), Wall() or Open() is accepted.")
-        turning = concrete(self.coriolis)
-        if self.grid.dimensions == 1 and turning is not None and turning.dtype != object and turning.any():
-            raise InputError("ShallowWater: coriolis is given on a line; in two dimensions it is accepted.")
+    def refused(self):
+        turns = concrete(self.coriolis) if self.grid.dimensions == 1 else None
+        yield turns is not None and bool(turns.any()), "coriolis is given on a line; in two dimensions it is accepted."
 
     def initial_state(self, surface: ArrayLike = 0.0, velocity: ArrayLike | tuple = 0.0) -> WaterState:
         """The water below a surface, moving.
@@ -104,8 +96,7 @@ class ShallowWater(Declared):
             InputError: for an array of another shape or with values that are not finite.
         """
         parts = velocity if isinstance(velocity, tuple) else (velocity,) * self.grid.dimensions
-        if len(parts) != self.grid.dimensions:
-            raise InputError(f"ShallowWater: velocity has {len(parts)} entries; {self.grid.dimensions} are accepted.")
+        parts = as_components("ShallowWater", "velocity", parts, self.grid.dimensions)
         given = {"surface": surface, **{f"velocity[{axis}]": one for axis, one in enumerate(parts)}}
         height, *v = (as_array_of_shape("ShallowWater", name, one, self.grid.cells) for name, one in given.items())
         depth = jnp.maximum(height - self.bottom, 0.0)

@@ -1,6 +1,7 @@
 """Fields of a module that are declared with what they accept."""
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,22 +12,43 @@ from jax import Array
 from jax.core import Tracer
 
 import diffphys as dp
-from diffphys.grids.declared import Declared, choice, ends, quantity, within
+from diffphys.grids.declared import (
+    Declared,
+    Limit,
+    choice,
+    each,
+    ends,
+    quantity,
+    sides_of,
+    uniform,
+    whole,
+    within,
+)
+from diffphys.grids.numbers import plain
+
+
+def _quantities(parts):
+    return tuple(None if part is None else quantity(part) for part in parts)
 
 
 class Rod(Declared):
-    grid: dp.Grid = eqx.field(static=True)
+    grid: dp.Grid = eqx.field(static=True, metadata=uniform(1, 2))
     length: Array = eqx.field(converter=quantity, metadata=within(above=0.0))
     density: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0, cells=True))
     conditions: tuple = eqx.field(metadata=ends())
     weights: Array = eqx.field(converter=quantity, metadata=within(scalar=False), default=(1.0, -2.0))
     method: int | str = eqx.field(static=True, metadata=choice(int, str), default="fine")
+    modes: int = eqx.field(static=True, converter=plain, metadata=whole(2), default=2)
+    anchors: tuple = eqx.field(converter=_quantities, metadata=each(within(minimum=0.0)), default=(None, 1.0))
+    sides: Any = eqx.field(metadata=sides_of(dp.Wall, dp.Periodic), default_factory=dp.Wall)
+    dt: Array = eqx.field(converter=quantity, metadata=within(above=0.0), default=0.5)
 
-    def check(self):
-        if isinstance(self.length, Tracer):
-            return
-        if self.length == 7.0:
-            raise dp.InputError(f"Rod: length is {self.length:g}; another one is accepted.")
+    def limits(self):
+        yield Limit(self.dt / self.length, "this length", "beyond which it breaks")
+
+    def refused(self):
+        known = None if isinstance(self.length, Tracer) else float(self.length)
+        yield known == 7.0, "length is 7; another one is accepted."
 
 
 GRID = dp.Grid((3,))
@@ -37,7 +59,9 @@ def test_numbers_become_traced_leaves_of_one_type_and_changing_one_compiles_noth
     rod = Rod(GRID, **GOOD)  # pyright: ignore
     assert rod.length.dtype == rod.density.dtype == rod.weights.dtype == jnp.float32
     assert rod.weights.shape == (2,) and rod.method == "fine"
-    assert len(jax.tree.leaves(rod)) == 3 + 2  # the choice and the grid are static
+    assert (
+        len(jax.tree.leaves(rod)) == 3 + 2 + 3
+    )  # conditions; an anchor, sides and dt; the grid and choices are static
     traces = []
 
     @jax.jit
@@ -80,12 +104,20 @@ def test_a_module_is_made_and_differentiated_under_every_transformation():
         ("conditions", dict(conditions=None)),
         ("conditions", dict(conditions=((dp.Neumann(), dp.Neumann()),) * 2)),
         ("Rod: conditions on axis 0: value of Dirichlet is nan", dict(conditions=((dp.Dirichlet(np.nan),) * 2,))),
+        (r"Rod: grid is .*; one of one or two uniform axes is accepted", dict(grid=dp.Grid((2, 2, 2)))),
+        (r"Rod: grid is .*; one of one or two uniform", dict(grid=dp.Grid.from_edges([(0.0, 1.0, 2.0, 4.0)]))),
+        (r"Rod: modes is 1; a whole number of at least 2 is accepted", dict(modes=1)),
+        (r"Rod: modes is 2.0; a whole number", dict(modes=2.0)),
+        (r"Rod: anchors\[1\] is -1.0; a number of at least 0 is accepted", dict(anchors=(None, -1.0))),
+        (r"Rod: anchors\[0\] is 'x'; a number is accepted", dict(anchors=("x", 1.0))),
+        (r"Rod: sides has Open.*; Wall\(\) or Periodic\(\) is accepted", dict(sides=dp.Open())),
+        ("Rod: dt is 3; with this length at most 2 is accepted, beyond which it breaks", dict(dt=3.0)),
         (r"Rod: method is 1.5; int\(...\) or str\(...\) is accepted", dict(method=1.5)),
     ],
 )
 def test_what_is_not_accepted_is_refused_by_class_and_name(words, changed):
     with pytest.raises(dp.InputError, match=words):
-        Rod(GRID, **(GOOD | changed))  # pyright: ignore
+        Rod(**(dict(grid=GRID) | GOOD | changed))  # pyright: ignore
     rod = Rod(GRID, **GOOD)  # pyright: ignore
     with pytest.raises(dp.InputError, match=words):
         dataclasses.replace(rod, **changed)

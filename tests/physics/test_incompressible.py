@@ -326,7 +326,6 @@ REFUSED = {
         dict(sides=dict(x=dp.Wall(velocity=jnp.ones(3)), y=dp.Outflow())),
         dict(sides=dict(x=dp.Wall(velocity=NAN), y=dp.Outflow())),
         dict(forces=(dp.Held(dp.Sphere((1.0, 1.0), 1.0), (1.0,)),)),
-        dict(forces=(dp.Held(dp.Sphere((1.0, 1.0), 1.0), (1.0, NAN)),)),
     ],
     "scalar": dict(sides=dict(x=dp.Wall(), y=(dp.Inflow(1.0, scalar=NAN), dp.Outflow()))),
     "solid": [
@@ -336,7 +335,7 @@ REFUSED = {
         dict(solid="cylinder"),
     ],
     "center": dict(solid=dp.Sphere(center=(1.0, 1.0, 1.0), radius=0.5)),
-    "PassiveScalar 'dye': dt": dict(scalars={"dye": dp.PassiveScalar(diffusivity=5.0)}),
+    "dt is 0.3; with the diffusivity of PassiveScalar 'dye'": dict(scalars={"dye": dp.PassiveScalar(diffusivity=5.0)}),
     "scalars": dict(scalars={"dye": 0.1}),
     "forces": dict(forces=(dp.Sphere((1.0, 1.0), 1.0),)),
     "where": dict(forces=(dp.Held(dp.Sphere((1.0,), 1.0), (1.0, None)),)),
@@ -362,6 +361,22 @@ def test_bad_settings_are_refused_by_name(name, settings):
 def test_bad_scalars_are_refused_by_name(settings):
     with pytest.raises(dp.InputError, match=f"PassiveScalar: {next(iter(settings))} is"):
         dp.PassiveScalar(**settings)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("words", "where", "velocity"),
+    [
+        ("where is None; a shape is accepted", None, (1.0, None)),
+        (r"velocity\[0\] is '1.0'; a number", dp.Sphere((1.0, 1.0), 1.0), ("1.0", None)),
+        (r"velocity\[1\] is nan; finite", dp.Sphere((1.0, 1.0), 1.0), (1.0, NAN)),
+        (r"velocity is 1.0; a number or None for each axis", dp.Sphere((1.0, 1.0), 1.0), 1.0),
+        (r"velocity is 'fast'; a number or None for each axis", dp.Sphere((1.0, 1.0), 1.0), "fast"),
+    ],
+)
+def test_bad_held_regions_are_refused_by_name(words, where, velocity):
+    with pytest.raises(dp.InputError, match=f"Held: {words}"):
+        dp.Held(where, velocity)
 
 
 @pytest.mark.usefixtures("unchecked_types")

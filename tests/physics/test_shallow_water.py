@@ -203,7 +203,7 @@ def test_bad_input_is_refused_by_name():
     for words, given in (
         ("surface has shape", (np.ones(3),)),
         (r"velocity\[1\] has shape", (1.0, (0.0, np.ones(2)))),
-        ("velocity has 3 entries", (1.0, (0.0, 0.0, 0.0))),
+        ("velocity has 3 components", (1.0, (0.0, 0.0, 0.0))),
     ):
         with pytest.raises(dp.InputError, match=words):
             water.initial_state(*given)  # pyright: ignore

@@ -30,12 +30,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
-from diffphys.errors import InputError
-from diffphys.grids import Field, Grid, Shape
+from diffphys.grids import Field, Shape
+from diffphys.grids.declared import Declared, Refusals, choice, quantity, within, wrong_shape
 from diffphys.grids.ends import places_beyond
-from diffphys.grids.numbers import check_number, concrete, number, shown
+from diffphys.grids.numbers import concrete
 from diffphys.grids.shapes import Periods, Repeated, growing, is_traced
+from diffphys.grids.sides import periods
 from diffphys.operators.differences import slice_axis
 from diffphys.operators.fourth_order import spans
 
@@ -45,7 +47,7 @@ LEAST_DISTANCE = 1e-2  # in cells; nearer to the surface g = (v - v_b) / d would
 LEAST_MASS = 0.5  # of a full control volume; less would ask for smaller Courant numbers
 
 
-class Immersed(eqx.Module):
+class Immersed(Declared):
     """A body in the flow, of any position: its numbers are traced, and the flow has gradients with respect to them.
 
     Args:
@@ -59,16 +61,10 @@ class Immersed(eqx.Module):
         InputError: for another kind of shape, and numbers of another number of entries or that are not finite.
     """
 
-    shape: Shape
-    velocity: Array = eqx.field(converter=number("Immersed: velocity"), default=0.0)
-    rotation_rate: Array = eqx.field(converter=number("Immersed: rotation_rate"), default=0.0)
-    pivot: Array = eqx.field(converter=number("Immersed: pivot"), default=0.0)
-
-    def __check_init__(self):
-        if not isinstance(self.shape, Shape):
-            raise InputError(f"Immersed: shape is {shown(self.shape)}; a shape is accepted.")
-        for name in ("velocity", "rotation_rate", "pivot"):
-            check_number("Immersed", name, getattr(self, name), scalar=False)
+    shape: Shape = eqx.field(metadata=choice(Shape, words="a shape"))
+    velocity: Array = eqx.field(converter=quantity, metadata=within(scalar=False), default=0.0)
+    rotation_rate: Array = eqx.field(converter=quantity, metadata=within(scalar=False), default=0.0)
+    pivot: Array = eqx.field(converter=quantity, metadata=within(scalar=False), default=0.0)
 
     def velocity_at(self, points: Sequence[Array], axis: int) -> Array:
         """One component of the rigid motion `velocity + rotation_rate x (x - pivot)` at some points."""
@@ -95,36 +91,25 @@ class Immersed(eqx.Module):
         shape = self.shape.repeated(periods)
         return self if shape is self.shape else eqx.tree_at(lambda body: body.shape, self, shape)
 
-    def check(self, owner: str, grid: Grid, periods: Periods) -> None:
-        """Raise `InputError` where what is known of the body does not fit the domain."""
-        for name, counts in (
-            ("velocity", (grid.dimensions,)),
-            ("rotation_rate", (1,) if grid.dimensions == 2 else (3,)),
-            ("pivot", (grid.dimensions,)),
-        ):
-            given = jnp.shape(getattr(self, name))
-            if given not in ((), counts):
-                raise InputError(
-                    f"{owner}: the solid's {name} has shape {given}; one number or an array of shape {counts} is "
-                    f"accepted on a grid of {grid.dimensions} axes."
-                )
-        if grid.dimensions == 1:
-            raise InputError(f"{owner}: solid is Immersed on a grid of one axis; two or three axes are accepted.")
-        if is_traced(self.shape) or any(np.asarray(leaf).dtype == object for leaf in jax.tree.leaves(self.shape)):
-            return
-        with jax.ensure_compile_time_eval():
-            inside = concrete(self.shape.repeated(periods).contains(grid.centers()))
-            if inside is None:
-                return
-            if not inside.any():
-                raise InputError(
-                    f"{owner}: the solid contains no cell's center; a body within the domain, of a cell's size at "
-                    "least, is accepted."
-                )
-            if inside.all():
-                raise InputError(
-                    f"{owner}: the solid contains every cell's center; a body that leaves fluid cells is accepted."
-                )
+    def refused_by(self, flow: Any) -> Refusals:
+        """What a flow refuses in it, as far as its numbers are known."""
+        axes = flow.grid.dimensions
+        yield axes == 1, "solid is Immersed on a grid of one axis; two or three axes are accepted."
+        counts = {"velocity": (axes,), "rotation_rate": (1,) if axes == 2 else (3,), "pivot": (axes,)}
+        for name, count in counts.items():
+            yield from wrong_shape(f"the solid's {name}", getattr(self, name), (), count)
+        if not is_traced(self.shape):
+            with jax.ensure_compile_time_eval():
+                images = self.shape.repeated(periods(flow.grid, flow.sides))
+                yield from fills_nothing_or_all(images.contains(flow.grid.centers()))
+
+
+def fills_nothing_or_all(inside: ArrayLike) -> Refusals:
+    """An obstacle is refused that has no cell's center in it, or all of them."""
+    cells = concrete(inside)
+    if cells is not None:
+        yield not cells.any(), "solid contains no cell's center; an obstacle within the domain is accepted."
+        yield bool(cells.all()), "solid contains every cell's center; an obstacle that leaves fluid cells is accepted."
 
 
 class Geometry(NamedTuple):

@@ -12,13 +12,15 @@ from jax.tree_util import Partial
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid, Shape, Sides
+from diffphys.grids.declared import refuse
 from diffphys.grids.ends import values_beside
-from diffphys.grids.numbers import shown
+from diffphys.grids.numbers import check_kind
 from diffphys.grids.shapes import Periods, Repeated, is_traced
 from diffphys.grids.sides import periods
 from diffphys.operators import difference, divergence
 from diffphys.operators.advection.convection import times_volume_unit, without_fixed_ends
 from diffphys.operators.eigenbasis import Line, lines_of
+from diffphys.physics.obstacles.immersed import fills_nothing_or_all
 from diffphys.physics.obstacles.plain import Plain, stokes_in_a_box
 from diffphys.physics.obstacles.space import (
     SECOND_ORDER,
@@ -62,20 +64,12 @@ class FixedSolid:
             solid = solid if (solid.grid, solid.periods) == (grid, periods(grid, sides)) else solid.shape
         if solid is None or isinstance(solid, FixedSolid):
             return solid
-        if not isinstance(solid, Shape):
-            raise InputError(f"{owner}: solid is {shown(solid)}; a shape or None is accepted.")
+        check_kind(owner, "solid", solid, Shape, "a shape or None")
         if is_traced(solid):
-            raise InputError(
-                f"{owner}: solid has numbers that are being traced; an obstacle whose cells are known when the flow is "
-                "made is accepted (make the flow outside of jit, grad and vmap)."
-            )
+            words = "an obstacle whose cells are known when the flow is made (make it outside of jit, grad and vmap)"
+            raise InputError(f"{owner}: solid has numbers that are being traced; {words} is accepted.")
         fixed = FixedSolid(solid, grid, periods(grid, sides))
-        if not fixed.cells.any():
-            raise InputError(f"{owner}: solid contains no cell's center; an obstacle within the domain is accepted.")
-        if fixed.cells.all():
-            raise InputError(
-                f"{owner}: solid contains every cell's center; an obstacle that leaves fluid cells is accepted."
-            )
+        refuse(owner, fills_nothing_or_all(fixed.cells))
         return fixed
 
     def cells_on(self, owner: str, grid: Grid) -> np.ndarray:

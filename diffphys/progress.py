@@ -44,6 +44,9 @@ class ProgressBar:
 
     Args:
         description: Words beside it.
+
+    Examples:
+        >>> final, _ = dp.rollout(lambda x: 0.9 * x, jnp.ones(2), 100, progress=dp.ProgressBar())
     """
 
     def __init__(self, description: str = "rollout"):

@@ -44,6 +44,12 @@ def to_xarray(
 
     Raises:
         InputError: if there is no field, there are other than as many times as frames, or a unit of an unknown name.
+
+    Examples:
+        >>> rod = dp.Heat(dp.Grid((8,), (1.0,)), 1.0, 0.001, ((dp.Neumann(), dp.Neumann()),))
+        >>> _, frames = dp.rollout(rod, rod.initial_state(20.0), 4, save_every=2)
+        >>> dict(dp.to_xarray(frames, times=[0.002, 0.004]).sizes)
+        {'time': 2, 'x': 8}
     """
     grid = grid_of("to_xarray", frames)
     leading = leading_names("to_xarray", frames)
@@ -85,6 +91,10 @@ def from_xarray(dataset: xarray.Dataset, like: Any) -> Any:
 
     Raises:
         InputError: if a variable is missing, or the grid is another one.
+
+    Examples:
+        >>> state = dp.Heat(dp.Grid((8,), (1.0,)), 1.0, 0.001, ((dp.Neumann(), dp.Neumann()),)).initial_state(20.0)
+        >>> again = dp.from_xarray(dp.to_xarray(state), state)
     """
     if not isinstance(dataset, xarray.Dataset):
         raise InputError(f"from_xarray: dataset is {shown(dataset)}; an xarray.Dataset is accepted.")

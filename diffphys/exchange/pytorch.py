@@ -39,6 +39,14 @@ def to_torch(function: Callable[..., Any]) -> Callable[..., Any]:
     Raises:
         InputError: where PyTorch is not installed, a tensor has a type that JAX would change (double precision without
             `jax_enable_x64`), or tensors are on several devices.
+
+    Examples:
+        >>> import torch
+        >>> square = dp.to_torch(lambda x: x**2)
+        >>> x = torch.tensor([3.0], requires_grad=True)
+        >>> square(x).sum().backward()
+        >>> x.grad
+        tensor([6.])
     """
     optional("to_torch", "torch", "torch")
     if not callable(function):

@@ -26,6 +26,11 @@ def pretrained(name: str) -> Corrected:
 
     Raises:
         InputError: for another name.
+
+    Examples:
+        >>> hybrid = dp.pretrained("wake")
+        >>> hybrid.solver.grid.cells
+        (32, 64)
     """
     _check(name)
     study = STUDIES[name]()
@@ -37,6 +42,10 @@ def model_card(name: str) -> str:
 
     Raises:
         InputError: for a name that `pretrained` does not know.
+
+    Examples:
+        >>> dp.model_card("wake").splitlines()[0]
+        '# Model card: wake'
     """
     _check(name)
     return (Path(__file__).parent / "weights" / f"{name}.md").read_text(encoding="utf-8")

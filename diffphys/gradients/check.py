@@ -48,6 +48,10 @@ def check_gradient(
 
     Raises:
         InputError: if the arguments or the result have no floating-point leaf, or JAX cannot trace the function.
+
+    Examples:
+        >>> bool(dp.check_gradient(lambda x: jnp.sum(jnp.sin(x)), (jnp.ones(3),), show=False))
+        True
     """
     if not callable(function):
         raise InputError(f"check_gradient: function is {function!r}; a function of the arguments is accepted.")

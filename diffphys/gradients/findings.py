@@ -35,7 +35,13 @@ class GradientFinding:
 
 @dataclasses.dataclass(frozen=True)
 class GradientCheck:
-    """The result of `check_gradient`: true where every test passed, and a readable verdict as text."""
+    """The result of `check_gradient`: true where every test passed, and a readable verdict as text.
+
+    Examples:
+        >>> found = dp.check_gradient(lambda x: x**2, 3.0, show=False)
+        >>> found.passed, found.failures
+        (True, ())
+    """
 
     findings: tuple[GradientFinding, ...]
 

@@ -47,13 +47,23 @@ class Condition(eqx.Module):
 
 
 class Periodic(Condition):
-    """The axis closes upon itself. Both ends must be periodic; as a side of a domain it has the same meaning."""
+    """The axis closes upon itself. Both ends must be periodic; as a side of a domain it has the same meaning.
+
+    Examples:
+        >>> ring = dp.Heat(dp.Grid((8,), (1.0,)), 1.0, 0.005, ((dp.Periodic(), dp.Periodic()),))
+        >>> box = dp.IncompressibleFlow(dp.Grid((8, 8), (1.0, 1.0)), viscosity=0.01, dt=0.01, sides=dp.Periodic())
+    """
 
     kind: ClassVar[Kind | None] = "periodic"
 
 
 class Dirichlet(Condition):
-    """The value on the boundary is fixed. `value`: a number, or an array of extent 1 along the axis."""
+    """The value on the boundary is fixed. `value`: a number, or an array of extent 1 along the axis.
+
+    Examples:
+        >>> ends = ((dp.Dirichlet(0.0), dp.Dirichlet(1.0)),)  # of one axis
+        >>> rod = dp.Heat(dp.Grid((8,), (1.0,)), diffusivity=1.0, dt=0.005, conditions=ends)
+    """
 
     kind: ClassVar[Kind | None] = "dirichlet"
     end: ClassVar[End | None] = ENDS["dirichlet"]
@@ -61,7 +71,12 @@ class Dirichlet(Condition):
 
 
 class Neumann(Condition):
-    """The derivative along the *outward* normal is fixed. `slope`: a number, or an array of extent 1 along the axis."""
+    """The derivative along the *outward* normal is fixed. `slope`: a number, or an array of extent 1 along the axis.
+
+    Examples:
+        >>> insulated = ((dp.Neumann(0.0), dp.Neumann(0.0)),)
+        >>> rod = dp.Heat(dp.Grid((8,), (1.0,)), diffusivity=1.0, dt=0.005, conditions=insulated)
+    """
 
     kind: ClassVar[Kind | None] = "neumann"
     end: ClassVar[End | None] = ENDS["neumann"]

@@ -64,6 +64,11 @@ class Field(eqx.Module):
 
     Raises:
         InputError: if the array's shape is not that of the place, or an argument is of another kind.
+
+    Examples:
+        >>> field = dp.Field(jnp.arange(4.0), dp.Grid((4,), (1.0,)))
+        >>> (2 * field + 1).values
+        Array([1., 3., 5., 7.], dtype=float32)
     """
 
     values: Array

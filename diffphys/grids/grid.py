@@ -42,6 +42,14 @@ class Grid:
 
     Raises:
         InputError: if an argument is not positive, not finite, or of the wrong length.
+
+    Examples:
+        >>> grid = dp.Grid((32, 64), (1.0, 2.0))
+        >>> grid.spacing
+        (0.03125, 0.03125)
+        >>> x, y = grid.centers()
+        >>> x.shape, y.shape
+        ((32, 1), (1, 64))
     """
 
     cells: tuple[int, ...]

@@ -163,7 +163,13 @@ class Shape(eqx.Module):
 
 
 class Sphere(Shape):
-    """All points within `radius` of `center`: an interval in 1D, a disk in 2D, a ball in 3D."""
+    """All points within `radius` of `center`: an interval in 1D, a disk in 2D, a ball in 3D.
+
+    Examples:
+        >>> disk = dp.Sphere((0.5, 0.5), 0.25)
+        >>> float(disk.distance([jnp.asarray(1.0), jnp.asarray(0.5)]))  # outside, from the surface
+        0.25
+    """
 
     center: Array = eqx.field(converter=number("Sphere: center"))
     radius: Array = eqx.field(converter=number("Sphere: radius"))
@@ -186,7 +192,13 @@ class Sphere(Shape):
 
 
 class Box(Shape):
-    """All points between the corners `lower` and `upper`; a corner may be infinite along an axis."""
+    """All points between the corners `lower` and `upper`; a corner may be infinite along an axis.
+
+    Examples:
+        >>> building = dp.Box((1.0, 0.0), (2.0, 0.5)) | dp.Box((3.0, 0.0), (4.0, 1.5))
+        >>> bool(building.contains([jnp.asarray(3.5), jnp.asarray(1.0)]))
+        True
+    """
 
     lower: Array = eqx.field(converter=number("Box: lower"))
     upper: Array = eqx.field(converter=number("Box: upper"))

@@ -106,6 +106,10 @@ class Wall(_Bounding):
         slip_length: How far behind the wall the velocity, continued along its slope there, is that of the wall: the
             fluid beside it moves at the wall's velocity plus `slip_length` times the derivative into the fluid (Navier
             1823). A number of at least 0, or a function of time. Default: none, the fluid sticks.
+
+    Examples:
+        >>> lid = dp.Wall(velocity=1.0)  # of a driven cavity
+        >>> sides = dict(x=dp.Wall(), y=(dp.Wall(), lid))
     """
 
     velocity: Any = eqx.field(converter=given("Wall: velocity"), default=0.0)
@@ -130,6 +134,10 @@ class Inflow(_Bounding):
         scalar: What a carried scalar has where fluid enters, or a function of time.
         tangential: The velocity along the side: one number for all tangential axes, or a tuple with an entry for each,
             a number, a profile over the points of that velocity component, or a function of time.
+
+    Examples:
+        >>> parabola = dp.Inflow(1.0 - jnp.linspace(-1.0, 1.0, 16) ** 2)  # one number for each cell of the side
+        >>> sides = dict(x=(parabola, dp.Outflow()), y=dp.Wall())
     """
 
     speed: Any = eqx.field(converter=given("Inflow: speed"))
@@ -149,6 +157,9 @@ class Outflow(_Bounding):
             an entry for each, a number, a profile over the points of that component, or a function of time.
         scalar: What a carried scalar has outside, where fluid enters, or a function of time. Default: as inside.
         from_rest: Whether fluid that enters comes from rest, so that it brings no energy.
+
+    Examples:
+        >>> sides = dict(x=(dp.Inflow(1.0), dp.Outflow()), y=dp.Wall())
     """
 
     is_free: ClassVar[bool] = True
@@ -187,6 +198,9 @@ class Open(_Bounding):
     Args:
         scalar: What a carried scalar has outside, where fluid enters, or a function of time. Default: as inside.
         from_rest: Whether fluid that enters comes from rest, so that it brings no energy: see the head of this file.
+
+    Examples:
+        >>> sides = dict(x=dp.Wall(), y=(dp.Wall(), dp.Open()))  # a room without a ceiling
     """
 
     is_free: ClassVar[bool] = True

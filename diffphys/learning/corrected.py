@@ -21,6 +21,11 @@ class Normalization(eqx.Module):
     Args:
         fields: One scale for each corrected field, in the field's units.
         parameters: One scale for each conditioning number.
+
+    Examples:
+        >>> scales = dp.Normalization.of([jnp.array([[0.0, 2.0], [0.0, 2.0]])])
+        >>> scales.fields.tolist()
+        [1.0]
     """
 
     fields: Array = eqx.field(converter=as_number)
@@ -75,6 +80,12 @@ class Corrected(eqx.Module):
         normalization: The scales. Default: one.
         fields: From a state to the fields that are corrected. Default: `default_fields`.
         conditioning: From the solver to the numbers that the network is told, such as its viscosity. Default: none.
+
+    Examples:
+        >>> ring = dp.Heat(dp.Grid((16,), (1.0,)), 0.01, 0.01, ((dp.Periodic(), dp.Periodic()),))
+        >>> network = dp.nets.ResNet(1, 1, axes=1, features=8, blocks=1, key=jax.random.key(0))
+        >>> hybrid = dp.Corrected(ring, network)
+        >>> final, _ = dp.rollout(hybrid, ring.initial_state(1.0), 3)
     """
 
     solver: Callable[..., Any]

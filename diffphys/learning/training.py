@@ -30,6 +30,10 @@ class Stage:
         optimizer: Any Optax optimizer; it starts anew with the stage. Those that ask for the loss (`optax.lbfgs`,
             `optax.polyak_sgd`, `optax.contrib.reduce_on_plateau`) are given that of the update's windows: `value`,
             `grad` and `value_fn`.
+
+    Examples:
+        >>> import optax
+        >>> curriculum = [dp.Stage(1, 400, optax.adam(3e-3)), dp.Stage(4, 200, optax.adam(1e-3))]
     """
 
     unroll: int
@@ -157,6 +161,12 @@ def train(
 
     Raises:
         InputError: if windows are longer than the data, or numbers are out of range.
+
+    Examples:
+        >>> _, frames = dp.rollout(lambda x: 0.9 * x, jnp.ones((1, 8)), 20, save_every=1)
+        >>> data = dp.Trajectories(frames[None])  # one case
+        >>> network = dp.nets.ResNet(1, 1, axes=1, features=4, blocks=1, key=jax.random.key(0))
+        >>> hybrid, log = dp.train(dp.Corrected(lambda x: x, network), data, unroll=2, updates=5)
     """
     check_trajectories("train: data", data)
     optimizer = optax.adam(1e-3) if optimizer is None else optimizer

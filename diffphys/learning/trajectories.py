@@ -61,6 +61,11 @@ class Trajectories(eqx.Module):
 
     Raises:
         InputError: if leading axes differ, a value is not finite, or times do not increase.
+
+    Examples:
+        >>> data = dp.Trajectories({"temperature": jnp.zeros((4, 10, 32))}, {"diffusivity": jnp.ones(4)})
+        >>> data.cases, data.length
+        (4, 10)
     """
 
     frames: Any
@@ -172,6 +177,13 @@ def save_trajectories(
     Raises:
         InputError: if the frames are not such a mapping, an array fits no place on the grid or has a type that Zarr
             does not know, an attribute is none of the above, or there is something else at `path`.
+
+    Examples:
+        >>> data = dp.Trajectories({"temperature": jnp.zeros((2, 5, 8))})
+        >>> dp.save_trajectories("rods.zarr", data, dp.Grid((8,), (1.0,)))
+        >>> loaded, grid, _ = dp.load_trajectories("rods.zarr")
+        >>> grid.cells
+        (8,)
     """
     path = _resolved(path)
     _check_replaceable(path)
@@ -246,6 +258,13 @@ def load_trajectories(path: Path | str) -> tuple[Trajectories, Grid, dict[str, A
     Raises:
         InputError: if the path holds no such data, data of a newer version, data that is damaged, or values that are
             not finite.
+
+    Examples:
+        >>> data = dp.Trajectories({"temperature": jnp.zeros((2, 5, 8))})
+        >>> dp.save_trajectories("rods.zarr", data, dp.Grid((8,), (1.0,)))
+        >>> loaded, grid, _ = dp.load_trajectories("rods.zarr")
+        >>> grid.cells
+        (8,)
     """
     path = _resolved(path)
     if not path.is_dir():

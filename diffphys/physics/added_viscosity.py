@@ -31,6 +31,13 @@ class Smagorinsky(Declared):
 
     Args:
         constant: $C_s$.
+
+    Examples:
+        >>> grid = dp.Grid((8, 8), (1.0, 1.0))
+        >>> flow = dp.IncompressibleFlow(
+        ...     grid, 1e-3, 0.01, dp.Periodic(), added_viscosity=(dp.Smagorinsky(0.17),), stepping=dp.RungeKutta(3)
+        ... )
+        >>> later = flow(flow.initial_state((1.0, 0.0)))
     """
 
     constant: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0))
@@ -52,6 +59,13 @@ class DynamicSmagorinsky(eqx.Module):
 
     $$\nu_t = c\, \Delta^2 |S|, \qquad
     c = \max\Big(0, -\frac{\langle L_{ij} M_{ij} \Delta^2 \rangle}{2\, \langle M_{ij} M_{ij} \Delta^4 \rangle}\Big).$$
+
+    Examples:
+        >>> grid = dp.Grid((8, 8), (1.0, 1.0))
+        >>> flow = dp.IncompressibleFlow(
+        ...     grid, 1e-3, 0.01, dp.Periodic(), added_viscosity=(dp.DynamicSmagorinsky(),), stepping=dp.RungeKutta(3)
+        ... )
+        >>> later = flow(flow.initial_state((1.0, 0.0)))
     """
 
     def __call__(self, velocity: Sequence[Field]) -> Array:
@@ -100,6 +114,9 @@ class Sponge(Declared):
         start: Where the layer begins; it ends at the side.
         largest: What is added at the side, length squared per time.
         lower: Whether it lies before the lower side of the axis, else before the upper one.
+
+    Examples:
+        >>> sponge = dp.Sponge("x", start=8.0, largest=0.1)
     """
 
     axis: str = eqx.field(static=True)

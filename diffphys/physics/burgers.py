@@ -52,6 +52,12 @@ class Burgers(Declared):
 
     Raises:
         InputError: if a number is out of range or `dt` exceeds what diffusion allows with `stepping`.
+
+    Examples:
+        >>> grid = dp.Grid((32,), (1.0,))
+        >>> system = dp.Burgers(grid, viscosity=1e-2, dt=0.01, conditions=((dp.Periodic(), dp.Periodic()),))
+        >>> x = grid.coordinates((0.0,), periodic=(True,))[0]
+        >>> (velocity,), _ = dp.rollout(system, system.initial_state([jnp.sin(2 * jnp.pi * x)]), 50)
     """
 
     grid: Grid = eqx.field(static=True)

@@ -24,6 +24,12 @@ class FlowState(eqx.Module):
         time: The time of the state, right to its last digit however many steps have led there. Another one may be set:
             `dataclasses.replace(state, time=jnp.asarray(0.0))`.
         time_remainder: What rounding has left out of the time; zero if it is not given.
+
+    Examples:
+        >>> flow = dp.IncompressibleFlow(dp.Grid((8, 8), (1.0, 1.0)), viscosity=1e-3, dt=0.01, sides=dp.Wall())
+        >>> state = flow.initial_state()
+        >>> state.velocity[0].values.shape, state.pressure.values.shape
+        ((9, 8), (8, 8))
     """
 
     velocity: tuple[Field, ...]

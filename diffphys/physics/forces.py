@@ -35,6 +35,16 @@ class Buoyancy(Declared):
     Args:
         scalar: The scalar's name.
         acceleration: Per unit of the scalar: one number for each axis.
+
+    Examples:
+        >>> plume = dp.IncompressibleFlow(
+        ...     dp.Grid((8, 8), (1.0, 1.0)),
+        ...     viscosity=1e-3,
+        ...     dt=0.01,
+        ...     sides=dp.Wall(),
+        ...     scalars={"smoke": dp.PassiveScalar(source=dp.Sphere((0.5, 0.2), 0.1))},
+        ...     forces=(dp.Buoyancy("smoke", (0.0, 1.0)),),
+        ... )
     """
 
     scalar: str = eqx.field(static=True)
@@ -67,6 +77,11 @@ class LinearDrag(Declared):
 
     Args:
         rate: Per time.
+
+    Examples:
+        >>> grid = dp.Grid((8, 8), (1.0, 1.0))
+        >>> flow = dp.IncompressibleFlow(grid, 1e-3, 0.01, dp.Periodic(), forces=(dp.LinearDrag(0.1),))
+        >>> later = flow(flow.initial_state((1.0, 0.0)))
     """
 
     rate: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0))
@@ -83,6 +98,13 @@ class SinusoidalForce(Declared):
     Args:
         amplitude: Acceleration.
         waves: How many waves fit into the domain along y, a whole number.
+
+    Examples:
+        >>> grid = dp.Grid((8, 8), (1.0, 1.0))
+        >>> flow = dp.IncompressibleFlow(
+        ...     grid, 1e-3, 0.01, dp.Periodic(), forces=(dp.SinusoidalForce(1.0, waves=2),)
+        ... )
+        >>> later = flow(flow.initial_state((1.0, 0.0)))
     """
 
     amplitude: Array = eqx.field(converter=quantity, metadata=within())
@@ -116,6 +138,9 @@ class Held(Declared):
     Args:
         where: Region; faces whose center lies in it are overwritten.
         velocity: One number for each axis, or None for components that are left alone.
+
+    Examples:
+        >>> still = dp.Held(dp.Box((0.0, 0.0), (1.0, 0.2)), (0.0, None))  # nothing moves along x below y = 0.2
     """
 
     where: Shape = eqx.field(metadata=choice(Shape, words="a shape"))
@@ -182,6 +207,12 @@ class FlowInput(eqx.Module):
             one from the scalars and the velocity of a stage, each as fields; or None.
         sides: Sides to use in this step instead of those of the flow, of the same kinds; or None.
         solid: The immersed body as it is during this step, instead of that of the flow, which must have one; or None.
+
+    Examples:
+        >>> flow = dp.IncompressibleFlow(dp.Grid((8, 8), (1.0, 1.0)), viscosity=1e-3, dt=0.01, sides=dp.Periodic())
+        >>> later = flow(flow.initial_state(), dp.FlowInput(force=(1.0, 0.0)))
+        >>> bool(jnp.allclose(later.velocity[0].values, 0.01))
+        True
     """
 
     force: Any = None

@@ -69,6 +69,15 @@ class GrayScott(Declared):
 
     Raises:
         InputError: if a number is out of range or `dt` exceeds what diffusion allows with `stepping`.
+
+    Examples:
+        >>> grid = dp.Grid((64, 64), (1.25, 1.25))
+        >>> x, y = grid.centers()
+        >>> periodic = ((dp.Periodic(), dp.Periodic()),) * 2
+        >>> system = dp.GrayScott(grid, 2e-5, 1e-5, feed=0.04, kill=0.06, dt=1.0, conditions=periodic)
+        >>> spot = (x - 0.6) ** 2 + (y - 0.6) ** 2 < 0.01
+        >>> start = system.initial_state(jnp.where(spot, 0.5, 1.0), jnp.where(spot, 0.25, 0.0))
+        >>> final, _ = dp.rollout(system, start, 100)
     """
 
     grid: Grid = eqx.field(static=True)

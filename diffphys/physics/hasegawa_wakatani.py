@@ -105,6 +105,10 @@ class HasegawaWakatani(Declared):
     Raises:
         InputError: if a number is out of range, the grid is of another kind, or `dt` exceeds what the fastest decay
             allows with `stepping`.
+
+    Examples:
+        >>> plasma = dp.HasegawaWakatani(dp.Grid((16, 16), (40.0, 40.0)), dt=0.01)
+        >>> later = plasma(plasma.initial_state())
     """
 
     grid: Grid = eqx.field(static=True, metadata=uniform(2))

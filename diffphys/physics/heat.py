@@ -40,6 +40,13 @@ class Heat(Declared):
 
     Raises:
         InputError: if a number is out of range or `dt` exceeds what is stable with `stepping`.
+
+    Examples:
+        >>> grid = dp.Grid((16,), (1.0,))
+        >>> rod = dp.Heat(grid, diffusivity=1.0, dt=0.001, conditions=((dp.Dirichlet(0.0), dp.Dirichlet(0.0)),))
+        >>> final, _ = dp.rollout(rod, rod.initial_state(jnp.sin(jnp.pi * grid.centers()[0])), 100)
+        >>> bool(jnp.isclose(jnp.max(final.values), jnp.exp(-0.1 * jnp.pi**2), rtol=0.02))
+        True
     """
 
     grid: Grid = eqx.field(static=True)

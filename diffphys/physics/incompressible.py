@@ -130,6 +130,16 @@ class IncompressibleFlow(Declared):
         InputError: for sides that are missing or contradict each other, a net flux through the sides that cannot
             vanish, an obstacle that is outside of the domain or fills it, a number out of range, parts that do not go
             together, or a `dt` beyond the bound of explicit diffusion where that is asked for.
+
+    Examples:
+        >>> flow = dp.IncompressibleFlow(
+        ...     dp.Grid((16, 32), (100.0, 200.0)),
+        ...     viscosity=0.06,
+        ...     dt=1.0,
+        ...     sides=dict(x=dp.Wall(), y=(dp.Inflow(1.0), dp.Outflow())),
+        ...     solid=dp.Sphere((50.0, 50.0), 10.0),
+        ... )
+        >>> final, frames = dp.rollout(flow, flow.initial_state(), steps=20, save_every=10)
     """
 
     grid: Grid = eqx.field(static=True)

@@ -17,6 +17,9 @@ class PassiveScalar(Declared):
         diffusivity: Length squared per time.
         source: Region in which it is released.
         rate: Amount per time and volume released there.
+
+    Examples:
+        >>> smoke = dp.PassiveScalar(diffusivity=1e-3, source=dp.Sphere((0.5, 0.2), 0.1), rate=2.0)
     """
 
     diffusivity: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0), default=0.0)

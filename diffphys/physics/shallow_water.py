@@ -69,6 +69,14 @@ class ShallowWater(Declared):
     Raises:
         InputError: if a number is out of range, for another side, a stretched grid, or a Coriolis parameter in one
             dimension.
+
+    Examples:
+        >>> grid = dp.Grid((50,), (100.0,))
+        >>> dam = dp.ShallowWater(grid, dt=0.05, sides=dp.Wall())
+        >>> x = grid.centers()[0]
+        >>> final, _ = dp.rollout(dam, dam.initial_state(surface=jnp.where(x < 50.0, 2.0, 1.0)), 100)
+        >>> round(float(jnp.mean(final.depth.values)), 4)  # no water is lost
+        1.5
     """
 
     grid: Grid = eqx.field(static=True, metadata=uniform(1, 2))

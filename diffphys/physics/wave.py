@@ -60,6 +60,11 @@ class Wave(Declared):
 
     Raises:
         InputError: if a number is out of range or `dt` exceeds what is stable with `stepping`.
+
+    Examples:
+        >>> fixed = ((dp.Dirichlet(0.0), dp.Dirichlet(0.0)),)
+        >>> string = dp.Wave(dp.Grid((32,), (1.0,)), speed=1.0, dt=0.02, conditions=fixed)
+        >>> final, _ = dp.rollout(string, string.initial_state(jnp.sin(jnp.pi * string.grid.centers()[0])), 50)
     """
 
     grid: Grid = eqx.field(static=True)

@@ -211,6 +211,11 @@ def animate(
 
     Raises:
         InputError: as `plot`.
+
+    Examples:
+        >>> rod = dp.Heat(dp.Grid((8,), (1.0,)), 1.0, 0.001, ((dp.Neumann(), dp.Neumann()),))
+        >>> _, frames = dp.rollout(rod, rod.initial_state(20.0), 4, save_every=2)
+        >>> film = dp.animate(frames)
     """
     if not isinstance(frames_per_second, (int, float)) or not frames_per_second > 0:
         raise InputError(f"animate: frames_per_second is {frames_per_second}; a positive number is accepted.")

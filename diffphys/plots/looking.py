@@ -86,6 +86,10 @@ def plot(
 
     Raises:
         InputError: for what holds no field, an unknown quantity, or a place outside of the grid.
+
+    Examples:
+        >>> field = dp.Field(jnp.ones((8, 8)), dp.Grid((8, 8), (1.0, 1.0)))
+        >>> dp.plot(field).savefig("field.png")
     """
     picture = prepared("plot", state, times, quantity, overlay, solid, across, at, how)
     count = len(picture.times)

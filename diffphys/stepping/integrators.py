@@ -117,6 +117,11 @@ class RungeKutta:
 
     Args:
         order: 1 (Euler), 2 (Heun), 3 (Shu, Osher 1988) or 4 (Kutta), which is the number of its stages as well.
+
+    Examples:
+        >>> grid = dp.Grid((8, 8), (1.0, 1.0))
+        >>> flow = dp.IncompressibleFlow(grid, 1e-3, 0.01, dp.Periodic(), stepping=dp.RungeKutta(3))
+        >>> later = flow(flow.initial_state((1.0, 0.0)))
     """
 
     order: int = 3
@@ -163,6 +168,11 @@ class ImplicitExplicit:
     Args:
         order: 2 (Ascher, Ruuth, Spiteri 1997), 3 or 4 (Kennedy, Carpenter 2003); with one stage more than that, for
             order 4 with two.
+
+    Examples:
+        >>> grid = dp.Grid((8, 8), (1.0, 1.0))
+        >>> flow = dp.IncompressibleFlow(grid, 1e-3, 0.01, dp.Periodic(), stepping=dp.ImplicitExplicit(2))
+        >>> later = flow(flow.initial_state((1.0, 0.0)))
     """
 
     order: int = 3
@@ -246,6 +256,13 @@ class ExponentialRungeKutta:
 
     Args:
         order: 1 (exponential Euler), 2, 3 or 4 (ETD2RK to ETD4RK of Cox, Matthews 2002), the number of its stages.
+
+    Examples:
+        >>> grid = dp.Grid((8, 8), (1.0, 1.0))
+        >>> flow = dp.IncompressibleFlow(
+        ...     grid, 1e-3, 0.01, dp.Periodic(), advection=dp.Spectral(), stepping=dp.ExponentialRungeKutta(2)
+        ... )
+        >>> later = flow(flow.initial_state((1.0, 0.0)))
     """
 
     order: int = 2
@@ -300,6 +317,11 @@ class Splitting:
     (Godunov 1959; for flows Chorin 1968 and Stam 1999), and of second where a system makes half of each part in one
     order and the other half in reverse (Strang 1968). A system names its parts, which may be of any kind: exact,
     implicit, or not the step of a rate at all.
+
+    Examples:
+        >>> grid = dp.Grid((8, 8), (1.0, 1.0))
+        >>> flow = dp.IncompressibleFlow(grid, 1e-3, 0.01, dp.Periodic(), stepping=dp.Splitting())
+        >>> later = flow(flow.initial_state((1.0, 0.0)))
     """
 
     order = 1

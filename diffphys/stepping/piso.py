@@ -114,6 +114,11 @@ class PISO:
 
     Raises:
         InputError: for arguments out of range.
+
+    Examples:
+        >>> grid = dp.Grid((8, 8), (1.0, 1.0))
+        >>> flow = dp.IncompressibleFlow(grid, 1e-3, 0.01, dp.Periodic(), stepping=dp.PISO(correctors=2))
+        >>> later = flow(flow.initial_state((1.0, 0.0)))
     """
 
     correctors: int = 2

@@ -35,6 +35,11 @@ class SubSteps(eqx.Module):
 
     Raises:
         InputError: for another kind of step, or numbers out of range.
+
+    Examples:
+        >>> flow = dp.IncompressibleFlow(dp.Grid((8, 8), (1.0, 1.0)), viscosity=1e-3, dt=0.2, sides=dp.Periodic())
+        >>> step = dp.SubSteps(flow, largest=4)
+        >>> later = step(flow.initial_state((1.0, 0.0)))
     """
 
     flow: Any

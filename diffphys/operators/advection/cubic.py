@@ -30,6 +30,11 @@ class CubicSemiLagrangian:
 
     Args:
         limited: Whether to keep each value between those around its upstream point.
+
+    Examples:
+        >>> grid = dp.Grid((8, 8), (1.0, 1.0))
+        >>> flow = dp.IncompressibleFlow(grid, 1e-3, 0.01, dp.Periodic(), advection=dp.CubicSemiLagrangian())
+        >>> later = flow(flow.initial_state((1.0, 0.0)))
     """
 
     limited: bool = False

@@ -31,6 +31,11 @@ class MacCormack:
     Args:
         limited: Whether to keep each value between those around its upstream point.
         largest_courant: As of `SemiLagrangian`.
+
+    Examples:
+        >>> grid = dp.Grid((8, 8), (1.0, 1.0))
+        >>> flow = dp.IncompressibleFlow(grid, 1e-3, 0.01, dp.Periodic(), advection=dp.MacCormack())
+        >>> later = flow(flow.initial_state((1.0, 0.0)))
     """
 
     limited: bool = True

@@ -40,6 +40,11 @@ class SemiLagrangian:
 
     Args:
         largest_courant: A bound on the Courant number in whole cells, for all axes or a tuple, for faster look-ups.
+
+    Examples:
+        >>> grid = dp.Grid((8, 8), (1.0, 1.0))
+        >>> flow = dp.IncompressibleFlow(grid, 1e-3, 0.01, dp.Periodic(), advection=dp.SemiLagrangian(1))
+        >>> later = flow(flow.initial_state((1.0, 0.0)))
     """
 
     largest_courant: int | tuple[int, ...] | None = None

@@ -19,6 +19,13 @@ class SkewSymmetric:
 
     Args:
         order: 2 or 4.
+
+    Examples:
+        >>> grid = dp.Grid((8, 8), (1.0, 1.0))
+        >>> flow = dp.IncompressibleFlow(
+        ...     grid, 1e-3, 0.01, dp.Periodic(), advection=dp.SkewSymmetric(4), stepping=dp.RungeKutta(3)
+        ... )
+        >>> later = flow(flow.initial_state((1.0, 0.0)))
     """
 
     order: int = 2

@@ -19,6 +19,13 @@ class Spectral:
     Args:
         dealiasing: Along each axis waves are kept whose number is below this part of the highest, N / 2. 2/3 removes
             all aliases; 1 removes none, has half more waves along each axis, and can blow up.
+
+    Examples:
+        >>> grid = dp.Grid((8, 8), (1.0, 1.0))
+        >>> flow = dp.IncompressibleFlow(
+        ...     grid, 1e-3, 0.01, dp.Periodic(), advection=dp.Spectral(), stepping=dp.RungeKutta(3)
+        ... )
+        >>> later = flow(flow.initial_state((1.0, 0.0)))
     """
 
     dealiasing: float = 2 / 3

@@ -36,7 +36,15 @@ class _Upstream(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Upwind(_Upstream):
-    """The value of the cell that the fluid comes from: robust, and of first order. By itself with Euler's method."""
+    """The value of the cell that the fluid comes from: robust, and of first order. By itself with Euler's method.
+
+    Examples:
+        >>> grid = dp.Grid((8, 8), (1.0, 1.0))
+        >>> flow = dp.IncompressibleFlow(
+        ...     grid, 1e-3, 0.01, dp.Periodic(), advection=dp.Upwind(), stepping=dp.RungeKutta(1)
+        ... )
+        >>> later = flow(flow.initial_state((1.0, 0.0)))
+    """
 
     scheme = "upwind"
     stages = 1
@@ -46,6 +54,13 @@ class Upwind(_Upstream):
 class VanLeer(_Upstream):
     """Upwind, and half a cell along a limited slope (van Leer 1974): second order, and no new extremes. By itself with
     Heun's method.
+
+    Examples:
+        >>> grid = dp.Grid((8, 8), (1.0, 1.0))
+        >>> flow = dp.IncompressibleFlow(
+        ...     grid, 1e-3, 0.01, dp.Periodic(), advection=dp.VanLeer(), stepping=dp.RungeKutta(2)
+        ... )
+        >>> later = flow(flow.initial_state((1.0, 0.0)))
     """
 
     scheme = "van_leer"

@@ -59,6 +59,9 @@ class Immersed(Declared):
 
     Raises:
         InputError: for another kind of shape, and numbers of another number of entries or that are not finite.
+
+    Examples:
+        >>> rotor = dp.Immersed(dp.Sphere((1.0, 1.0), 0.3), rotation_rate=2.0, pivot=(1.0, 1.0))
     """
 
     shape: Shape = eqx.field(metadata=choice(Shape, words="a shape"))

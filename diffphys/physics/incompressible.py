@@ -23,8 +23,8 @@ after the other, the fluid slips along the walls, and the order is lost there.
 With `PISO` momentum is implicit, and correctors find the pressure: see `stepping.piso` and `momentum`.
 
 With `Spectral` a step goes to Fourier modes, is made there (see `spectral`), and comes back to the faces: states are
-those of every other flow. Only the waves that are kept come back. The pressure is that of the state from which the step
-went out.
+those of every other flow; a rollout stays there from step to step. Only the waves that are kept come back. The pressure
+is that of the state from which the step went out.
 """
 
 import dataclasses
@@ -82,10 +82,18 @@ from diffphys.physics.obstacles import (
 )
 from diffphys.physics.obstacles.space import face_volumes
 from diffphys.physics.scalars import PassiveScalar
-from diffphys.physics.spectral import SpectralFlow
+from diffphys.physics.spectral import SpectralFlow, SpectralState
 from diffphys.poisson import FictitiousDomain, PressureProblem, PressureSolver, Solution, direct
 from diffphys.poisson.constrained import solve_constrained
-from diffphys.stepping import PISO, ExponentialRungeKutta, ImplicitExplicit, Integrator, RungeKutta, Splitting
+from diffphys.stepping import (
+    PISO,
+    ExponentialRungeKutta,
+    ImplicitExplicit,
+    Integrator,
+    RungeKutta,
+    Splitting,
+    WorkingForm,
+)
 from diffphys.stepping.clock import later
 
 
@@ -207,44 +215,67 @@ class IncompressibleFlow(Declared):
             state: The state.
             given: As for the step.
         """
-        given = given if isinstance(given, FlowInput) else FlowInput(force=given)
         flow_sides.check_state("IncompressibleFlow", self.grid, state, self.scalars)
-        refuse("FlowInput", refused_input(self, given))
-        flow, given = in_precision_of("IncompressibleFlow", (self, given), state.velocity[0].values)
+        form = self.working_form(state, given)
+        if form is not None:
+            return form.back(form.step(form.state, given)), None
+        values = state.velocity[0].values
+        flow, given = in_precision_of("IncompressibleFlow", self, values), self._input(given, values)
         following, report = flow._step(state, given)
         return of_types(following, state), report
 
-    def _step(self, state: FlowState, given: FlowInput) -> tuple[FlowState, Any]:
-        start = (
-            tuple(part.values for part in state.velocity),
-            {name: state.scalars[name].values for name in self.scalars},
-        )
-        if isinstance(self.advection, Spectral):
-            (velocity, scalars), pressure = self._advanced_in_modes(start, state, given)
-            report = None
-        else:
-            (velocity, scalars), potential, report = self.stepping.advance(
-                self, start, self.dt, state.after, given, state.pressure.values * self.dt
-            )
-            pressure = potential / self.dt
-        time, remainder = later(state.time, state.time_remainder, self.dt)
-        return self._state(velocity, pressure, scalars, time, remainder, given), report
+    def working_form(
+        self, state: FlowState, given: FlowInput | Sequence[ArrayLike] | None = None
+    ) -> WorkingForm | None:
+        """With `Spectral` a state in Fourier modes, in which `rollout` leaves it from step to step; else None.
 
-    def _advanced_in_modes(self, start: Unknowns, state: FlowState, given: FlowInput) -> tuple[Unknowns, Array]:
-        """The unknowns after a step in Fourier space, and the pressure from which it went out."""
-        space = self.space(state.time, given)
+        Args:
+            state: The state.
+            given: What acts in the first step.
+        """
+        if not isinstance(self.advection, Spectral):
+            return None
+        flow_sides.check_state("IncompressibleFlow", self.grid, state, self.scalars)
+        values = state.velocity[0].values
+        flow = in_precision_of("IncompressibleFlow", self, values)
+        space, axes = flow.space(state.time), periods(self.grid, self.sides)
         assert isinstance(space, Fourier)
-        axes, dtype = periods(self.grid, self.sides), start[0][0].dtype
         system = SpectralFlow(
             space,
-            self.viscosity,
-            {name: scalar.diffusivity for name, scalar in self.scalars.items()},
-            {name: scalar.release(self.grid, axes, dtype) for name, scalar in self.scalars.items()},
-            self.forces,
+            flow.viscosity,
+            {name: scalar.diffusivity for name, scalar in flow.scalars.items()},
+            {name: scalar.release(self.grid, axes, values.dtype) for name, scalar in flow.scalars.items()},
+            flow.forces,
         )
-        modes = space.modes(*start)
-        after = self.stepping.advance(system, modes, self.dt, state.after, given).state
-        return space.on_grid(after), system.pressure(modes, given)
+
+        def step(now: SpectralState, given: FlowInput | Sequence[ArrayLike] | None = None) -> SpectralState:
+            return system.advanced(flow.stepping, flow.dt, now, self._input(given, values))
+
+        def back(now: SpectralState) -> FlowState:
+            velocity, scalars = space.on_grid(now.modes)
+            pressure = system.pressure(now.before, now.given)
+            return of_types(flow._state(velocity, pressure, scalars, now.time, now.time_remainder), state)
+
+        modes = space.modes(*self._unknowns(state))
+        start = SpectralState(modes, modes, self._input(given, values), state.time, state.time_remainder)
+        return WorkingForm(start, step, back)
+
+    def _input(self, given: FlowInput | Sequence[ArrayLike] | None, values: Array) -> FlowInput:
+        """What acts in a step, in the precision of a state's values."""
+        given = given if isinstance(given, FlowInput) else FlowInput(force=given)
+        refuse("FlowInput", refused_input(self, given))
+        return in_precision_of("IncompressibleFlow", given, values)
+
+    def _unknowns(self, state: FlowState) -> Unknowns:
+        velocity = tuple(part.values for part in state.velocity)
+        return velocity, {name: state.scalars[name].values for name in self.scalars}
+
+    def _step(self, state: FlowState, given: FlowInput) -> tuple[FlowState, Any]:
+        (velocity, scalars), potential, report = self.stepping.advance(
+            self, self._unknowns(state), self.dt, state.after, given, state.pressure.values * self.dt
+        )
+        time, remainder = later(state.time, state.time_remainder, self.dt)
+        return self._state(velocity, potential / self.dt, scalars, time, remainder, given), report
 
     # What an integrator asks: see `stepping.System`. The state that it advances are the `Unknowns`.
 

@@ -11,17 +11,37 @@ with the velocity there and the products back that is 4 transforms in 2D, and 8 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from diffphys.grids.numbers import times
 from diffphys.physics import flow_sides
 from diffphys.physics.forces import Buoyancy, FlowInput, LinearDrag
 from diffphys.physics.obstacles import Fourier, Modes
+from diffphys.stepping import Integrator
+from diffphys.stepping.clock import later
+
+
+class SpectralState(NamedTuple):
+    """The state of a flow in Fourier space.
+
+    Attributes:
+        modes: The state.
+        before: That from which the last step went out, whose pressure is reported.
+        given: What acted in that step.
+        time: The time of the state.
+        time_remainder: What rounding has left out of the time.
+    """
+
+    modes: Modes
+    before: Modes
+    given: FlowInput
+    time: Array
+    time_remainder: Array
 
 
 class SpectralFlow(eqx.Module):
@@ -41,16 +61,28 @@ class SpectralFlow(eqx.Module):
     sources: dict[str, Array | None]
     forces: tuple[Any, ...]
 
+    def advanced(self, stepping: Integrator, dt: Array, now: SpectralState, given: FlowInput) -> SpectralState:
+        """The state after a step."""
+
+        def after(duration: ArrayLike) -> Array:
+            return later(now.time, now.time_remainder, duration)[0]
+
+        modes = stepping.advance(self, now.modes, dt, after, given).state
+        return SpectralState(modes, now.modes, given, *later(now.time, now.time_remainder, dt))
+
+    # What an integrator asks: see `stepping.System`.
+
     def rate(self, time: Array, modes: Modes, given: FlowInput) -> Modes:
         """By convection, forces and sources."""
-        flux, speeds = self._flux(modes)
-        push = self._push(modes, given)
-        mean = jnp.zeros_like(modes.mean)
+        speeds = self._speeds(modes)
+        rates = self.space.waves.convected(self._products(speeds))
+        mean, push = jnp.zeros_like(modes.mean), self._push(modes, given)
         if push is not None:
-            flux = [one + more for one, more in zip(flux, push, strict=True)]
-            mean = jnp.stack([part[(0,) * part.ndim].real for part in push]) / speeds[0].size
+            more = self.space.waves.amplitudes(push)
+            rates = tuple(one + other for one, other in zip(rates, more, strict=True))
+            mean = self.space.mean(push)
         scalars = {name: self._scalar_rate(name, part, speeds) for name, part in modes.scalars.items()}
-        return Modes(self.space.amplitudes(flux), mean, scalars)
+        return Modes(rates, mean, scalars)
 
     def stiff_diagonal(self, modes: Modes, given: FlowInput) -> Modes:
         """By viscosity, drag and diffusion: the rate of each entry over its value."""
@@ -59,7 +91,8 @@ class SpectralFlow(eqx.Module):
         for force in self.forces:
             drag = drag + force.rate if isinstance(force, LinearDrag) else drag
         scalars = {name: -self.diffusivities[name] * squares for name in modes.scalars}
-        return Modes(-(self.viscosity * squares + drag), -drag, scalars)
+        viscous = -(self.viscosity * squares + drag)
+        return Modes((viscous,) * len(modes.amplitudes), -drag, scalars)
 
     def stiff_rate(self, time: Array, modes: Modes, given: FlowInput) -> Modes:
         """The same as a rate."""
@@ -76,30 +109,25 @@ class SpectralFlow(eqx.Module):
 
     def pressure(self, modes: Modes, given: FlowInput) -> Array:
         """The pressure at the centers that belongs to these modes, without its mean."""
-        change, speeds = self._flux(modes)
-        push = self._push(modes, given)
-        if push is not None:
-            change = [one + more for one, more in zip(change, push, strict=True)]
-        whole = self.space.values(self.space.potential(change)) - speeds[-1] ** 2
+        space, speeds = self.space, self._speeds(modes)
+        vector, squares = space.waves.vector(), space.waves.squares()
+        share = space.waves.kept() / (squares + (squares == 0))
+        found, push = jnp.zeros(space.waves.shape, modes.amplitudes[0].dtype), self._push(modes, given)
+        for (a, b), product in zip(space.waves.products, self._products(speeds), strict=True):
+            found = found - times(space.real((1 if a == b else 2) * share * vector[a] * vector[b], product), product)
+        whole = space.values(found if push is None else found + space.potential(push)) - speeds[-1] ** 2
         return whole - jnp.mean(whole)
 
-    def _flux(self, modes: Modes) -> tuple[list[Array], list[Array]]:
-        """For each axis the coefficients of the rate by convection, but for a gradient; the velocity at the centers."""
-        space, last = self.space, len(modes.mean) - 1
-        parts = space.velocity(modes.amplitudes)
-        speeds = [space.values(part) + mean for part, mean in zip(parts, modes.mean, strict=True)]
-        fluxes = {}
-        for a in range(last):
-            square = speeds[a] ** 2 - speeds[last] ** 2  # the last square, taken from all of them, is a pressure
-            fluxes[a, a] = space.coefficients(square)
-            for b in range(a + 1, last + 1):
-                fluxes[a, b] = fluxes[b, a] = space.coefficients(speeds[a] * speeds[b])
-        vector = space.vector(modes.mean)
-        change = []
-        for a in range(last + 1):
-            terms = [times(vector[b], fluxes[a, b]) for b in range(last + 1) if (a, b) in fluxes]
-            change.append(_turned(sum(terms[1:], terms[0])))
-        return change, speeds
+    def _speeds(self, modes: Modes) -> list[Array]:
+        """The velocity at the centers."""
+        return [self.space.values(part) for part in self.space.waves.velocity(modes.amplitudes, modes.mean)]
+
+    def _products(self, speeds: Sequence[Array]) -> list[Array]:
+        """The coefficients of the products of which convection is made: see `Waves.convected`."""
+        values = [
+            speeds[a] * speeds[b] if a != b else speeds[a] ** 2 - speeds[-1] ** 2 for a, b in self.space.waves.products
+        ]
+        return [self.space.coefficients(one) for one in values]
 
     def _push(self, modes: Modes, given: FlowInput) -> list[Array] | None:
         """For each axis the coefficients of all forces; None where there is none."""
@@ -124,20 +152,15 @@ class SpectralFlow(eqx.Module):
     def _scalar_rate(self, name: str, coefficients: Array, speeds: Sequence[Array]) -> Array:
         space = self.space
         values = space.values(coefficients)
-        rate = _turned(space.along_the_wave([space.coefficients(speed * values) for speed in speeds]))
+        rate = space.waves.slope_along([space.coefficients(speed * values) for speed in speeds])
         source = self.sources[name]
         rate = rate if source is None else rate + space.coefficients(source)
         return space.waves.filtered(rate)
 
 
-def _turned(values: Array) -> Array:
-    """`-i * values`, without a product."""
-    return jax.lax.complex(values.imag, -values.real)
-
-
 def _each(function: Callable[[Array, Array], Array], diagonal: Modes, modes: Modes) -> Modes:
     return Modes(
-        function(diagonal.amplitudes, modes.amplitudes),
+        tuple(function(*pair) for pair in zip(diagonal.amplitudes, modes.amplitudes, strict=True)),
         function(diagonal.mean, modes.mean),
         {name: function(diagonal.scalars[name], part) for name, part in modes.scalars.items()},
     )

@@ -10,7 +10,7 @@ from diffphys.stepping.integrators import (
     System,
 )
 from diffphys.stepping.piso import PISO, PISOReport
-from diffphys.stepping.rollout import Adjoint, Checkpointed, Detached, StoreAll, Truncated, rollout
+from diffphys.stepping.rollout import Adjoint, Checkpointed, Detached, StoreAll, Truncated, WorkingForm, rollout
 from diffphys.stepping.sub_steps import SubSteps
 
 
@@ -21,6 +21,7 @@ __all__ = [
     "Detached",
     "StoreAll",
     "Truncated",
+    "WorkingForm",
     "Advanced",
     "ExponentialRungeKutta",
     "ImplicitExplicit",

@@ -120,6 +120,23 @@ class Outcome(NamedTuple):
     diffusion_number: Array
 
 
+class WorkingForm(NamedTuple):
+    """A state in another form, in which a step would rather work: what `step.working_form(state)` returns, or None.
+
+    A rollout then stays in it from step to step, so that what leads there and back is computed once and not in every
+    step. `step(state)` has to be `back` after this step from this state, but for round-off.
+
+    Attributes:
+        state: The state in that form, any pytree of arrays.
+        step: From such a state, and an input if there are any, to the next.
+        back: From such a state to the usual one.
+    """
+
+    state: Any
+    step: Callable[..., Any]
+    back: Callable[[Any], Any]
+
+
 Adjoint = StoreAll | Checkpointed | Truncated | Detached
 
 
@@ -141,7 +158,8 @@ def rollout(
     Args:
         step: A pure function `step(state) -> state`, or `step(state, input) -> state` if `inputs` are given. Numbers in
             it are traced if it is a pytree (as every system of `physics` is); a plain function is compiled once for
-            each function object.
+            each function object. Where it has a method `working_form(state)`, or `working_form(state, input)`, the
+            rollout stays in that form: see `WorkingForm`.
         state: The initial state, any pytree of arrays.
         steps: How many steps.
         inputs: One input per step: a pytree of arrays with a leading axis of length `steps`; or None.
@@ -234,9 +252,15 @@ def _rollout(
     # Without a step there is no first input, but its type is known.
     first = jax.tree.map(lambda leaf: leaf[0] if steps else jnp.zeros_like(leaf, shape=leaf.shape[1:]), inputs)
     known = _check_step(step, state, inputs, first)
+    advanced, usual = step, lambda state: state
+    if steps and stop is None:  # where no step is made the state is returned as it is
+        form = _working_form(step, state, inputs, first)
+        if form is not None:
+            state, advanced, usual = form
+            known = _check_step(advanced, state, inputs, first)
 
     def made(current, given):
-        following = step(current) if inputs is None else step(current, given)
+        following = advanced(current) if inputs is None else advanced(current, given)
         return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), following, current)
 
     made, state = keeping(made, state, first, following=known)
@@ -248,7 +272,7 @@ def _rollout(
         else:
             following = _made_unless(watched[0], made, current, given, lambda state: _cut(state, index, adjoint))
         if watched is not None:
-            watched = _watched(watched, step, stop, outcome, index, current, following)
+            watched = _watched(watched, step, stop, outcome, index, usual(current), usual(following))
         if progress is not None:
             _tell(progress, index + 1, steps)
         return index + 1, following, watched
@@ -269,17 +293,23 @@ def _rollout(
 
     if save_every is None:
         (_, final, watched), _ = _loop(advance, carry, inputs, steps, segments)
-        return final, None, watched and watched[1]
+        return usual(final), None, watched and watched[1]
 
     def advance_frame(carry, given):
         carry, _ = _loop(advance, carry, given, save_every, segments)
-        return carry, _as_arrays(save(carry[1]), "what save returns")
+        return carry, _as_arrays(save(usual(carry[1])), "what save returns")
 
     frames = steps // save_every
     per_frame = jax.tree.map(lambda leaf: leaf.reshape(frames, save_every, *leaf.shape[1:]), inputs)
     whole_frames = tuple(segment // save_every for segment in segments if segment >= save_every)
     (_, final, watched), saved = _loop(advance_frame, carry, per_frame, frames, whole_frames)
-    return final, saved, watched and watched[1]
+    return usual(final), saved, watched and watched[1]
+
+
+def _working_form(step: Callable, state: Any, inputs: Any, first: Any) -> WorkingForm | None:
+    if not hasattr(step, "working_form"):
+        return None
+    return step.working_form(state) if inputs is None else step.working_form(state, first)
 
 
 def _tell(progress: Callable, done: Array, steps: int) -> None:

@@ -249,11 +249,21 @@ def _convected_without_sides(seed: int) -> Example:
 
 
 def _transformed(seed: int) -> Example:
-    """There and back with another place, so that a real number depends on real numbers."""
+    """There and back with another place, so that a real number depends on real numbers; and convection."""
     waves = operators.Waves(Grid((6, 5), (1.5, 2.0)))
     values = jnp.asarray(np.random.default_rng(seed).standard_normal((6, 5)))
-    kept = jnp.asarray(waves.kept())
-    return lambda values: waves.values(kept * waves.coefficients(values, (0.0, 0.5)), (0.5, 0.5)), (values,)
+    kept, centers = jnp.asarray(waves.kept()), (0.5, 0.5)
+
+    def image(values):
+        coefficients = kept * waves.coefficients(values, (0.0, 0.5))
+        x, y = (waves.values(part, centers) for part in waves.velocity([coefficients], values[0, :2]))
+        products = [waves.coefficients(one, centers) for one in (x**2 - y**2, x * y)]
+        (convected,) = waves.convected(products)
+        (nearest,) = waves.amplitudes([coefficients, convected])
+        slope = waves.slope_along([convected, coefficients])
+        return [waves.values(one, centers) for one in (coefficients, convected, nearest, slope)]
+
+    return image, (values,)
 
 
 def _solver(

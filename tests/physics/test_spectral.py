@@ -80,6 +80,103 @@ def test_directions_are_orthonormal_and_at_right_angles_to_the_wave(cells):
     np.testing.assert_allclose(along, 0, atol=1e-12)
 
 
+@pytest.mark.parametrize("cells", [(10, 12), (8, 9, 10)])
+def test_maps_of_each_wave_are_products_with_the_wave_and_its_directions(cells):
+    """Against sums over axes in NumPy; and each transpose against the map."""
+    waves = Waves(dp.Grid(cells, (1.0, 2.0, 0.7)[: len(cells)]))
+    generator, axes = np.random.default_rng(0), range(len(cells))
+
+    def random(count):
+        values = generator.standard_normal((2, count, *waves.shape))
+        return list(map(jnp.asarray, values[0] + 1j * values[1]))
+
+    directions, wave = waves.solenoidal(), waves.vector()
+    amplitudes, vector, products = random(len(directions)), random(len(cells)), random(len(waves.products))
+    stress = {}
+    for (a, b), product in zip(waves.products, products, strict=True):
+        stress[a, b] = stress[b, a] = product
+    forces = [-1j * sum(wave[b] * stress.get((a, b), 0.0) for b in axes) for a in axes]
+    for function, given, expected in (
+        (
+            lambda given: waves.velocity(given, jnp.zeros(len(cells))),
+            amplitudes,
+            [sum(a * e[axis] for a, e in zip(amplitudes, directions, strict=True)) for axis in axes],
+        ),
+        (waves.amplitudes, vector, [sum(e[axis] * vector[axis] for axis in axes) for e in directions]),
+        (lambda given: (waves.slope_along(given),), vector, [-1j * sum(wave[axis] * vector[axis] for axis in axes)]),
+        (waves.convected, products, [sum(e[axis] * forces[axis] for axis in axes) for e in directions]),
+    ):
+        found, pull = jax.vjp(function, given)
+        np.testing.assert_allclose(jnp.stack(found), jnp.stack(expected), atol=1e-12)
+        cotangent = tuple(random(len(found)))
+        left = sum(jnp.sum(one * other) for one, other in zip(cotangent, found, strict=True))
+        right = sum(jnp.sum(one * other) for one, other in zip(pull(cotangent)[0], given, strict=True))
+        np.testing.assert_allclose(left, right, rtol=1e-12)
+    mean = jnp.asarray(generator.standard_normal(len(cells)))
+    moving = [waves.values(part, (0.5,) * len(cells)) for part in waves.velocity(amplitudes, mean)]
+    np.testing.assert_allclose([jnp.mean(part) for part in moving], mean, atol=1e-14)
+    (pulled,) = jax.vjp(lambda mean: waves.velocity(amplitudes, mean), mean)[1](tuple(vector))
+    np.testing.assert_allclose(pulled, [part[(0,) * part.ndim].real * np.prod(cells) for part in vector])
+
+
+@pytest.mark.parametrize("cells", [(6, 8), (6, 4, 5)])
+def test_a_rollout_in_modes_is_steps_one_by_one_with_few_transforms(cells):
+    """Velocity, pressure, scalar and time, with forces that change from step to step; and the gradient."""
+    flow = spectral(
+        cells,
+        scalars={"heat": dp.PassiveScalar(0.03)},
+        forces=(dp.Buoyancy("heat", (0.2,) * len(cells)), dp.LinearDrag(0.1)),
+        stepping=dp.ExponentialRungeKutta(2),
+    )
+    start = random_state(flow)
+    pushes = dp.FlowInput(force=tuple(jnp.asarray([0.1, -0.4, 0.3]) * (1 + axis) for axis in range(len(cells))))
+
+    @jax.jit
+    def both(flow, start):
+        current, frames = start, []
+        for index in range(3):
+            current = flow(current, jax.tree.map(lambda leaf, index=index: leaf[index], pushes))
+            frames.append(current)
+        together = dp.rollout(flow, start, 3, inputs=pushes, save_every=1, outcome=True)
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *frames), together
+
+    one_by_one, (final, frames, outcome) = both(flow, start)
+    for found, expected in zip(jax.tree.leaves(frames), jax.tree.leaves(one_by_one), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-13)
+    for found, expected in zip(jax.tree.leaves(final), jax.tree.leaves(frames), strict=True):
+        np.testing.assert_allclose(found, expected[-1], atol=1e-14)
+    np.testing.assert_allclose(outcome.steps, 3)
+
+    plain = dataclasses.replace(flow, forces=(), scalars={})
+    bare = dataclasses.replace(start, scalars={})
+    program = str(jax.jit(lambda state: dp.rollout(plain, state, 5)[0].velocity).lower(bare).compile().as_text())
+    a_stage, around = (4, 4) if len(cells) == 2 else (8, 6)
+    assert program.count(" fft(") == 2 * a_stage + around
+
+    def energy(viscosity, many):
+        step = dataclasses.replace(plain, viscosity=viscosity)
+        if many:
+            end = dp.rollout(step, bare, 2, adjoint=dp.Detached())[0]
+        else:
+            end = step(jax.lax.stop_gradient(step(bare)))
+        return sum(jnp.sum(part.values**2) for part in end.velocity) + jnp.sum(end.pressure.values**2)
+
+    found, expected = jax.jit(lambda at: [jax.grad(energy)(at, many) for many in (True, False)])(plain.viscosity)
+    np.testing.assert_allclose(found, expected, rtol=1e-11)
+
+
+def test_where_a_rollout_ends_at_once_the_state_is_as_it_was_given():
+    """Also what the flow does not keep of it."""
+    flow = spectral((8, 8))
+    rough = random_state(flow)
+    fastest = (-1.0) ** jnp.arange(8)
+    rough = dataclasses.replace(rough, velocity=tuple(part.map(lambda one: one + fastest) for part in rough.velocity))
+    for steps, stop in ((0, None), (2, lambda state: state.time >= 0)):
+        found = dp.rollout(flow, rough, steps, stop=stop)[0]
+        for one, other in zip(values(found), values(rough), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("cells", [(12, 12), (8, 8, 9)])
 def test_carried_taylor_green_vortices_are_exact_in_space(cells):
     """On a few cells nothing but the error in time is left, which vanishes with its order; the pressure of 2D, too."""

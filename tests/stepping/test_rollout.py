@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import diffphys as dp
+from diffphys.stepping import WorkingForm
 from tests.gradients import check_derivatives
 
 
@@ -118,6 +119,35 @@ def test_the_loop_is_the_loop(with_inputs, key):
             assert_close(frames, stacked(states[save_every - 1 :: save_every]))
     _, positions = dp.rollout(step, state, 12, inputs=given, save_every=4, save=lambda state: state["position"])
     assert_close(positions, stacked([one["position"] for one in states[3::4]]))
+
+
+class Decay(eqx.Module):
+    """Numbers that a step multiplies; their logarithms are its working form."""
+
+    factor: Any
+    has_form: bool = eqx.field(static=True, default=True)
+
+    def __call__(self, state, given=1.0):
+        return self.factor * given * state
+
+    def working_form(self, state, given=1.0):
+        if not self.has_form:
+            return None
+
+        def step(logarithm, given=1.0):
+            return logarithm + jnp.log(self.factor * given)
+
+        return WorkingForm(jnp.log(state), step, jnp.exp)
+
+
+def test_a_rollout_stays_in_the_working_form_of_its_step():
+    start, factors = jnp.asarray([1.0, 2.0, 3.0]), jnp.linspace(0.5, 2.0, 6)
+    for inputs in (None, factors):
+        settings: dict[str, Any] = dict(inputs=inputs, save_every=2, outcome=True)
+        found, expected = (dp.rollout(Decay(0.9, has), start, 6, **settings) for has in (True, False))
+        assert_close(found, expected)
+    program = jax.make_jaxpr(lambda state: dp.rollout(Decay(0.9), state, 6)[0])(start)
+    assert str(program).count(" exp ") == 1  # at the end, not in the loop
 
 
 def test_no_steps_change_nothing(key):

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from diffphys.grids import Field, center_offset, face_offset
@@ -23,7 +24,7 @@ class Modes(NamedTuple):
         scalars: The coefficients of each scalar.
     """
 
-    amplitudes: Array
+    amplitudes: tuple[Array, ...]
     mean: Array
     scalars: dict[str, Array]
 
@@ -46,7 +47,7 @@ class Fourier(Space):
     def divergence(self, velocity: Sequence[Field]) -> Field:
         """That of the waves that are kept, at the centers."""
         found = [self.coefficients(part.values, axis) for axis, part in enumerate(velocity)]
-        rate = self.waves.filtered(1j * self.along_the_wave(found))
+        rate = self.waves.filtered(-self.waves.slope_along(found))
         return self.variables.potential_field(self.values(rate))
 
     def carrier(self, velocity: Sequence[Field]) -> Sequence[Field]:
@@ -72,16 +73,17 @@ class Fourier(Space):
 
     def modes(self, velocity: Sequence[Array], scalars: Mapping[str, Array]) -> Modes:
         """The waves that are kept, without divergence, of a velocity on the faces and of scalars at the centers."""
+        found = [self.coefficients(part, axis) for axis, part in enumerate(velocity)]
         return Modes(
-            self.amplitudes([self.coefficients(part, axis) for axis, part in enumerate(velocity)]),
-            jnp.stack([jnp.mean(part) for part in velocity]),
+            self.waves.amplitudes(found),
+            self.mean(found),
             {name: self.waves.filtered(self.coefficients(values)) for name, values in scalars.items()},
         )
 
     def on_grid(self, modes: Modes) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """The velocity on the faces, and the scalars at the centers."""
-        parts = self.velocity(modes.amplitudes)
-        velocity = tuple(self.values(part, axis) + modes.mean[axis] for axis, part in enumerate(parts))
+        parts = self.waves.velocity(modes.amplitudes, modes.mean)
+        velocity = tuple(self.values(part, axis) for axis, part in enumerate(parts))
         return velocity, {name: self.values(part) for name, part in modes.scalars.items()}
 
     def coefficients(self, values: Array, axis: int | None = None) -> Array:
@@ -94,42 +96,21 @@ class Fourier(Space):
 
     # The geometry of waves.
 
-    def amplitudes(self, coefficients: Sequence[Array]) -> Array:
-        """`e_j . v` of the coefficients of a vector field: what is along the wave is left out, a gradient."""
-        directions = self.waves.solenoidal()
-        return jnp.stack([_dot(self._real_all(one, coefficients[0]), coefficients) for one in directions])
-
-    def velocity(self, amplitudes: Array) -> list[Array]:
-        """`sum_j a_j e_j` for each axis."""
-        directions = [self._real_all(one, amplitudes) for one in self.waves.solenoidal()]
-        return [_dot([one[axis] for one in directions], amplitudes) for axis in range(len(directions[0]))]
-
-    def along_the_wave(self, coefficients: Sequence[Array]) -> Array:
-        """`k . v`."""
-        return _dot(self.vector(coefficients[0]), coefficients)
-
     def potential(self, coefficients: Sequence[Array]) -> Array:
         """Of the coefficients of a vector field those of the potential whose gradient it has, `-i k . v / |k|^2`."""
         squares = self.waves.squares()
         inverse = self.waves.kept() / (squares + (squares == 0))
-        return times(self.real(inverse, coefficients[0]), -1j * self.along_the_wave(coefficients))
+        return times(self.real(inverse, coefficients[0]), self.waves.slope_along(coefficients))
 
-    def vector(self, like: Array) -> list[Array]:
-        """The components of the wave vector, in the precision of `like`."""
-        return self._real_all(self.waves.vector(), like)
+    def mean(self, coefficients: Sequence[Array]) -> Array:
+        """Of each component of a vector field."""
+        first, count = (0,) * self.variables.grid.dimensions, np.prod(self.variables.grid.cells)
+        return jnp.stack([part[first].real for part in coefficients]) / count
 
     def real(self, numbers: Any, like: Array) -> Array:
         """Numbers in the precision of `like`."""
         return jnp.asarray(numbers, jnp.finfo(like.dtype).dtype)
 
-    def _real_all(self, parts: Sequence[Any], like: Array) -> list[Array]:
-        return [self.real(part, like) for part in parts]
-
     def _place(self, axis: int | None) -> tuple[float, ...]:
         grid = self.variables.grid
         return center_offset(grid) if axis is None else face_offset(grid, axis)
-
-
-def _dot(one: Sequence[Array], other: Sequence[Array] | Array) -> Array:
-    products = [times(a, b) for a, b in zip(one, other, strict=True)]
-    return sum(products[1:], products[0])

@@ -12,14 +12,18 @@ may be luckier than the next; that is why the `demo` presets count the processor
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
+import xarray
 from jax import Array
 
 from diffphys.errors import InputError
+from diffphys.exchange import to_xarray
+from diffphys.grids import Field, Grid
 from diffphys.runs import Run, nearest, setting
 
 
@@ -71,6 +75,8 @@ def compare(
     published: Mapping[str, Mapping[str, Any]] | None = None,
     more: Mapping[str, Any] | None = None,
     points: Sequence[int] = (),
+    answers: Callable[[Any], xarray.Dataset] | None = None,
+    truth: xarray.Dataset | None = None,
 ) -> dict[str, Arm]:
     """Train the arms that are asked for, for all seeds, and write metrics.json.
 
@@ -85,6 +91,9 @@ def compare(
         published: figures of the paper for arms, by the names of `metrics.json`.
         more: other metrics.
         points: numbers of updates at which to measure, too.
+        answers: from a network to what it makes of a few cases, for `diffphys view`, as `shown_on` makes it; of the
+            first seed's.
+        truth: the same of what is looked for.
 
     Returns:
         The arms that were trained; the first network of each stands in the checkpoint of `first_network`.
@@ -100,10 +109,14 @@ def compare(
     programs = {name: _Program(arm, budget.clock) for name, arm in arms.items()}
     finished: dict[str, list[dict[str, Any]]] = {name: [] for name in arms}
     measured = eqx.filter_jit(measure)
+    if truth is not None:
+        run.save_frames("truth", truth)
     with run.progress("training", total=len(work)) as advance:
         for name, seed in work:
             record = _train(run, f"{name}-{seed}", programs[name], seed, budget, measured, points)
             finished[name].append(record)
+            if answers is not None and seed == 0:
+                run.save_frames(name, answers(first_network(run, name, arms[name])))
             results = {arm: summary(records) for arm, records in finished.items() if records}
             run.write_metrics({"arms": results, "paper": {"arms": published or {}}, **(more or {})})
             advance(note=f"{name}: {in_short(record['curve']['error'][-1])}")
@@ -113,6 +126,24 @@ def compare(
 def first_network(run: Run, name: str, arm: Arm) -> Any:
     """What an arm has trained from the first seed."""
     return arm.network(run.load_checkpoint(f"{name}-0", arm.start(jax.random.key(0))))
+
+
+def shown_on(grid: Grid, arrays: Mapping[str, Array], times: Any = None) -> xarray.Dataset:
+    """Values at the cell centers, (cases, *cells) or (cases, times, *cells) by name, for `diffphys view`."""
+    fields = {}
+    for name, values in arrays.items():
+        on_grid = partial(Field, grid=grid)
+        for _ in range(values.ndim - grid.dimensions):
+            on_grid = jax.vmap(on_grid)
+        fields[name] = on_grid(values)
+    data = to_xarray(fields, times)
+    return data if "case" in data.dims or "time" not in data.dims else data.rename(time="case")
+
+
+def shown_over(name: str, line: Any, arrays: Mapping[str, Array]) -> xarray.Dataset:
+    """Curves over a line of numbers, (cases, numbers) by name, for `diffphys view`."""
+    variables = {key: (("case", name), np.asarray(values)) for key, values in arrays.items()}
+    return xarray.Dataset(variables, {name: np.asarray(line)})
 
 
 class _Program:
@@ -161,6 +192,7 @@ def _train(
         record["compile_seconds"] = record["seconds"] = program.compile_seconds
     if not record["curve"]:
         note(record, measured(program.arm.network(state)))
+        _draw_curve(run, name, record)
     pace = 0.0  # seconds for an update
     # The first update is made even where compiling took all the time.
     while record["updates"] == 0 or (record["updates"] < budget.updates and record["seconds"] < budget.seconds):
@@ -178,6 +210,7 @@ def _train(
                 run.save_checkpoint(name, state, record)
                 run.leave_if_asked()
         note(record, measured(program.arm.network(state)))
+        _draw_curve(run, name, record)
         # From numbers that are not finite no update leads back.
         if not np.isfinite(record["curve"]["error"][-1]):
             break
@@ -191,6 +224,21 @@ def note(record: dict[str, Any], numbers: Mapping[str, Array]) -> None:
     """Add a point to the curve."""
     for key, value in (("updates", record["updates"]), ("seconds", record["seconds"]), *numbers.items()):
         record["curve"].setdefault(key, []).append(np.asarray(value).tolist())
+
+
+def _draw_curve(run: Run, name: str, record: Mapping[str, Any]) -> None:
+    """What was measured so far, for `diffphys view`; `updates` and then the error come first."""
+    arm, _, seed = name.rpartition("-")
+    first = ("updates", "error", "seconds")
+    order = [*first, *(key for key in record["curve"] if key not in first)]
+    columns = {key: record["curve"][key] for key in order}
+    numbers = {key: [as_number(value) for value in column] for key, column in columns.items() if not _nested(column)}
+    run.save_curve("comparison", f"{arm}, seed {seed}", numbers)
+
+
+def _nested(column: Sequence[Any]) -> bool:
+    """Whether lists were measured, one for each problem."""
+    return any(isinstance(value, list) for value in column)
 
 
 def summary(records: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import xarray
 from jax import Array
 from rich.table import Table
 
@@ -286,6 +287,7 @@ def run(settings: Settings, run: Run) -> None:
     velocities, forces, _ = jax.jit(jax.vmap(lambda scene: plan(scene, settings.iterations)))(scenes)
     planned = measured(velocities, forces, scenes)
     shown = {"plan": (velocities[0], forces[0])}
+    run.save_frames("plan", shown_scenes(velocities[:3], forces[:3]))
     true = STEPS * jnp.sum(jnp.abs(scenes.force), 1)
     more = {"trajectory_optimization": planned, "waiting": waiting, "ground_truth": {"totals": true}}
 
@@ -295,7 +297,17 @@ def run(settings: Settings, run: Run) -> None:
 
     run.write_metrics({"arms": {}, "paper": {"arms": PUBLISHED}, **more})
     through_solver = dataclasses.replace(settings, arms=("all",))
-    arms = compare(run, arms_of(settings), through_solver, measure=measure, published=PUBLISHED, more=more)
+    few = jax.tree.map(lambda leaf: leaf[:3], scenes)
+    steered = eqx.filter_jit(lambda network: jax.vmap(lambda scene: steer(network, scene))(few))
+    arms = compare(
+        run,
+        arms_of(settings),
+        through_solver,
+        measure=measure,
+        published=PUBLISHED,
+        more=more,
+        answers=lambda network: shown_scenes(*steered(network)[:2]),
+    )
     metrics = run.read_metrics()
     for name, arm in arms.items():
         network = first_network(run, name, arm)
@@ -311,6 +323,13 @@ def run(settings: Settings, run: Run) -> None:
             metrics["arms"]["ppo"], shown["ppo"] = _reinforced(settings, run, scenes)
     run.save_checkpoint("shown", {"scene": _first(scenes), "arms": shown})
     run.write_metrics(metrics)
+
+
+def shown_scenes(velocities: Array, forces: Array) -> xarray.Dataset:
+    """Velocity and force of scenes, (scenes, steps, points), for `diffphys view`."""
+    parts = {"velocity": velocities, "force": forces}
+    lines = {"time": DT * np.arange(1, STEPS + 1), "x": np.linspace(0.0, 1.0, POINTS)}
+    return xarray.Dataset({name: (("case", "time", "x"), np.asarray(part)) for name, part in parts.items()}, lines)
 
 
 def _reinforced(settings: Settings, run: Run, scenes: Scene) -> tuple[dict[str, Any], tuple[Array, Array]]:

@@ -11,13 +11,14 @@ interval. Newton's method divides by a curvature that may be zero or negative on
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.comparison import Budget, compare, duration
+from diffphys.experiments.comparison import Budget, compare, duration, shown_over
 from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.optimizers import gradient_arm
 from diffphys.inversion import scale_invariant_loss
@@ -96,7 +97,15 @@ def run(settings: Settings, run: Run) -> None:
     arms["supervised"] = gradient_arm(make_network, batch, supervised, adam)
     arms["adam"] = gradient_arm(make_network, batch, adjoint, adam)
     arms["gradient-descent"] = gradient_arm(make_network, batch, adjoint, optax.sgd(settings.descent_rate))
-    compare(run, arms, settings, measure=measure)
+    answer = eqx.filter_jit(lambda network: jax.vmap(network)(jnp.exp(test)).T)
+    compare(
+        run,
+        arms,
+        settings,
+        measure=measure,
+        answers=lambda network: shown_over("x*", test[:, 0], {"x": answer(network)}),
+        truth=shown_over("x*", test[:, 0], {"x": test.T}),
+    )
 
 
 def report(run: Run) -> Table:

@@ -14,16 +14,18 @@ cells.
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.comparison import Arm, Budget, compare, duration
+from diffphys.experiments.comparison import Arm, Budget, compare, duration, shown_on
 from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.optimizers import gradient_arm, half_inverse_arm
 from diffphys.experiments.smooth_noise import smooth_noise
+from diffphys.grids import Grid
 from diffphys.inversion import PoissonStencil
 from diffphys.nets import MLP, ResNet, count_parameters
 from diffphys.runs import Program, Run, setting
@@ -101,6 +103,13 @@ def run(settings: Settings, run: Run) -> None:
             )
         return made
 
+    grid = Grid(cells, (float(settings.cells),) * 2)
+
+    @eqx.filter_jit
+    def answer(network: Any) -> dict[str, Array]:
+        x = jax.vmap(lambda y: predict(network, y))(test_y[:3])
+        return {"potential": x, "source": jax.vmap(stencil)(x)}
+
     arms = {name: arm for size in settings.batches for name, arm in arms_of(size).items()}
     compare(
         run,
@@ -108,6 +117,8 @@ def run(settings: Settings, run: Run) -> None:
         settings,
         measure=measure,
         more={"parameters": count_parameters(make_network(jax.random.key(0)))},
+        answers=lambda network: shown_on(grid, answer(network)),
+        truth=shown_on(grid, {"potential": tests[:3], "source": test_y[:3]}),
     )
 
 

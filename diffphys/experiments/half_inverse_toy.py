@@ -12,13 +12,15 @@ Gauss-Newton, which inverts that fully, pushes the neurons into saturation, from
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+import xarray
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.comparison import Budget, compare, duration
+from diffphys.experiments.comparison import Budget, compare, duration, shown_over
 from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.optimizers import gradient_arm, half_inverse_arm
 from diffphys.inversion import neuron_saturation
@@ -92,12 +94,19 @@ def run(settings: Settings, run: Run) -> None:
             "adam": gradient_arm(make_network, everything, loss, optax.adam(settings.adam_rate)),
             "gradient-descent": gradient_arm(make_network, everything, loss, optax.sgd(settings.descent_rate)),
         }
+        answer = eqx.filter_jit(lambda network: jax.vmap(network)(x))
+
+        def shown(outputs: Array) -> xarray.Dataset:
+            return shown_over("x", x[:, 0], {"y1": outputs[None, :, 0], "y2": outputs[None, :, 1]})
+
         compare(
             run,
             arms,
             settings,
             measure=measure,
             published=PUBLISHED if settings.stiffness == 0.01 else {},
+            answers=lambda network: shown(answer(network)),
+            truth=shown(samples[1]),
         )
 
 

@@ -17,15 +17,17 @@ answers by how much to change that.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from diffphys.experiments.comparison import compare, duration, first_network, median_after
+from diffphys.experiments.comparison import compare, duration, first_network, median_after, shown_on
 from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.inverse_problems import InverseProblem, answers, inverse_problem_arms
+from diffphys.grids import Grid
 from diffphys.inversion import NoiseAwareHeatInverse, RepeatedInverse, SpectralHeat
 from diffphys.nets import UNet
 from diffphys.plots import DPI, WIDTH
@@ -123,13 +125,24 @@ def run(settings: Settings, run: Run) -> None:
 
         arms = inverse_problem_arms(settings, make_network, batch, predict, heat, inverse)
         published = {} if informed else PUBLISHED
-        trained = compare(run, arms, settings, measure=measure, published=published, points=(50,))
+        grid = Grid((settings.cells,) * 2, (float(settings.cells),) * 2)
+        answer = eqx.filter_jit(lambda network: answers(predict, network, test_y)[:3])
+        trained = compare(
+            run,
+            arms,
+            settings,
+            measure=measure,
+            published=published,
+            points=(50,),
+            answers=lambda network: shown_on(grid, {"temperature": answer(network)}),
+            truth=shown_on(grid, {"temperature": tests[:3], "seen": test_y[:3]}),
+        )
         metrics = run.read_metrics()
         for arm in metrics["arms"].values():
             arm["half_squares_x_after_50_updates"] = median_after(arm, "half_squares_x", 50)
         # Three test cases for the figure: truth, what is seen, and what every arm answers.
         examples = {"x*": tests[:3], "y*": test_y[:3]}
-        examples |= {name: answers(predict, first_network(run, name, arm), test_y)[:3] for name, arm in trained.items()}
+        examples |= {name: answer(first_network(run, name, arm)) for name, arm in trained.items()}
         run.write_metrics(metrics | {"examples": {name: case.round(4) for name, case in examples.items()}})
 
 

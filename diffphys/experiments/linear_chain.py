@@ -13,13 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+import xarray
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.comparison import Arm, Budget, compare, duration, median_after
+from diffphys.experiments.comparison import Arm, Budget, compare, duration, median_after, shown_over
 from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.optimizers import gradient_arm, half_inverse_arm, in_fixed_order
 from diffphys.inversion import GaussNewton, scale_invariant_loss
@@ -27,6 +29,8 @@ from diffphys.nets import MLP
 from diffphys.runs import Program, Run, setting
 from diffphys.stepping import RungeKutta
 
+
+STEPS, DT = 24, 0.5
 
 # Half-inverse gradients: printed after epochs 1 to 4 of 128 updates; the rest read off a plot after 100 s.
 PUBLISHED = {
@@ -53,8 +57,8 @@ class Settings(Budget):
     double_precision: bool = setting(True, help="64 bits, so that the Gram matrix resolves the truncation")
 
 
-def chain(controls: Array, state: Array, *, steps: int, dt: float, coupling: float = 0.2) -> Array:
-    """The state (x1, x2, v1, v2) after `steps` steps of duration dt, with one control each."""
+def advance(state: Array, control: Array, dt: float, coupling: float = 0.2) -> Array:
+    """The state (x1, x2, v1, v2) after one step of duration dt."""
 
     def acceleration(x: Array, control: Array) -> Array:
         return -x + coupling * (x[::-1] - x) + jnp.stack([jnp.zeros(()), control])
@@ -62,8 +66,14 @@ def chain(controls: Array, state: Array, *, steps: int, dt: float, coupling: flo
     def derivative(state: Array, control: Array) -> Array:
         return jnp.concatenate([state[2:], acceleration(state[:2], control)])
 
+    return runge_kutta(derivative, state, control, dt)
+
+
+def chain(controls: Array, state: Array, *, steps: int, dt: float, coupling: float = 0.2) -> Array:
+    """The state after `steps` steps of duration dt, with one control each."""
+
     def step(state: Array, control: Array) -> tuple[Array, None]:
-        return runge_kutta(derivative, state, control, dt), None
+        return advance(state, control, dt, coupling), None
 
     return jax.lax.scan(step, state, controls, length=steps)[0]
 
@@ -81,7 +91,7 @@ def make_network(key: Array) -> MLP:
 
 def simulate(controls: Array, start: Array) -> Array:
     """The simulator of this experiment: 24 controls and the start to the state at the end."""
-    return chain(controls, start, steps=24, dt=0.5)
+    return chain(controls, start, steps=STEPS, dt=DT)
 
 
 def end_to_end(network: MLP, start: Array) -> Array:
@@ -140,9 +150,31 @@ def run(settings: Settings, run: Run) -> None:
             measure=measure,
             published=PUBLISHED,
             points=epochs,
+            answers=steered_cases(advance, testing[:3], STEPS, DT),
         )
         if "half-inverse" in trained:
             _note_epochs(run, epochs)
+
+
+def steered_cases(
+    advance: Callable[[Array, Array, float], Array], starts: Array, steps: int, dt: float
+) -> Callable[[MLP], xarray.Dataset]:
+    """From a network to its controls and where both masses are after each step, for `diffphys view`."""
+
+    @eqx.filter_jit
+    def answer(network: MLP) -> dict[str, Array]:
+        def step(state: Array, control: Array) -> tuple[Array, Array]:
+            state = advance(state, control, dt)
+            return state, state
+
+        def case(start: Array) -> dict[str, Array]:
+            controls = network(start)
+            places = jax.lax.scan(step, start, controls)[1]
+            return {"control": controls, "first place": places[:, 0], "last place": places[:, 1]}
+
+        return jax.vmap(case)(starts)
+
+    return lambda network: shown_over("moment", dt * jnp.arange(1, steps + 1), answer(network))
 
 
 def _note_epochs(run: Run, epochs: list[int]) -> None:

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from diffphys.experiments.comparison import compare, duration
 from diffphys.experiments.comparison_figures import show
-from diffphys.experiments.linear_chain import mean_loss, runge_kutta
+from diffphys.experiments.linear_chain import mean_loss, runge_kutta, steered_cases
 from diffphys.experiments.optimizers import HalfInverse, half_inverse_arms
 from diffphys.nets import MLP
 from diffphys.runs import Program, Run, setting
@@ -33,18 +33,20 @@ class Settings(HalfInverse):
     dt: float = setting(0.125, help="duration of a step", above=0.0)
 
 
-def simulate(controls: Array, state: Array, dt: float) -> Array:
-    """The state (x1, x2, v1, v2) after one step for each control."""
+def advance(state: Array, control: Array, dt: float) -> Array:
+    """The state (x1, x2, v1, v2) after one step."""
 
     def derivative(state: Array, control: Array) -> Array:
         x, v = state[:2], state[2:]
         force = -x + (x[::-1] - x) ** 3 + jnp.stack([jnp.zeros_like(control), 3.0 * control])
         return jnp.concatenate([v, force])
 
-    def step(state: Array, control: Array) -> tuple[Array, None]:
-        return runge_kutta(derivative, state, control, dt), None
+    return runge_kutta(derivative, state, control, dt)
 
-    return jax.lax.scan(step, state, controls)[0]
+
+def simulate(controls: Array, state: Array, dt: float) -> Array:
+    """The state after one step for each control."""
+    return jax.lax.scan(lambda state, control: (advance(state, control, dt), None), state, controls)[0]
 
 
 def run(settings: Settings, run: Run) -> None:
@@ -65,7 +67,8 @@ def run(settings: Settings, run: Run) -> None:
             return {"error": through_physics(network, testing)}
 
         arms = half_inverse_arms(settings, make_network, training, end_to_end, mean_loss)
-        compare(run, arms, settings, measure=measure)
+        shown = steered_cases(advance, testing[:3], settings.steps, settings.dt)
+        compare(run, arms, settings, measure=measure, answers=shown)
 
 
 def report(run: Run) -> Table:

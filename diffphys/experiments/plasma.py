@@ -124,6 +124,11 @@ class Seeded(eqx.Module):
     def __call__(self, state: PlasmaState) -> PlasmaState:
         return self.solver(state)
 
+    @property
+    def dt(self) -> Array:
+        """The solver's."""
+        return self.solver.dt
+
     def courant_number(self, state: PlasmaState) -> Array:
         """The solver's."""
         return self.solver.courant_number(state)

@@ -10,15 +10,17 @@ longest waves. Here the inverse is exact, and the scale-invariant gradient is th
 
 from dataclasses import dataclass
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.comparison import compare, duration
+from diffphys.experiments.comparison import compare, duration, shown_on
 from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.inverse_problems import InverseProblem, answers, inverse_problem_arms
 from diffphys.experiments.smooth_noise import smooth_noise
+from diffphys.grids import Grid
 from diffphys.inversion import LinearInverse, PoissonSolve, PoissonStencil
 from diffphys.nets import UNet
 from diffphys.runs import Program, Run, setting
@@ -65,7 +67,21 @@ def run(settings: Settings, run: Run) -> None:
         }
 
     arms = inverse_problem_arms(settings, make_network, batch, predict, solve, inverse)
-    compare(run, arms, settings, measure=measure)
+    grid = Grid(cells, (float(settings.cells),) * 2)
+
+    @eqx.filter_jit
+    def answer(network: UNet) -> dict[str, Array]:
+        x = answers(predict, network, test_y)[:3]
+        return {"source": x, "potential": jax.vmap(solve)(x)}
+
+    compare(
+        run,
+        arms,
+        settings,
+        measure=measure,
+        answers=lambda network: shown_on(grid, answer(network)),
+        truth=shown_on(grid, {"source": tests[:3], "potential": test_y[:3]}),
+    )
 
 
 def report(run: Run) -> Table:

@@ -11,13 +11,14 @@ all 384 fields at once; the loss is 1 - |<target, psi(T)>|^2. The outputs of the
 
 from dataclasses import dataclass
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from rich.table import Table
 
-from diffphys.experiments.comparison import compare, duration
+from diffphys.experiments.comparison import compare, duration, shown_over
 from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.optimizers import HalfInverse, half_inverse_arms
 from diffphys.nets import MLP
@@ -89,7 +90,16 @@ def run(settings: Settings, run: Run) -> None:
             return {"error": through_physics(network, testing)}
 
         arms = half_inverse_arms(settings, make_network, training, end_to_end, loss)
-        compare(run, arms, settings, measure=measure)
+        points = SPACING * np.arange(1, POINTS + 1)
+        answer = eqx.filter_jit(lambda network: jnp.abs(jax.vmap(lambda one: end_to_end(network, one))(testing[:3])))
+        compare(
+            run,
+            arms,
+            settings,
+            measure=measure,
+            answers=lambda network: shown_over("x", points, {"probability": answer(network) ** 2}),
+            truth=shown_over("x", points, {"probability": testing[:3] ** 2}),
+        )
 
 
 def report(run: Run) -> Table:

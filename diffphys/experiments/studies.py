@@ -37,7 +37,7 @@ def report_study(study: Study, run: Run, draw: Callable[[Run, Mapping[str, Frame
         study.label(value): {name: tree["errors"][case] for name, tree in saved.items()}
         for case, value in enumerate(study.test_cases)
     }
-    times = np.arange(1, settings.frames + 1) * (study.interval or 1.0)
+    times = study.moments(settings.frames)
     run.save_figure("error-over-time.png", plots.error_over_time_figure(errors, times, label=study.error))
     for name, tree in saved.items():
         if "losses" in tree:

@@ -28,14 +28,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+import xarray
 from jax import Array
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from diffphys.experiments.comparison import Budget, compare, duration, first_network, seconds_to_pass
+from diffphys.experiments.comparison import Budget, compare, duration, first_network, seconds_to_pass, shown_on
 from diffphys.experiments.comparison_figures import show
 from diffphys.experiments.optimizers import gradient_arm
 from diffphys.experiments.smooth_noise import smooth_noise
@@ -269,10 +271,29 @@ def run(settings: Settings, run: Run) -> None:
         "error_of_zero": jnp.mean(jnp.abs(tests.velocity)),
         "error_of_noise": 0.1 * jnp.sqrt(2 / jnp.pi),
     }
-    trained = compare(run, arms, settings, measure=measure, more=bounds)
+    grid = Grid((settings.cells,) * 2, (SIZE, SIZE))
+
+    def shown(velocities: Array, markers: Array) -> xarray.Dataset:
+        parts = {"velocity_x": velocities[:3, 0], "velocity_y": velocities[:3, 1], "last image": markers[:3]}
+        return shown_on(grid, parts | {"first image": tests.first[:3]})
+
+    @eqx.filter_jit
+    def answer(network: UNet) -> tuple[Array, Array]:
+        velocities = predict(network, tests)[:3]
+        return velocities, jax.vmap(swirls.simulate)(velocities, tests.first[:3])
+
+    trained = compare(
+        run,
+        arms,
+        settings,
+        measure=measure,
+        more=bounds,
+        answers=lambda network: shown(*answer(network)),
+        truth=shown(tests.velocity, tests.last),
+    )
     # Three test cases for the figure: both images, and the velocities, true and of every arm.
     examples = {"first": tests.first[:3], "last": tests.last[:3], "v*": tests.velocity[:3]}
-    examples |= {name: predict(first_network(run, name, arm), tests)[:3] for name, arm in trained.items()}
+    examples |= {name: answer(first_network(run, name, arm))[0] for name, arm in trained.items()}
     metrics = run.read_metrics() | {"examples": {name: value.round(3) for name, value in examples.items()}}
     if {"scale-invariant", "adam"} <= trained.keys():
         metrics["seconds_to_pass_adam"] = seconds_to_pass(metrics["arms"], "scale-invariant", "adam")

@@ -93,6 +93,7 @@ def run(settings: Settings, run: Run) -> None:
             first = points[1] - points[0]
             with np.errstate(over="ignore", invalid="ignore"):  # of a path that leaves the plane
                 distances = np.linalg.norm(points, axis=1)
+            run.save_curve("paths", name, {"x0": points[:, 0], "x1": points[:, 1], "update": np.arange(len(points))})
             arms[name] = {
                 "final_x": points[-1],
                 "final_error": distances[-1],

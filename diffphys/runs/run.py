@@ -9,15 +9,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from diffphys.errors import InputError
 from diffphys.progress import Advance, progress
 from diffphys.runs.checkpoints import checkpoint_metadata, load_checkpoint, save_checkpoint
 from diffphys.runs.files import PARTIAL_PREFIX, replacing, write_json
+from diffphys.runs.looking import save_curve, save_frames
 from diffphys.runs.settings import results_settings
 from diffphys.runs.signals import Interrupted, StopRequest
 
+
+if TYPE_CHECKING:
+    import xarray
 
 Tree = TypeVar("Tree")
 
@@ -64,6 +68,7 @@ class Run:
     finished: bool = False
     stop: StopRequest = field(default_factory=StopRequest)
     _last_save: float = field(default_factory=time.monotonic)
+    _last_curve: float = float("-inf")
 
     @classmethod
     @contextmanager
@@ -157,6 +162,45 @@ class Run:
         """Save a Matplotlib figure as figures/name; options go to `savefig`."""
         with replacing(self.figure_path(name)) as path:
             figure.savefig(path, **options)
+
+    def curve_due(self, seconds: float = 2.0) -> bool:
+        """Whether to write a growing curve anew: `seconds` have passed since one was written."""
+        return time.monotonic() - self._last_curve >= seconds
+
+    def save_curve(self, chart: str, line: str, columns: Mapping[str, Any]) -> None:
+        """Write a curve for `diffphys view`, again as it grows.
+
+            run.save_curve("training", "unrolled", {"update": range(count), "loss": losses})
+
+        Args:
+            chart: What is drawn together.
+            line: Which of its lines this is, such as the name of an arm.
+            columns: Lists of equally many numbers by name; the first is drawn across, the second upward. Of more than
+                2000 rows so many are kept, evenly chosen.
+
+        Raises:
+            InputError: columns of different lengths.
+        """
+        save_curve(self.directory, chart, line, columns)
+        self._last_curve = time.monotonic()
+
+    def save_frames(self, name: str, data: "xarray.Dataset") -> None:
+        """Write frames for `diffphys view`: of an arm, of the reference, or of whatever else is compared.
+
+            run.save_frames("unrolled", dp.to_xarray(frames, times))
+
+        They are there to be looked at: at most 8 MB of a name are kept, in single precision, by leaving out frames,
+        evenly, and then points.
+
+        Args:
+            name: Whose frames they are.
+            data: Variables with the dimensions `case` and `time`, both of which may be missing, and those of the
+                space, as `dp.to_xarray` makes them.
+
+        Raises:
+            InputError: if it is no such dataset.
+        """
+        save_frames(self.directory, name, data)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Write metrics.json: named numbers and lists; arrays become lists, values that are not finite become null."""

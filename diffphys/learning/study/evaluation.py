@@ -1,5 +1,6 @@
 """Long rollouts from the first frame of every test case, beside the reference."""
 
+import json
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -8,12 +9,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray
 from jax import Array
 
+from diffphys.exchange import to_xarray
+from diffphys.grids import Field
 from diffphys.learning.corrected import with_parameters
 from diffphys.learning.study.study import Study
 from diffphys.learning.trajectories import Trajectories
 from diffphys.runs import Run
+from diffphys.runs.looking import LARGEST, evenly
 from diffphys.stepping import rollout
 
 
@@ -23,12 +28,16 @@ class Evaluation(NamedTuple):
     Attributes:
         errors: For each metric its value in each frame, (cases, frames).
         shown: The first case's frames, by name.
+        frames: Fields by name, (cases, frames): those of every case that are kept to be looked at.
+        kept: Which frames these are.
         step_ms: Milliseconds per step.
         diagnostics: The largest magnitude of each diagnostic in any frame.
     """
 
     errors: dict[str, np.ndarray]
     shown: dict[str, np.ndarray]
+    frames: dict[str, Field]
+    kept: np.ndarray
     step_ms: float
     diagnostics: dict[str, float]
 
@@ -46,34 +55,62 @@ def evaluate(study: Study, step: Any, test: Trajectories) -> Evaluation:
         predicted = {name: field.values for name, field in zip(study.names, states, strict=True)}
         target = {name: frames[name][1:] for name in predicted}
         errors = {name: jax.vmap(metric)(predicted, target) for name, metric in study.metrics.items()}
-        return errors, predicted, found
+        return errors, dict(zip(study.names, states, strict=True)), found
 
-    errors, shown, found, seconds = [], {}, [], []
+    errors, shown, frames_of, found, seconds = [], {}, [], [], []
+    kept = evenly(steps, LARGEST // (4 * test.cases * sum(test.frames[name][0, 0].size for name in study.names)))
     for index in range(test.cases):
         frames, parameters = test.case(index)
         if not index:
             jax.block_until_ready(roll(step, frames, parameters))
         started = time.perf_counter()
-        of_case, predicted, diagnosed = jax.block_until_ready(roll(step, frames, parameters))
+        of_case, states, diagnosed = jax.block_until_ready(roll(step, frames, parameters))
         seconds.append(time.perf_counter() - started)
         errors.append({name: np.asarray(values) for name, values in of_case.items()})
         found.append({name: float(value) for name, value in diagnosed.items()})
-        shown = shown or {name: np.asarray(values) for name, values in predicted.items()}
+        shown = shown or {name: np.asarray(field.values) for name, field in states.items()}
+        frames_of.append(jax.tree.map(lambda leaf: np.asarray(leaf)[kept], states))
     return Evaluation(
         {name: np.stack([of_case[name] for of_case in errors]) for name in study.metrics},
         shown,
+        jax.tree.map(lambda *leaves: np.stack(leaves), *frames_of),
+        kept,
         1e3 * float(np.median(seconds)) / steps,
         {name: max(one[name] for one in found) for name in study.diagnostics},
     )
 
 
-def save_evaluation(run: Run, name: str, found: Evaluation, losses: Mapping[str, np.ndarray]) -> None:
-    """Keep what figures and tables are made of."""
+def save_evaluation(
+    study: Study, run: Run, name: str, found: Evaluation, losses: Mapping[str, np.ndarray], count: int
+) -> None:
+    """Keep what figures and tables are made of, and what is looked at."""
+    times, labels = study.moments(count), [study.label(case) for case in study.test_cases]
+    for metric, errors in found.errors.items():
+        of_cases = {label: of_case for label, of_case in zip(labels, errors, strict=True)}
+        title = study.error if metric == next(iter(found.errors)) else metric
+        run.save_curve(f"{title} over time", name, {"time": times, **of_cases})
+    save_frames(study, run, name, found.frames, times[found.kept])
     main, *others = found.errors
     more = {f"errors_{other}": found.errors[other] for other in others}
     tree = {"errors": found.errors[main], "shown": found.shown, **more, **losses}
     shapes = jax.tree.map(lambda leaf: [list(leaf.shape), str(leaf.dtype)], tree)
     run.save_checkpoint(f"evaluation-{name}", tree, {"shapes": shapes})
+
+
+def save_reference(study: Study, run: Run, test: Trajectories, kept: np.ndarray) -> None:
+    """The reference's frames beside those of `save_evaluation`."""
+    chosen = jax.tree.map(lambda leaf: leaf[:, 1 + kept], test.frames)
+    fields = jax.jit(jax.vmap(jax.vmap(lambda frame: study.fields(study.state(frame)))))(chosen)
+    times = study.moments(test.length - 1)[kept]
+    save_frames(study, run, "reference", dict(zip(study.names, fields, strict=True)), times)
+
+
+def save_frames(study: Study, run: Run, name: str, frames: Mapping[str, Field], times: np.ndarray) -> None:
+    """Frames of all test cases for `diffphys view`."""
+    words = json.dumps([study.label(case) for case in study.test_cases])
+    described = {"long_name": study.case, "labels": words}
+    cases = xarray.Variable("case", np.asarray(study.test_cases, float), described)
+    run.save_frames(name, to_xarray(frames, times).assign_coords(case=cases))
 
 
 def load_evaluation(run: Run, name: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from diffphys.learning.study.data import generate_data, load_cases
-from diffphys.learning.study.evaluation import Evaluation, evaluate, save_evaluation
+from diffphys.learning.study.evaluation import Evaluation, evaluate, save_evaluation, save_reference
 from diffphys.learning.study.settings import StudySettings
 from diffphys.learning.study.study import Study
 from diffphys.learning.study.training import load_arm, load_network, train_arm
@@ -42,7 +42,8 @@ def run_study(study: Study, settings: StudySettings, run: Run) -> None:
         "arms": {"source": _means(found)},
         "paper": {f"{main}_source_mean": study.published.get("source"), "arms": study.published},
     }
-    save_evaluation(run, "source", found, {})
+    save_reference(study, run, test, found.kept)
+    save_evaluation(study, run, "source", found, {}, settings.frames)
     for arm in trained:
         if settings.weights:
             corrected, learned, losses = load_arm(study, settings)
@@ -59,7 +60,7 @@ def run_study(study: Study, settings: StudySettings, run: Run) -> None:
         }
         metrics["arms"][arm] = {**_means(found), **learned}
         metrics["paper"][f"{main}_corrected_mean"] = study.published.get(arm)
-        save_evaluation(run, arm, found, losses)
+        save_evaluation(study, run, arm, found, losses, settings.frames)
     run.write_metrics(metrics)
 
 

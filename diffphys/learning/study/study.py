@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from diffphys.grids import Field, Grid
@@ -98,6 +99,11 @@ class Study:
     def observe(self, state: Any) -> Frame:
         """What is compared of a state of the source."""
         return {name: field.values for name, field in zip(self.names, self.fields(state), strict=True)}
+
+    def moments(self, frames: int) -> np.ndarray:
+        """The times of the frames that follow the first, counted from there; their numbers where nobody knows."""
+        apart = self.interval or getattr(self.source, "dt", 1.0)
+        return np.arange(1, frames + 1) * float(str(apart))  # 0.1, not what single precision makes of it
 
     def corrected(self, network: Any, normalization: Normalization) -> Corrected:
         """The source with a network."""

@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from diffphys.errors import InputError
@@ -60,6 +61,9 @@ def train_arm(study: Study, settings: StudySettings, run: Run, arm: str) -> Trai
 
         def after_update(current: Progress, number: int, loss: float) -> None:
             advance(note=f"loss {loss:.3g}")
+            if run.curve_due() or number + 1 == total:
+                losses = np.asarray(current.losses)[: number + 1]
+                run.save_curve("training", arm, {"update": np.arange(1, number + 2), "loss": losses})
             if run.checkpoint_due(settings.checkpoint_seconds):
                 save(current)
                 run.leave_if_asked()

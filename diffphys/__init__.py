@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from diffphys import scenarios as scenarios
     from diffphys import stepping as stepping
     from diffphys import verification as verification
+    from diffphys import view as view
     from diffphys.errors import InputError as InputError
     from diffphys.exchange import from_xarray as from_xarray
     from diffphys.exchange import to_torch as to_torch
@@ -128,6 +129,7 @@ _ROOMS = (
     "scenarios",
     "stepping",
     "verification",
+    "view",
 )
 
 _HOME = {

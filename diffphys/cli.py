@@ -1,4 +1,4 @@
-"""The command line: `diffphys list`, `diffphys run`, `diffphys verify`, `diffphys bench`, `diffphys report`.
+"""The command line: `diffphys list`, `run`, `verify`, `bench`, `report` and `view`.
 
 What can be run is always a `diffphys.runs.Program` of one of three catalogs: experiments, verifications, benchmarks.
 `diffphys run NAME --help` (and `verify`, `bench`) says what the settings and presets of that program are.
@@ -170,6 +170,24 @@ def report_run(directory: Annotated[Path, typer.Argument(help="The directory of 
     settings = make_settings(program.settings, found.settings)
     with Run.open(directory, found.program, found.preset, settings, found.seed, kind=found.kind) as run:
         _print_results(program, run, program.make_report(run))
+
+
+@app.command("view")
+def view_runs(
+    directory: Annotated[Path, typer.Argument(help="Holds runs, at any depth.")] = Path("runs"),
+    port: Annotated[int | None, typer.Option(help="Where the page is (default: 5006, or a free one).", min=1)] = None,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Show runs in a browser: fields over time, curves as they grow, settings and results, two side by side.
+
+    Reads only, and only what lies in DIRECTORY; the page is there for this machine alone, until Ctrl-C.
+    """
+    from diffphys.view import serve
+
+    try:
+        serve(directory, port, browser=browser, ready=lambda address: _say(f"{directory}: {address} (Ctrl-C ends it)"))
+    except KeyboardInterrupt:
+        pass
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

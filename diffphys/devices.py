@@ -9,10 +9,75 @@ here adds an operation.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.core import ShapedArray
+from jax.extend.core import jaxpr_as_fun
+
+from diffphys.errors import InputError
+
+
+class WithMatrices(eqx.Module):
+    """A step whose matrices are leaves, as `with_matrices` makes it.
+
+    Attributes:
+        step: The step, whose numbers are leaves as before.
+        matrices: All arrays that the step closes over: transforms, corrections, masks.
+    """
+
+    step: Callable[..., Any]
+    matrices: list[Array]
+
+    def __call__(self, *arguments: Any) -> Any:
+        """What the step returns, with these matrices in the place of its own."""
+        program, result = _program(self.step, arguments)
+        if [_kind(one) for one in program.consts] != [_kind(one) for one in self.matrices]:
+            raise InputError(
+                "with_matrices: the step or its arguments are of another kind, shape or type than when it was made; "
+                "with_matrices makes another one for them."
+            )
+        leaves = [leaf for leaf in jax.tree.leaves((self.step, arguments)) if eqx.is_array(leaf)]
+        return jax.tree.unflatten(result, jaxpr_as_fun(program.replace(consts=self.matrices))(*leaves))
+
+
+def with_matrices(step: Callable[..., Any], *arguments: Any) -> WithMatrices:
+    """The step with all arrays that it closes over as leaves beside its numbers, so that they can be placed.
+
+    Matrices that solvers prepare are constants of the program that is compiled, and each device holds all of them. As
+    leaves they are arguments: they go wherever `jax.device_put` brings them, are spread over devices like any array,
+    and are in memory once for all programs. They belong to the grid, sides and obstacle of the step; its numbers may
+    change. What stands inside of a loop within the step (multigrid, iterations) stays with the program.
+
+        flow = jax.device_put(with_matrices(flow, state), NamedSharding(mesh, PartitionSpec()))
+        final = jax.jit(lambda flow, state: rollout(flow, state, 100)[0])(flow, state)
+
+    Args:
+        step: A function, or a module whose numbers are leaves.
+        *arguments: What it is called with later; only kinds, shapes and types matter.
+    """
+    program, _ = _program(step, arguments)
+    return WithMatrices(step, [jnp.asarray(matrix) for matrix in program.consts])
+
+
+def _program(step: Callable[..., Any], arguments: Any) -> tuple[Any, Any]:
+    """The program of a call, and the structure of its result."""
+    arrays, rest = eqx.partition((step, arguments), eqx.is_array)
+    leaves, structure = jax.tree.flatten(arrays)
+
+    def call(*leaves: Array) -> list[Array]:
+        step, arguments = eqx.combine(jax.tree.unflatten(structure, leaves), rest)
+        results, found = jax.tree.flatten(step(*arguments))
+        structures.append(found)
+        return results
+
+    structures: list[Any] = []
+    return jax.make_jaxpr(call)(*leaves), structures[-1]
+
+
+def _kind(array: Any) -> tuple[tuple[int, ...], Any]:
+    return array.shape, array.dtype
 
 
 def varying_alike(arrays: Sequence[Array]) -> list[Array]:

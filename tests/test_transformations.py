@@ -19,7 +19,7 @@ from jax.tree_util import Partial
 
 import diffphys as dp
 from diffphys import operators, poisson
-from diffphys.devices import beside, keeping, varying_alike
+from diffphys.devices import beside, keeping, varying_alike, with_matrices
 from diffphys.grids import Dirichlet, Neumann
 from diffphys.linear import linear_map, linear_solve
 from diffphys.nets.convolution import convolve
@@ -91,6 +91,37 @@ def test_gradients_on_two_devices(name):
         close(jax.jit(jax.grad(of_each_device(loss, checked), (0, 1)))(numbers, states), expected)
     for kind in (AxisType.Explicit, AxisType.Auto):
         close(jax.jit(gradient)(numbers, spread(states, kind)), expected)
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, pytest.param(AxisType.Explicit, marks=pytest.mark.slow)])
+def test_matrices_of_a_step_are_leaves_that_can_be_placed(kind):
+    """A batch that is spread over two devices, with the flow's matrices on both, or each on both by halves."""
+    grid, body = dp.Grid((8, 6), (1.6, 1.2)), dp.Sphere((0.6, 0.6), 0.25)
+    sides = dict(x=(dp.Inflow(1.0), dp.Outflow()), y=dp.Wall())
+    flow = dp.IncompressibleFlow(grid, 0.01, 0.05, sides, body, advection=dp.SemiLagrangian(1))
+    state = flow.initial_state()
+    states = jax.tree.map(lambda leaf: jnp.stack([leaf, 1.1 * leaf]), state)
+
+    def loss(step, states):
+        finals = jax.vmap(lambda state: dp.rollout(step, state, 2)[0].velocity[0].values)(states)
+        return jnp.sum(jnp.sin(finals))
+
+    gradient = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), allow_int=True))
+    opened = with_matrices(flow, state)
+    held = sum(matrix.nbytes for matrix in opened.matrices)
+    assert held >= poisson.direct(flow.pressure_problem()).prepared_bytes(jnp.float64) > 0
+    value, (of_flow, of_states) = gradient(flow, states)
+    whole, halves = (NamedSharding(mesh(kind), spec) for spec in (PartitionSpec(), MEMBERS))
+    placed = jax.device_put(opened, whole)
+    if kind is AxisType.Auto:
+        matrices = [
+            jax.device_put(one, halves) if one.ndim and one.shape[0] % 2 == 0 else one for one in placed.matrices
+        ]
+        placed = eqx.tree_at(lambda step: step.matrices, placed, matrices)
+    found, (of_placed, of_spread) = gradient(placed, spread(states, kind))
+    close((found, of_placed.step, of_spread), (value, of_flow, of_states))
+    with pytest.raises(dp.InputError, match="with_matrices makes another one"):
+        opened(jax.tree.map(lambda leaf: leaf.astype(jnp.float32), state))
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 #   make demo     install into .venv and train a network through a wake flow (a few minutes)
 #   make test     install and run every check: ruff, pyright, import layers, tests, the snippets of README and docs
 #   make test-slow  the tests that take longest, which `make test` leaves out
+#   make test-lowest  quick tests with the oldest versions that pyproject.toml allows
 #   make docs     build the documentation into site/, warnings are errors
 #   make wheel    build the wheel into dist/
 #
@@ -29,7 +30,7 @@ docs serve: export JUPYTER_PATH := $(CURDIR)/docs/.jupyter
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-slow lint types layers pytest format docs serve wheel constraints clean
+.PHONY: help demo test test-slow test-lowest lint types layers pytest format docs serve wheel constraints clean
 
 help:
 	@sed -n 's/^#   make/make/p' Makefile
@@ -69,6 +70,22 @@ pytest: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/pytest -m slow -n $(WORKERS) --dist worksteal --durations=15
+
+LOWEST := .cache/lowest
+LOWEST_TESTS := tests/test_linear.py tests/grids tests/stepping tests/learning/test_training.py tests/runs/test_resume.py \
+	tests/exchange tests/control/test_environments.py tests/test_cli.py \
+	--deselect tests/grids/test_field.py::test_a_known_end_is_written_into_the_program # older JAX lists what it writes
+
+$(LOWEST)/.installed: pyproject.toml constraints-lowest.txt
+	"$(PYTHON)" -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip --quiet --quiet --disable-pip-version-check install -c constraints-lowest.txt \
+		-e ".[gymnasium,well]" beartype hypothesis pytest pytest-xdist pyyaml
+	@touch $@
+
+# What these versions warn of is known to newer ones. What they compiled is of no use to others.
+test-lowest: export JAX_COMPILATION_CACHE_DIR := $(CURDIR)/.cache/jax-lowest
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/pytest -m "not slow" -n $(WORKERS) --dist worksteal -o filterwarnings=default --disable-warnings $(LOWEST_TESTS)
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix

@@ -98,6 +98,18 @@ def of_type(array: Array, wanted: Any) -> Array:
     return array
 
 
+def argument_of(kind: ShapedArray) -> jax.ShapeDtypeStruct:
+    """An argument of this type, with its sharding and the axes over which it varies, for what traces a function."""
+    sharding = None if kind.sharding.mesh.empty else kind.sharding
+    varies: dict[str, Any] = {name: getattr(kind, name) for name in ("manual_axis_type", "vma") if hasattr(kind, name)}
+    return jax.ShapeDtypeStruct(kind.shape, kind.dtype, sharding=sharding, **varies)
+
+
+def cotangent_of(kind: ShapedArray) -> ShapedArray:
+    """The type of a cotangent of what has this type."""
+    return kind.to_ct_aval() if hasattr(kind, "to_ct_aval") else kind.to_cotangent_aval()  # as until JAX 0.9
+
+
 def keeping(body: Callable[..., Any], carry: Any, *given: Any, following: Any = None) -> tuple[Callable[..., Any], Any]:
     """A loop's body and its first carry, made so that each array keeps its type when it goes around.
 
@@ -168,12 +180,17 @@ def _as_widened(before: Any, after: Any) -> Array:
 
 def _cast(array: Array, axes: frozenset[str]) -> Array:
     missing = tuple(sorted(axes - _varying(array)))
-    return jax.lax.pcast(array, missing, to="varying") if missing else array
+    if not missing:
+        return array
+    # JAX 0.9 renamed `pvary`.
+    return jax.lax.pcast(array, missing, to="varying") if hasattr(jax.lax, "pcast") else jax.lax.pvary(array, missing)
 
 
 def _varying(array: Any) -> frozenset[str]:
     """The axes over which an array, or a type, varies."""
-    return _type(array).manual_axis_type.varying
+    kind = _type(array)
+    # Before JAX 0.10 the type held the set itself.
+    return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
 
 
 def _is_on_mesh(array: Any) -> bool:

@@ -23,7 +23,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.typing import ArrayLike
 
-from diffphys.devices import is_in_shard_map, of_type, varying_alike
+from diffphys.devices import argument_of, cotangent_of, is_in_shard_map, of_type, varying_alike
 
 
 Function = Callable[[Sequence[Array], Sequence[Array]], Sequence[Array]]
@@ -207,15 +207,7 @@ def _types(*arrays, forward, transpose, constants, at_once):
 @functools.lru_cache(maxsize=4096)  # one map is met again and again: linearized, batched, transposed
 def _results(forward, constants, operands, context):
     """The types of the results: beside shape and number their sharding and the devices over which they vary."""
-    given = [
-        jax.ShapeDtypeStruct(
-            one.shape,
-            one.dtype,
-            sharding=None if one.sharding.mesh.empty else one.sharding,
-            manual_axis_type=one.manual_axis_type,
-        )
-        for one in (*constants, *operands)
-    ]
+    given = [argument_of(one) for one in (*constants, *operands)]
     known = len(constants)
     return tuple(jax.make_jaxpr(lambda *all: tuple(forward(all[:known], all[known:])))(*given).out_avals)
 
@@ -239,7 +231,7 @@ def _transpose(cotangents, *arrays, forward, transpose, constants, at_once):
     results = linear_map(transpose, forward, kept, cotangents, at_once=at_once)
     # An operand that is known is a zero that the rule above has put in the place of a missing tangent.
     pulled = [
-        of_type(result, operand.aval.to_ct_aval()) if ad.is_undefined_primal(operand) else None
+        of_type(result, cotangent_of(operand.aval)) if ad.is_undefined_primal(operand) else None
         for result, operand in zip(results, operands, strict=True)
     ]
     return [None] * constants + pulled

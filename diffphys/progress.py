@@ -6,10 +6,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, runtime_checkable
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
-
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -89,6 +85,10 @@ class ProgressBar:
 
 @contextmanager
 def _bar(description: str, total: int, done: int) -> Iterator[Advance]:
+    # Who draws no bar, a simulation among them, needs no Rich and does not wait for it.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     started = time.monotonic()
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -98,7 +98,7 @@ def _bar(description: str, total: int, done: int) -> Iterator[Advance]:
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with RichProgress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task(description, total=total, completed=done, note="", rate="")
         finished = 0
 

@@ -40,6 +40,37 @@ def test_every_dependency_is_pinned():
     assert names <= {normalized(name) for name in pinned}
 
 
+def test_the_oldest_versions_are_those_that_are_tested():
+    """Each lower bound of what the package needs is what `make test-lowest` installs."""
+    pinned = dict(re.findall(r"^([\w.-]+)==(.+)$", (ROOT / "constraints-lowest.txt").read_text(), re.MULTILINE))
+    for requirement in PROJECT["dependencies"]:
+        name, bound = requirement.split(">=")
+        assert pinned[name] == bound or pinned[name].removesuffix(".0") == bound, requirement
+
+
+def test_simulations_have_gradients_without_what_only_files_plots_and_the_command_line_need():
+    script = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"matplotlib", "optimistix", "PIL", "pandas", "typer", "xarray", "zarr"}:
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Missing())
+import jax
+import diffphys as dp
+
+for room in ("grids", "operators", "poisson", "physics", "stepping", "nets", "learning", "gradients"):
+    getattr(dp, room)
+heat = dp.Heat(dp.Grid((8,), (1.0,)), 0.1, 0.01, ((dp.Dirichlet(0.0), dp.Neumann(0.0)),))
+final = lambda start: dp.rollout(heat, heat.initial_state(start), 2)[0].values.sum()
+print(jax.grad(final)(jax.numpy.ones(8)).sum())
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
 def test_every_room_has_a_page_in_the_api_reference():
     settings = (ROOT / "mkdocs.yml").read_text()
     drafts = set(re.findall(r"^  /api/(\w+)\.md$", settings, re.MULTILINE))

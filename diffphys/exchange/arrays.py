@@ -1,10 +1,9 @@
 """States and frames as xarray datasets, and back; from there they go to NetCDF and Zarr."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray
 
 from diffphys.errors import InputError
 from diffphys.exchange.coordinates import line_attributes, places, time_attributes, unit_attribute
@@ -12,6 +11,10 @@ from diffphys.exchange.frames import leading_names, rebuilt, times_of
 from diffphys.grids import Grid
 from diffphys.grids.named import grid_of, named_fields
 from diffphys.grids.numbers import shown
+
+
+if TYPE_CHECKING:
+    import xarray  # takes a third of a second, and is needed by those alone who call these functions
 
 
 def to_xarray(
@@ -22,7 +25,7 @@ def to_xarray(
     length_unit: str | None = None,
     time_unit: str | None = None,
     attributes: Mapping[str, str | float] | None = None,
-) -> xarray.Dataset:
+) -> "xarray.Dataset":
     """A state, or frames of a rollout, with coordinates, units and long names.
 
         data = dp.to_xarray(frames, units={"velocity_x": "m s-1"}, length_unit="m", time_unit="s")
@@ -51,6 +54,8 @@ def to_xarray(
         >>> dict(dp.to_xarray(frames, times=[0.002, 0.004]).sizes)
         {'time': 2, 'x': 8}
     """
+    import xarray
+
     grid = grid_of("to_xarray", frames)
     leading = leading_names("to_xarray", frames)
     times = times_of("to_xarray", frames, times)
@@ -77,7 +82,7 @@ def to_xarray(
     return xarray.Dataset(variables, lines, dict(attributes or {}))
 
 
-def from_xarray(dataset: xarray.Dataset, like: Any) -> Any:
+def from_xarray(dataset: "xarray.Dataset", like: Any) -> Any:
     """What `to_xarray` made a dataset of, also after NetCDF or Zarr.
 
     Args:
@@ -96,6 +101,8 @@ def from_xarray(dataset: xarray.Dataset, like: Any) -> Any:
         >>> state = dp.Heat(dp.Grid((8,), (1.0,)), 1.0, 0.001, ((dp.Neumann(), dp.Neumann()),)).initial_state(20.0)
         >>> again = dp.from_xarray(dp.to_xarray(state), state)
     """
+    import xarray
+
     if not isinstance(dataset, xarray.Dataset):
         raise InputError(f"from_xarray: dataset is {shown(dataset)}; an xarray.Dataset is accepted.")
     grid = grid_of("from_xarray", like)
@@ -117,7 +124,7 @@ def from_xarray(dataset: xarray.Dataset, like: Any) -> Any:
     return rebuilt("from_xarray", like, arrays)
 
 
-def _check_lines(dataset: xarray.Dataset, lines: dict[str, np.ndarray], grid: Grid) -> None:
+def _check_lines(dataset: "xarray.Dataset", lines: dict[str, np.ndarray], grid: Grid) -> None:
     for dimension, line in lines.items():
         there = dataset[dimension].values if dimension in dataset.coords else line
         if there.shape != line.shape or not np.allclose(there, line, rtol=1e-6, atol=1e-6 * max(grid.size)):

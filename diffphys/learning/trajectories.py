@@ -20,7 +20,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray
 from jax import Array
 
 from diffphys.errors import InputError
@@ -185,6 +184,8 @@ def save_trajectories(
         >>> grid.cells
         (8,)
     """
+    import xarray  # here, so that training without files neither needs it nor waits for it
+
     path = _resolved(path)
     _check_replaceable(path)
     check_trajectories("save_trajectories: trajectories", trajectories)
@@ -266,6 +267,8 @@ def load_trajectories(path: Path | str) -> tuple[Trajectories, Grid, dict[str, A
         >>> grid.cells
         (8,)
     """
+    import xarray
+
     path = _resolved(path)
     if not path.is_dir():
         raise InputError(

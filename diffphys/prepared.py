@@ -5,6 +5,16 @@ as what it was made from: a grid, sides, cells. Arrays that follow from these al
 held them, or be compared entry by entry; so they are remembered here, by what they follow from. All that is remembered
 together is bounded in bytes: what has not been asked for longest is forgotten first, and prepared anew if it is asked
 for again. An array that is larger than the bound is not remembered.
+
+Why not held by what a flow is made of, so that it goes with the last flow? Because that never goes: grids and obstacles
+are static, and what is static in a step is part of the trees' definitions that JAX keeps. Of six flows that were made,
+or made and rolled out, and deleted, all six grids were still there after garbage collection, with our own tables
+emptied, and after `jax.clear_caches()` (JAX 0.10.2). What hung on them would stay for ever. The bound is what gives
+memory back, and who is forgotten loses little: to prepare anew a cylinder in a channel of 64x32 cells takes 10 ms, of
+256x128 0.4 s, less than to compile the program that asks for it.
+
+A compiled program holds copies of its own. How large these are says `prepared_bytes()` of a pressure solver;
+`devices.with_matrices` makes arguments of them.
 """
 
 import collections

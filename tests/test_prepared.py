@@ -6,7 +6,14 @@ import pytest
 
 import diffphys as dp
 from diffphys import prepared
-from diffphys.poisson import FastDiagonalization, ObstacleCorrected, PressureProblem
+from diffphys.poisson import (
+    ConjugateGradients,
+    FastDiagonalization,
+    FictitiousDomain,
+    MultigridConjugateGradients,
+    ObstacleCorrected,
+    PressureProblem,
+)
 
 
 @pytest.fixture
@@ -46,4 +53,13 @@ def test_a_solver_tells_its_size():
     solid[5, 5] = True
     around = ObstacleCorrected(PressureProblem.from_conditions(grid, walls, solid))
     faces, rows = 4, 2 * (3 * 12 + 3 * 10)
+    problem = box.problem
+    for iterative, size in (
+        (ConjugateGradients(problem), 4 * (3 * 120 + 1)),  # weights of two axes, anchors, one volume
+        (FictitiousDomain(problem), box.prepared_bytes() + 4 * (3 * 120 + 1)),
+    ):
+        assert iterative.prepared_bytes() == size
+    levels = MultigridConjugateGradients(problem)
+    assert 6 * 4 * 120 < levels.prepared_bytes() < 24 * 4 * 120  # five entries of a stencil for each cell, and coarser
+    assert levels.prepared_bytes(jnp.float64) > 1.9 * levels.prepared_bytes()
     assert around.prepared_bytes() - box.prepared_bytes() == 4 * (2 * faces**2 + faces + rows) + 8 * faces

@@ -17,6 +17,7 @@ from diffphys.poisson.finite_volumes import (
     Problem,
     VariableProblem,
     apply,
+    bytes_of_finite_volumes,
     finite_volumes,
     null_space_remover,
     outflow,
@@ -55,6 +56,10 @@ class ConjugateGradients(eqx.Module):
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
         return iterative_solution(self, rhs, self._iterated)
+
+    def prepared_bytes(self, dtype: Any = jnp.float32) -> int:
+        """How many bytes a compiled program holds of what is prepared for values of this type: the finite volumes."""
+        return bytes_of_finite_volumes(self.problem, dtype)
 
     def _iterated(self, system: FiniteVolumes, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
         iterations = self.largest_iterations or 10 * sum(self.problem.grid.cells)

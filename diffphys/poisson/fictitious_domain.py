@@ -1,5 +1,7 @@
 """Conjugate gradients with the direct solution for open faces as preconditioner, made for obstacles."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
@@ -7,7 +9,7 @@ from jax import Array
 from diffphys.grids.numbers import plain
 from diffphys.poisson.conjugate_gradients import check_iteration_settings, iterative_solution, preconditioned
 from diffphys.poisson.diagonalization import FastDiagonalization
-from diffphys.poisson.finite_volumes import FiniteVolumes, VariableProblem, outflow
+from diffphys.poisson.finite_volumes import FiniteVolumes, VariableProblem, bytes_of_finite_volumes, outflow
 from diffphys.poisson.problem import PressureProblem, Solution
 
 
@@ -39,6 +41,13 @@ class FictitiousDomain(eqx.Module):
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
         return iterative_solution(self, rhs, self._iterated)
+
+    def prepared_bytes(self, dtype: Any = jnp.float32) -> int:
+        """How many bytes a compiled program holds of what is prepared for values of this type: by the preconditioner,
+        and the finite volumes.
+        """
+        separable = FastDiagonalization(PressureProblem(self.problem.grid, self.problem.kinds))
+        return separable.prepared_bytes(dtype) + bytes_of_finite_volumes(self.problem, dtype)
 
     def _iterated(self, system: FiniteVolumes, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
         grid, kinds = self.problem.grid, self.problem.kinds

@@ -150,6 +150,13 @@ def finite_volumes(problem: Problem, dtype: Any) -> FiniteVolumes:
     return _assembled(problem.grid, problem.kinds, faces)
 
 
+def bytes_of_finite_volumes(problem: Problem, dtype: Any) -> int:
+    """How many bytes of them are prepared; of coefficients that are traced the geometry alone."""
+    fixed = isinstance(problem, PressureProblem)
+    arrays = _fixed_system(problem) if fixed else _conductances(problem.grid, problem.kinds)
+    return np.dtype(dtype).itemsize * sum(np.size(leaf) for leaf in jax.tree.leaves(arrays))
+
+
 def outflow(system: FiniteVolumes, pressure: Array) -> Array:
     """`S pressure`: what leaves each cell, `-V A pressure`. Differentiable in the weights, too."""
     total = system.anchor * pressure

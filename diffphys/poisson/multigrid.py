@@ -26,9 +26,9 @@ from jax import Array
 from diffphys.devices import keeping
 from diffphys.grids.numbers import plain, whole_number
 from diffphys.poisson.conjugate_gradients import check_iteration_settings, iterative_solution, preconditioned
-from diffphys.poisson.finite_volumes import FiniteVolumes, Problem, finite_volumes
+from diffphys.poisson.finite_volumes import FiniteVolumes, Problem, bytes_of_finite_volumes, finite_volumes
 from diffphys.poisson.problem import PressureProblem, Solution
-from diffphys.prepared import prepared
+from diffphys.prepared import bytes_of, prepared
 
 
 class Stencil(NamedTuple):
@@ -89,6 +89,15 @@ class MultigridConjugateGradients(eqx.Module):
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
         return iterative_solution(self, rhs, self._iterated)
+
+    def prepared_bytes(self, dtype: Any = jnp.float32) -> int:
+        """How many bytes a compiled program holds of what is prepared for values of this type: the finite volumes and,
+        unless coefficients are traced, all coarser levels.
+        """
+        size = bytes_of_finite_volumes(self.problem, dtype)
+        if isinstance(self.problem, PressureProblem):
+            size += bytes_of(_fixed_levels(self.problem, np.dtype(dtype).name, self.smoothing or 2))
+        return size
 
     def _iterated(self, system: FiniteVolumes, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
         problem, smoothing = self.problem, self.smoothing

@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 SWITCH = "DIFFPHYS_COMPILATION_CACHE"
-SHORTEST = "0.2"  # seconds of compiling that are worth a file; JAX's own default, 1, leaves out much of a small flow
+SHORTEST = "0"  # seconds of compiling that are worth a file; a small flow has fifty programs that take hundredths
 
 
 def keep_compiled_programs() -> Path | None:

@@ -237,6 +237,12 @@ def rollout(
 
 
 @eqx.filter_jit
+def _traced_once(step: Callable, *given: Any) -> Any:
+    """What a step gives. Where it is asked for again with arguments of the same shapes, Python does not run again."""
+    return step(*given)
+
+
+@eqx.filter_jit
 def _rollout(
     step: Callable,
     state: Any,
@@ -252,7 +258,7 @@ def _rollout(
     # Without a step there is no first input, but its type is known.
     first = jax.tree.map(lambda leaf: leaf[0] if steps else jnp.zeros_like(leaf, shape=leaf.shape[1:]), inputs)
     known = _check_step(step, state, inputs, first)
-    advanced, usual = step, lambda state: state
+    advanced, usual = functools.partial(_traced_once, step), lambda state: state
     if steps and stop is None:  # where no step is made the state is returned as it is
         form = _working_form(step, state, inputs, first)
         if form is not None:
@@ -452,9 +458,8 @@ def _check_step(step: Callable, state: Any, inputs: Any, first: Any) -> Any:
     """One clear sentence where the step's result cannot be its next argument; the types of that result."""
     if inputs is not None and not _accepts_input(step):
         raise InputError("rollout: inputs are given but step accepts a state only; step(state, input) is accepted.")
-    following = jax.eval_shape(
-        lambda: _as_arrays(step(state) if inputs is None else step(state, first), "what step returns")
-    )
+    given = () if inputs is None else (first,)
+    following = jax.eval_shape(lambda: _as_arrays(_traced_once(step, state, *given), "what step returns"))
     before, after = jax.tree.structure(state), jax.tree.structure(following)
     if before != after:
         raise InputError(f"rollout: {_changed(state, following)}; a step that keeps the state's structure is accepted.")

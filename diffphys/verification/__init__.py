@@ -31,6 +31,9 @@ CASES = Catalog(
         "shallow-water": Entry("diffphys.verification.shallow_water", "lakes at rest, dam breaks, and a steep wave"),
         "advection": Entry("diffphys.verification.advection", "a profile carried once around by every scheme"),
         "taylor-green": Entry("diffphys.verification.taylor_green", "orders in space and time of decaying vortices"),
+        "spectral": Entry(
+            "diffphys.verification.spectral", "Fourier modes: exact flows, orders, budgets, other solvers"
+        ),
         "poiseuille": Entry("diffphys.verification.poiseuille", "flow between plates that a force or an inflow drives"),
         "couette": Entry("diffphys.verification.couette", "flow between plates that move"),
         "kovasznay": Entry("diffphys.verification.kovasznay", "flow behind a row of bodies, with inflow and outflow"),

@@ -166,3 +166,7 @@ def test_errors_of_round_off_have_no_order_and_are_held_to_it():
 
 def test_heat_runs_quickly_and_holds():
     assert main(["verify", "heat", "--preset", "quick"]) == 0
+
+
+def test_spectral_runs_quickly_and_holds():
+    assert main(["verify", "spectral", "--preset", "quick"]) == 0

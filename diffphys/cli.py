@@ -7,6 +7,7 @@ Exit codes: 0 success, 1 a result misses its stated bound, 2 bad input (one line
 and what it accepts), 130 and 143 stopped by SIGINT and SIGTERM with everything saved.
 """
 
+import dataclasses
 import io
 import os
 import shlex
@@ -31,6 +32,7 @@ from diffphys.runs import (
     Run,
     keep_freed_memory,
     make_settings,
+    nearest,
     one_thread_for_linear_algebra,
     read_description,
     stop_on_signals,
@@ -41,7 +43,7 @@ from diffphys.runs import (
 from diffphys.verification import CASES, summary_table
 
 
-app = typer.Typer(add_completion=False, help="Differentiable physics on JAX.", rich_markup_mode=None)
+app = typer.Typer(help="Differentiable physics on JAX.", rich_markup_mode=None)
 
 CATALOGS = {catalog.kind: catalog for catalog in (EXPERIMENTS, CASES, BENCHMARKS)}
 
@@ -57,11 +59,16 @@ class ProgramCommand(TyperCommand):
             given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
             if given.get("help") and given.get("name"):
                 catalog = next(one for one in CATALOGS.values() if one.command == self.name)
-                program = catalog.load(given["name"])
-                _say(f"{self.get_help(ctx)}\n\n{program.name}: {catalog.known[program.name].summary}\n")
-                _say(program.settings_in_words())
+                described = _described(catalog, given["name"])
+                _say(f"{self.get_help(ctx)}\n\n{described}")
                 ctx.exit()
         return super().parse_args(ctx, args)
+
+
+def _described(catalog: Catalog, name: str) -> str:
+    """A program in words: what it is, the command that runs it, its settings and presets."""
+    program = catalog.load(name)
+    return f"{name}: {catalog.known[name].summary}\ndiffphys {catalog.command} {name}\n\n{program.settings_in_words()}"
 
 
 def _show_version(asked: bool) -> None:
@@ -79,9 +86,54 @@ def everywhere(
     """Differentiable physics on JAX."""
 
 
+def _names(*catalogs: Catalog) -> Callable[[str], list[str]]:
+    """What completes a name of these catalogs."""
+
+    def completed(incomplete: str) -> list[str]:
+        names = sorted({name for catalog in catalogs for name in catalog.known})
+        return [name for name in names if name.startswith(incomplete)]
+
+    return completed
+
+
+def _preset_names(context: typer.Context, incomplete: str) -> list[str]:
+    """What completes a preset of the program that the command line names."""
+    program = _named(context)
+    return [name for name in program.presets if name.startswith(incomplete)] if program else []
+
+
+def _setting_names(context: typer.Context, incomplete: str) -> list[str]:
+    """What completes `key=` for the program that the command line names."""
+    program = _named(context)
+    fields = dataclasses.fields(program.settings) if program else ()
+    return [f"{field.name}=" for field in fields if field.name.startswith(incomplete)]
+
+
+def _named(context: typer.Context) -> Program | None:
+    """The program that the command line names, while it is still being written."""
+    catalog = next((one for one in CATALOGS.values() if one.command == context.info_name), None)
+    name = context.params.get("name") or next(iter(context.args), "")  # left in args where an option lacks its value
+    return catalog.load(name) if catalog and name in catalog.known else None
+
+
+SET = typer.Option("--set", help="Override a setting: key=value.", autocompletion=_setting_names)
+
+
 @app.command("list")
-def list_everything() -> None:
-    """List every experiment, verification and benchmark, a line each."""
+def list_programs(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="What to describe (default: a line of each).", autocompletion=_names(*CATALOGS.values())),
+    ] = None,
+) -> None:
+    """List every experiment, verification and benchmark, a line each; or describe one, with settings and presets."""
+    if name is not None:
+        having = [catalog for catalog in CATALOGS.values() if name in catalog.known]
+        if not having:
+            known = sorted({known for catalog in CATALOGS.values() for known in catalog.known})
+            raise InputError(f'there is no experiment, verification or benchmark "{name}": {nearest(name, known)}')
+        _say("\n\n".join(_described(catalog, name) for catalog in having))
+        return
     width = max(len(name) for catalog in CATALOGS.values() for name in catalog.known)
     for catalog in CATALOGS.values():
         _say(f"{catalog.title} (diffphys {catalog.command} NAME)")
@@ -91,13 +143,16 @@ def list_everything() -> None:
 
 @app.command("run", cls=ProgramCommand)
 def run_experiment(
-    name: Annotated[str, typer.Argument(help="An experiment of `diffphys list`.")],
-    preset: Annotated[str, typer.Option(help="How large: demo, book, paper, or another the experiment has.")] = "demo",
+    name: Annotated[str, typer.Argument(help="An experiment of `diffphys list`.", autocompletion=_names(EXPERIMENTS))],
+    preset: Annotated[
+        str,
+        typer.Option(help="How large: demo, book, paper, or another the experiment has.", autocompletion=_preset_names),
+    ] = "demo",
     out: Annotated[
         Path | None, typer.Option(help="Where to write (default: runs/NAME-PRESET and what differs).")
     ] = None,
     seed: Annotated[int, typer.Option(help="All randomness follows from it.", min=0, max=LARGEST_SEED)] = 0,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value.")] = None,
+    set_: Annotated[list[str] | None, SET] = None,
 ) -> None:
     """Run an experiment, or go on with it where it stopped; with NAME, --help lists its settings and presets."""
 
@@ -109,12 +164,18 @@ def run_experiment(
 
 @app.command("verify", cls=ProgramCommand)
 def verify(
-    name: Annotated[str | None, typer.Argument(help="A verification of `diffphys list` (default: all).")] = None,
-    preset: Annotated[str, typer.Option(help="How large: full, as the bounds are stated for, or quick.")] = "full",
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A verification of `diffphys list` (default: all).", autocompletion=_names(CASES)),
+    ] = None,
+    preset: Annotated[
+        str,
+        typer.Option(help="How large: full, as the bounds are stated for, or quick.", autocompletion=_preset_names),
+    ] = "full",
     out: Annotated[
         Path | None, typer.Option(help="Where to write (default: runs/verify/NAME and what differs).")
     ] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value.")] = None,
+    set_: Annotated[list[str] | None, SET] = None,
 ) -> None:
     """Hold physics to known answers, in float64. Leaves with 1 where a result misses its stated bound."""
     if name is None and set_:
@@ -135,12 +196,17 @@ def verify(
 
 @app.command("bench", cls=ProgramCommand)
 def bench(
-    name: Annotated[str | None, typer.Argument(help="A benchmark of `diffphys list` (default: all).")] = None,
-    preset: Annotated[str, typer.Option(help="How large: full, or quick to see that all of it runs.")] = "full",
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A benchmark of `diffphys list` (default: all).", autocompletion=_names(BENCHMARKS)),
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(help="How large: full, or quick to see that all of it runs.", autocompletion=_preset_names)
+    ] = "full",
     out: Annotated[
         Path | None, typer.Option(help="Where to write (default: runs/bench/NAME and what differs).")
     ] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value.")] = None,
+    set_: Annotated[list[str] | None, SET] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Name the costliest operations instead.")] = False,
 ) -> None:
     """Time steps, gradients, solves and training, beside peers where they are installed."""
@@ -211,8 +277,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if explained is None:
             raise
         return _complain(str(explained))
-    except SystemExit:  # so Typer ends where nobody reads its help any more, and only there
-        _silence()
+    except SystemExit as end:  # so Typer ends after completing a word, and where nobody reads its help any more
+        if end.code:
+            _silence()
         return 0
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", 128 + signal.SIGINT)

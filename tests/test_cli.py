@@ -70,6 +70,52 @@ def test_every_listed_experiment_is_there_under_its_name():
             assert experiment.choose("demo").clock == "processor"
 
 
+@pytest.mark.parametrize("name, having", [("dummy", ["run"]), ("wake", ["run", "bench"]), ("heat", ["verify"])])
+def test_list_describes_a_program_of_every_kind_that_has_it(name, having, capsys):
+    assert main(["list", name]) == 0
+    out = capsys.readouterr().out
+    for catalog in CATALOGS.values():
+        assert (f"diffphys {catalog.command} {name}" in out.splitlines()) == (catalog.command in having)
+        if catalog.command in having:
+            program = catalog.load(name)
+            assert catalog.known[name].summary in out and program.settings_in_words() in out
+
+
+@pytest.mark.parametrize(
+    "words, completed",
+    [
+        ("r", ["run", "report"]),
+        ("run du", ["dummy"]),
+        ("run dummy --pre", ["--preset"]),
+        ("run dummy --preset ", ["demo", "short"]),
+        ("run dummy --preset sh", ["short"]),
+        ("run dummy --set st", ["starts="]),
+        ("run nobody --set st", []),
+        ("verify tay", ["taylor-green"]),
+        ("bench w", ["wake"]),
+        ("list du", ["dummy"]),
+    ],
+)
+def test_the_shell_completes_commands_names_presets_and_settings(words, completed, monkeypatch, capsys):
+    for name, value in (
+        ("_DIFFPHYS_COMPLETE", "complete_bash"),
+        ("COMP_WORDS", f"diffphys {words}"),
+        ("COMP_CWORD", str(len(words.split(" ")))),
+    ):
+        monkeypatch.setenv(name, value)
+    assert main([]) == 0
+    assert set(capsys.readouterr().out.split()) == set(completed)
+
+
+def test_completion_is_installed_for_the_shell(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("shellingham.detect_shell", lambda *_: ("bash", "/bin/bash"))
+    assert main(["--install-completion"]) == 0
+    assert "bash completion installed" in capsys.readouterr().out
+    (installed,) = (tmp_path / ".bash_completions").iterdir()
+    assert "_DIFFPHYS_COMPLETE" in installed.read_text() and str(installed) in (tmp_path / ".bashrc").read_text()
+
+
 @pytest.mark.parametrize(
     "words, said",
     [
@@ -91,6 +137,7 @@ def test_every_listed_experiment_is_there_under_its_name():
         ("run dummy --set", ["--set"]),
         ("report", ["Missing argument 'directory'"]),
         ("report nowhere", ['"nowhere" holds no run']),
+        ("list dumy", ['"dumy"', 'did you mean "dummy"']),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(words, said, capsys, tmp_path):

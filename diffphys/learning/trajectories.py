@@ -26,6 +26,7 @@ from diffphys.errors import InputError
 from diffphys.exchange.coordinates import line_attributes, time_attributes, unit_attribute
 from diffphys.grids import Field, Grid
 from diffphys.grids.grid import check_grid
+from diffphys.grids.named import named_fields
 from diffphys.grids.numbers import concrete, shown
 from diffphys.runs.files import recovered, replacing
 
@@ -134,7 +135,7 @@ def check_trajectories(name: str, given: object) -> None:
     if not isinstance(given, Trajectories):
         raise InputError(
             f"{name} is of type {type(given).__name__}; Trajectories are accepted, as of a rollout's frames "
-            'Trajectories({"u": frames.u.values[None]}), one case.'
+            "Trajectories(jax.tree.map(lambda leaf: leaf[None], frames)), one case."
         )
 
 
@@ -149,7 +150,8 @@ def save_trajectories(
     length_unit: str | None = None,
     time_unit: str | None = None,
 ) -> None:
-    """Write trajectories whose frames are a mapping from names to arrays (cases, frames, *points) of values on `grid`.
+    """Write trajectories whose frames are values on `grid`: a mapping from names to arrays (cases, frames, *points), or
+    states of any system with fields, as a rollout saves them.
 
     Opens in xarray, without a warning, with the coordinates of the points and the times of the frames; from there it
     goes to NetCDF. Names may be any text: where the files cannot have them, the array has another name there and the
@@ -162,7 +164,7 @@ def save_trajectories(
     Args:
         path: The directory to make; `~` is the home directory.
         trajectories: The trajectories. A frame may be a `Field` whose values have the two leading axes; it knows its
-            place.
+            place. Of states the fields are kept, by the names that they have there (`velocity_x`).
         grid: The grid.
         attributes: Anything else to keep: text, numbers, and lists and mappings of them. Tuples and arrays become
             lists.
@@ -190,9 +192,13 @@ def save_trajectories(
     _check_replaceable(path)
     check_trajectories("save_trajectories: trajectories", trajectories)
     check_grid("save_trajectories", grid)
-    if not isinstance(trajectories.frames, Mapping):
-        raise InputError("save_trajectories: frames is not a mapping; a mapping from names to arrays is accepted.")
-    frames, parameters = dict(trajectories.frames), dict(trajectories.parameters)
+    frames, parameters = trajectories.frames, dict(trajectories.parameters)
+    frames = dict(frames if isinstance(frames, Mapping) else named_fields(frames))
+    if not frames:
+        raise InputError(
+            "save_trajectories: frames is no mapping and holds no fields; a mapping from names to arrays, or states "
+            "with fields, is accepted."
+        )
     for name, given in (("offsets", offsets), ("units", units)):
         known = frames if name == "offsets" else frames | parameters
         if unknown := [one for one in given or {} if one not in known]:

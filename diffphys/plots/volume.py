@@ -66,7 +66,7 @@ def scene(
         levels = [low + part * (high - low) for part in (0.25, 0.5, 0.75)] if low != -high else [low / 3, high / 3]
     off_screen = sys.platform == "linux" and not os.environ.get("DISPLAY")
     plotter = pyvista.Plotter(window_size=list(size), off_screen=off_screen)
-    style: Any = {"cmap": colors, "clim": (low, high), "scalar_bar_args": {"title": label, "fmt": "%.3g"}}
+    style: Any = {"cmap": colors, "clim": (low, high), "scalar_bar_args": {"title": f"{label}\n", "fmt": "%.3g"}}
     if how == "surfaces":
         surfaces = mesh.contour(list(levels), scalars=label)
         if surfaces.n_points:

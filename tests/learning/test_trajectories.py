@@ -47,6 +47,24 @@ def test_a_round_trip_keeps_every_bit_and_opens_in_xarray(tmp_path):
     assert np.allclose(dataset["x_face"], [0.0, 0.5, 1.0, 1.5, 2.0]) and np.allclose(dataset["y"], [0.5, 1.5, 2.5])
 
 
+@pytest.mark.usefixtures("unchecked_types")
+def test_states_are_saved_as_a_rollout_gives_them(tmp_path):
+    flow = dp.IncompressibleFlow(GRID, 0.1, 0.1, sides=dict(x=dp.Periodic(), y=dp.Wall()))
+    _, frames = dp.rollout(flow, flow.initial_state((1.0, 0.0)), 4, save_every=2)
+    one_case = dp.Trajectories(jax.tree.map(lambda leaf: leaf[None], frames), times=frames.time)
+    dp.save_trajectories(tmp_path / "flow.zarr", one_case, GRID)
+    loaded, grid, _ = dp.load_trajectories(tmp_path / "flow.zarr")
+    assert set(loaded.frames) == {"velocity_x", "velocity_y", "pressure"} and grid == GRID
+    np.testing.assert_array_equal(loaded.frames["velocity_x"][0], frames.velocity[0].values)
+    np.testing.assert_array_equal(loaded.times, frames.time)
+    with xarray.open_zarr(tmp_path / "flow.zarr", chunks=None) as data:
+        assert data["velocity_x"].dims == ("case", "frame", "x_face", "y")  # the n faces of a periodic axis
+    with pytest.raises(dp.InputError, match="accepted"):
+        dp.save_trajectories(tmp_path / "no.zarr", frames, GRID)
+    with pytest.raises(dp.InputError, match="holds no fields"):
+        dp.save_trajectories(tmp_path / "no.zarr", dp.Trajectories(jnp.zeros((1, 2, 4, 3))), GRID)
+
+
 def test_saving_replaces_what_was_there(tmp_path):
     path = tmp_path / "data.zarr"
     dp.save_trajectories(path, example(), GRID)

@@ -9,7 +9,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray
 from jax import Array
 
 from diffphys.exchange import to_xarray
@@ -107,6 +106,8 @@ def save_reference(study: Study, run: Run, test: Trajectories, kept: np.ndarray)
 
 def save_frames(study: Study, run: Run, name: str, frames: Mapping[str, Field], times: np.ndarray) -> None:
     """Frames of all test cases for `diffphys view`."""
+    import xarray
+
     words = json.dumps([study.label(case) for case in study.test_cases])
     described = {"long_name": study.case, "labels": words}
     cases = xarray.Variable("case", np.asarray(study.test_cases, float), described)

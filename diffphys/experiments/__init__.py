@@ -37,6 +37,25 @@ EXPERIMENTS = Catalog(
         "plasma": Entry(
             "diffphys.experiments.plasma", "drift-wave turbulence: a network stands for the scales a coarse grid lacks"
         ),
+        "decaying-turbulence": Entry(
+            "diffphys.experiments.decaying_turbulence",
+            "2D turbulence through PISO: a network's force stands for what a coarse grid lacks",
+        ),
+        "temporal-mixing-layer": Entry(
+            "diffphys.experiments.temporal_mixing_layer",
+            "two streams mix, through PISO: a network's force, unrolled arms, baselines",
+        ),
+        "spatial-mixing-layer": Entry(
+            "diffphys.experiments.spatial_mixing_layer",
+            "two streams enter and mix, through PISO: an unseen inlet, long runs and their statistics",
+        ),
+        "kolmogorov": Entry(
+            "diffphys.experiments.kolmogorov", "what gradients through unrolled steps are worth: Kolmogorov's flow"
+        ),
+        "kuramoto-sivashinsky": Entry(
+            "diffphys.experiments.kuramoto_sivashinsky",
+            "what gradients through unrolled steps are worth: Kuramoto-Sivashinsky in 1D",
+        ),
         "toy-trajectories": Entry(
             "diffphys.experiments.toy_trajectories",
             "improved updates: gradient, Newton, inverse simulator in the plane",

@@ -31,7 +31,7 @@ from diffphys import plots
 from diffphys.experiments.studies import Frames, report_study
 from diffphys.grids import Grid
 from diffphys.learning import mean_absolute_error
-from diffphys.learning.study import Study, StudySettings, load_cases, load_network, run_study
+from diffphys.learning.study import Seeded, Study, StudySettings, load_cases, load_network, run_study
 from diffphys.nets import ResNet
 from diffphys.operators import Arakawa, coarsen
 from diffphys.physics import HasegawaWakatani, PlasmaBudget, PlasmaState
@@ -108,30 +108,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "updates": (2000, 2000, 1500, 1000, 1000),
     },
 }
-
-
-class Seeded(eqx.Module):
-    """A step of the plasma, with the seed of the noise that its case grows from.
-
-    Args:
-        solver: The step.
-        seed: Read only where a case begins.
-    """
-
-    solver: HasegawaWakatani
-    seed: Array = eqx.field(converter=jnp.asarray, default=0.0)
-
-    def __call__(self, state: PlasmaState) -> PlasmaState:
-        return self.solver(state)
-
-    @property
-    def dt(self) -> Array:
-        """The solver's."""
-        return self.solver.dt
-
-    def courant_number(self, state: PlasmaState) -> Array:
-        """The solver's."""
-        return self.solver.courant_number(state)
 
 
 class SubGridModel(eqx.Module):
@@ -215,7 +191,7 @@ def plasma_study(settings: Settings) -> Study:
         reference=reference,
         source=source,
         grid=solver.grid,
-        begin=lambda system: drift_wave_noise(system.solver, jax.random.key(system.seed.astype(int))),
+        begin=lambda system: drift_wave_noise(system.solver, system.key),
         transfer=lambda state: {
             "density": coarsen(state.density, settings.scale).values,
             "vorticity": coarsen(state.vorticity, settings.scale).values,

@@ -21,16 +21,20 @@ def report_study(study: Study, run: Run, draw: Callable[[Run, Mapping[str, Frame
     Args:
         study: The study.
         run: A run that `run_study` has written.
-        draw: `draw(run, shown)` saves figures and animations of the frames that follow the first, by name of the flow
-            ("reference", "source", each arm) and of the field.
+        draw: `draw(run, shown)` saves figures and animations of the frames that follow the first (every
+            `shown_every`-th of them), by name of the flow ("reference", "source", each arm) and of the field.
         title: Of the table.
     """
     settings = run.settings
-    names = ["source", *(arm for arm in settings.arms if arm != "none")]
+    metrics, main = run.read_metrics(), next(iter(study.metrics))
+    names = [name for name in metrics["arms"] if run.has_checkpoint(f"evaluation-{name}")]
     saved = {name: load_evaluation(run, name) for name in names}
 
     reference, _, _ = load_trajectories(data_path(study, settings, run, study.test_cases[0]))
-    truth = {name: np.asarray(reference.frames[name][0, 1 : settings.frames + 1]) for name in study.names}
+    truth = {
+        name: np.asarray(reference.frames[name][0, study.shown_every : settings.frames + 1 : study.shown_every])
+        for name in study.names
+    }
     draw(run, {"reference": truth} | {name: tree["shown"] for name, tree in saved.items()})
 
     errors = {
@@ -42,7 +46,6 @@ def report_study(study: Study, run: Run, draw: Callable[[Run, Mapping[str, Frame
     for name, tree in saved.items():
         if "losses" in tree:
             run.save_figure(f"loss-{name}.png", plots.training_loss_figure(tree["losses"], tree["unroll"]))
-    metrics, main = run.read_metrics(), next(iter(study.metrics))
     arms = {name: arm[main] for name, arm in metrics["arms"].items()}
     run.save_figure("arms.png", plots.arms_figure(arms, dict(study.published), label=study.error))
     return study_table(title, main, metrics, [study.label(value) for value in study.test_cases], study.published)

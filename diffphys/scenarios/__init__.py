@@ -11,6 +11,7 @@ from diffphys.scenarios.turbulence import (
     decaying_turbulence,
     perturbed_streams,
     random_vortices,
+    spatial_mixing_layer,
     temporal_mixing_layer,
 )
 
@@ -22,6 +23,7 @@ __all__ = [
     "random_vortices",
     "temporal_mixing_layer",
     "perturbed_streams",
+    "spatial_mixing_layer",
     "cylinder_wake",
     "CYLINDER",
     "SIZE",

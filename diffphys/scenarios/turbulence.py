@@ -6,13 +6,14 @@ The published initial fields could not be recovered; those that stand here have 
 from collections.abc import Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from diffphys.grids import Grid, Periodic, Wall
-from diffphys.physics import FlowState, IncompressibleFlow
+from diffphys.grids import Grid, Inflow, Outflow, Periodic, Wall
+from diffphys.physics import FlowState, IncompressibleFlow, Sponge
 from diffphys.stepping import PISO, RungeKutta
 
 
@@ -128,6 +129,80 @@ def perturbed_streams(
         return jnp.asarray(np.log(np.cosh(y))) + waves[:, None] * jnp.asarray(np.exp(-(y**2) / 4))
 
     return flow.initial_state(_turned(flow, stream))
+
+
+class PerturbedInlet(eqx.Module):
+    r"""What enters a `spatial_mixing_layer`: two streams and two disturbances that beat,
+
+    $$u = 1 + \tfrac12 \tanh 2 y + \sum_{i=1}^{2} \varepsilon_i \cos(n_i y)\, (1 - \tanh^2 \tfrac y2)\,
+    \sin \Omega_i t, \qquad n = (0.4 \pi, 0.3 \pi), \quad \Omega = (0.22, 0.11),$$
+
+    as means over the cells, so that all grids have the same flux in the same place (List, Chen, Thuerey 2022).
+
+    Args:
+        amplitudes: $\varepsilon$, in units of the mean speed; published are (0.05, 0.05), (0.075, 0.025),
+            (0.025, 0.075), (0.04, 0.06), (0.06, 0.04) for training and (0.082, 0.018) for the test.
+        profile: The two streams, for each cell.
+        modes: The shape of each disturbance, (2, cells).
+    """
+
+    amplitudes: Array
+    profile: Array
+    modes: Array
+
+    def __call__(self, time: Array) -> Array:
+        waves = jnp.sin(jnp.asarray(FREQUENCIES, self.profile.dtype) * time)
+        return self.profile + (self.amplitudes * waves) @ self.modes
+
+
+FREQUENCIES = (0.22, 0.11)
+WAVENUMBERS = (0.4 * np.pi, 0.3 * np.pi)
+SPATIAL = (256.0, 64.0)
+SPONGE = 0.875  # of the length of the domain, where it begins
+
+
+def spatial_mixing_layer(
+    cells: int,
+    dt: float,
+    *,
+    amplitudes: Sequence[float] = (0.05, 0.05),
+    viscosity: float = 0.002,
+    size: Sequence[float] = SPATIAL,
+    stepping: PISO | RungeKutta = PISO(),  # noqa: B008 (frozen)
+    added_viscosity: Sequence[Any] = (),
+) -> IncompressibleFlow:
+    """Two streams of speeds 1.5 and 0.5 that enter, mix and leave; walls far away let them slip.
+
+    The vorticity thickness at the inlet is 1: with the viscosity 0.002 the Reynolds number of it is 500. In the last
+    eighth of the domain a sponge raises the viscosity to 21 times its value.
+
+    Args:
+        cells: Along x; as many per length across.
+        dt: Duration of a step.
+        amplitudes: Of the two disturbances at the inlet, see `PerturbedInlet`.
+        viscosity: Kinematic.
+        size: Of the domain.
+        stepping: How a step is made.
+        added_viscosity: Models of turbulence, beside the sponge.
+    """
+    count = round(cells * size[1] / size[0])
+    grid = Grid((cells, count), tuple(size), origin=(0.0, -size[1] / 2))
+    edges = grid.edges[1]
+    inside = edges[:-1, None] + np.diff(edges)[:, None] * (np.arange(16) + 0.5) / 16
+    modes = [np.cos(n * inside) * (1 - np.tanh(inside / 2) ** 2) for n in WAVENUMBERS]
+    inlet = PerturbedInlet(
+        jnp.asarray(amplitudes, float),
+        jnp.asarray((1 + 0.5 * np.tanh(2 * inside)).mean(axis=1), float),
+        jnp.asarray(np.stack(modes).mean(axis=2), float),
+    )
+    return IncompressibleFlow(
+        grid,
+        viscosity,
+        dt,
+        dict(x=(Inflow(inlet), Outflow()), y=Wall(slip=True)),
+        stepping=stepping,
+        added_viscosity=(Sponge("x", SPONGE * size[0], 20 * viscosity), *added_viscosity),
+    )
 
 
 def _turned(flow: IncompressibleFlow, stream: Any) -> list[Array]:

@@ -4,15 +4,18 @@ A `Study` says what is compared; `run_study` does it. See `diffphys/experiments/
 """
 
 from diffphys.learning.study.data import data_path, generate_data, load_cases
-from diffphys.learning.study.evaluation import Evaluation, evaluate, load_evaluation
-from diffphys.learning.study.running import run_study
+from diffphys.learning.study.evaluation import Evaluation, evaluate, kept_frames, load_evaluation, save_evaluation
+from diffphys.learning.study.running import means, run_study
+from diffphys.learning.study.seeded import Seeded
 from diffphys.learning.study.settings import ARMS, StudySettings
-from diffphys.learning.study.study import Study
+from diffphys.learning.study.study import Study, Variant
 from diffphys.learning.study.training import load_network, precomputed_corrections, train_arm
 
 
 __all__ = [
     "Study",
+    "Seeded",
+    "Variant",
     "StudySettings",
     "ARMS",
     "run_study",
@@ -25,4 +28,7 @@ __all__ = [
     "evaluate",
     "Evaluation",
     "load_evaluation",
+    "save_evaluation",
+    "kept_frames",
+    "means",
 ]

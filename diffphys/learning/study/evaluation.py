@@ -26,7 +26,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
         errors: For each metric its value in each frame, (cases, frames).
-        shown: The first case's frames, by name.
+        shown: Of the first case's frames every `shown_every`-th, by name.
         frames: Fields by name, (cases, frames): those of every case that are kept to be looked at.
         kept: Which frames these are.
         step_ms: Milliseconds per step.
@@ -57,7 +57,7 @@ def evaluate(study: Study, step: Any, test: Trajectories) -> Evaluation:
         return errors, dict(zip(study.names, states, strict=True)), found
 
     errors, shown, frames_of, found, seconds = [], {}, [], [], []
-    kept = evenly(steps, LARGEST // (4 * test.cases * sum(test.frames[name][0, 0].size for name in study.names)))
+    kept = kept_frames(study, test)
     for index in range(test.cases):
         frames, parameters = test.case(index)
         if not index:
@@ -67,7 +67,8 @@ def evaluate(study: Study, step: Any, test: Trajectories) -> Evaluation:
         seconds.append(time.perf_counter() - started)
         errors.append({name: np.asarray(values) for name, values in of_case.items()})
         found.append({name: float(value) for name, value in diagnosed.items()})
-        shown = shown or {name: np.asarray(field.values) for name, field in states.items()}
+        every = study.shown_every
+        shown = shown or {name: np.asarray(field.values)[every - 1 :: every] for name, field in states.items()}
         frames_of.append(jax.tree.map(lambda leaf: np.asarray(leaf)[kept], states))
     return Evaluation(
         {name: np.stack([of_case[name] for of_case in errors]) for name in study.metrics},
@@ -77,6 +78,12 @@ def evaluate(study: Study, step: Any, test: Trajectories) -> Evaluation:
         1e3 * float(np.median(seconds)) / steps,
         {name: max(one[name] for one in found) for name in study.diagnostics},
     )
+
+
+def kept_frames(study: Study, test: Trajectories) -> np.ndarray:
+    """Which frames are kept to be looked at: as many as all cases together have room for."""
+    size = 4 * test.cases * sum(test.frames[name][0, 0].size for name in study.names)
+    return evenly(test.length - 1, LARGEST // size)
 
 
 def save_evaluation(

@@ -16,11 +16,12 @@ def run_study(study: Study, settings: StudySettings, run: Run) -> None:
     With "mae" as the first metric and "reynolds" as the case, metrics.json holds: `mae_source` and `mae_corrected` (of
     the last arm) for each test case, their means `mae_source_mean` and `mae_corrected_mean`, `reduction`,
     `test_reynolds`, `frames`, `max_NAME` of each diagnostic, times, and in `arms` for each arm `mae`, `mae_mean` and
-    the same of each further metric.
+    the same of each further metric, `step_ms`, and `mae_64` where frame 64 is one of the study's times.
     """
     if settings.weights:
         load_network(study, settings.weights)  # a file that holds none is refused before any work
     trained = [arm for arm in settings.arms if arm != "none"]
+    trained += [] if settings.weights else list(study.variants)
     needs_training = bool(trained) and not settings.weights
     needed = study.test_cases + (study.train_cases if needs_training else ())
     data_seconds, reference_step_ms = generate_data(study, settings, run, needed)
@@ -39,7 +40,7 @@ def run_study(study: Study, settings: StudySettings, run: Run) -> None:
         "data_seconds": data_seconds,
         "reference_step_ms": reference_step_ms,
         "source_step_ms": found.step_ms,
-        "arms": {"source": _means(found)},
+        "arms": {"source": means(study, found)},
         "paper": {f"{main}_source_mean": study.published.get("source"), "arms": study.published},
     }
     save_reference(study, run, test, found.kept)
@@ -58,15 +59,18 @@ def run_study(study: Study, settings: StudySettings, run: Run) -> None:
             "corrected_step_ms": found.step_ms,
             **learned,
         }
-        metrics["arms"][arm] = {**_means(found), **learned}
+        metrics["arms"][arm] = {**means(study, found), **learned}
         metrics["paper"][f"{main}_corrected_mean"] = study.published.get(arm)
         save_evaluation(study, run, arm, found, losses, settings.frames)
     run.write_metrics(metrics)
 
 
-def _means(found: Evaluation) -> dict[str, Any]:
-    """Of each metric its mean over the frames of each case, and over all of them."""
-    means = {}
+def means(study: Study, found: Evaluation) -> dict[str, Any]:
+    """Of each metric its mean over the frames of each case and over all of them, the first at certain times, and
+    milliseconds per step.
+    """
+    told: dict[str, Any] = {"step_ms": found.step_ms}
     for name, errors in found.errors.items():
-        means |= {name: errors.mean(axis=1), f"{name}_mean": errors.mean()}
-    return means
+        told |= {name: errors.mean(axis=1), f"{name}_mean": errors.mean()}
+    main = next(iter(study.metrics))
+    return told | {f"{main}_{time}": found.errors[main][:, time - 1].mean() for time in study.times}

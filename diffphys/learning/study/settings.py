@@ -23,6 +23,9 @@ class StudySettings:
     warmup: int = setting(1000, help="steps of the reference before its first frame", minimum=1)
     train_frames: int = setting(500, help="frames of each training case", minimum=2)
     frames: int = setting(499, help="frames of each test case that follow the first", minimum=1)
+    window: int = setting(
+        0, help="steps through which gradients pass in the arm unrolled, the sub-range; 0 for all", minimum=0
+    )
     features: int = setting(32, help="channels of the network's layers", minimum=1)
     unroll: tuple[int, ...] = setting((1, 4, 8, 16, 32), help="the curriculum: unrolled steps in each stage", minimum=1)
     updates: tuple[int, ...] = setting((1000, 2000, 1500, 900, 600), help="updates in each stage", minimum=1)
@@ -56,6 +59,10 @@ class StudySettings:
             raise InputError(
                 f"unroll is {max(self.unroll)} but a training case has {self.train_frames} frames (train_frames); "
                 "fewer steps than frames are accepted."
+            )
+        if self.window > max(self.unroll):
+            raise InputError(
+                f"window is {self.window} but the longest unroll is {max(self.unroll)}; at most that is accepted."
             )
         if len(set(self.arms)) < len(self.arms):
             raise InputError(f"arms is {','.join(self.arms)}; each arm once is accepted.")

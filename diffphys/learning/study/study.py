@@ -13,6 +13,7 @@ from jax import Array
 from diffphys.grids import Field, Grid
 from diffphys.learning.corrected import Corrected, Normalization
 from diffphys.learning.losses import mean_absolute_error
+from diffphys.learning.recovery import Recovery
 
 
 Frame = dict[str, Array]
@@ -24,6 +25,21 @@ def _no_parameters(label: float) -> dict[str, Any]:
 
 def _no_numbers(solver: Any) -> Sequence[Array]:
     return ()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An arm that differs from the others in more than its gradient: its size, its loss, its seed.
+
+    Attributes:
+        study: The study in which it is trained.
+        settings: The settings with which it is.
+        arm: How, the name of one of the arms that all studies have.
+    """
+
+    study: "Study"
+    settings: Any
+    arm: str = "unrolled"
 
 
 @dataclass(frozen=True)
@@ -59,8 +75,17 @@ class Study:
             compared by.
         further_loss: From (prediction, target) to a number that is added to the loss of each unrolled frame, such as a
             difference of statistics; for the arms that are trained with the source.
+        unrolled_loss: From (prediction, target), with a leading axis of the unrolled steps, to the loss of them all;
+            for all arms, in the place of the other losses.
+        recovery: What training does about updates that diverge.
         diagnostics: From a state's fields to an array, of which the largest magnitude in any frame of the source is
             reported.
+        times: Frames at which the first metric is told by itself, counted from 1.
+        shown_every: Of the first test case every so many frames are kept for figures.
+        couple: From a network and its normalization to the step that is trained: a `Corrected`, the default, or a
+            `Forced`.
+        seed: What is added to the run's for networks and the drawing of windows.
+        variants: Arms of its own, by name, beside those of the settings.
         published: Arm to the published mean of the first metric; "source" is the source alone.
         shipped: The file of the weights that the package ships.
         advice: What to do where the reference does not stay finite.
@@ -89,6 +114,13 @@ class Study:
     interval: float | None = None
     metrics: Mapping[str, Callable[[Frame, Frame], Array]] = field(default_factory=lambda: {"mae": mean_absolute_error})
     further_loss: Callable[[Frame, Frame], Array] | None = None
+    unrolled_loss: Callable[[Frame, Frame], Array] | None = None
+    recovery: Recovery | None = None
+    times: tuple[int, ...] = ()
+    shown_every: int = 1
+    couple: Callable[[Any, Normalization], Any] | None = None
+    seed: int = 0
+    variants: Mapping[str, "Variant"] = field(default_factory=dict)
     diagnostics: Mapping[str, Callable[[tuple[Field, ...]], Array]] = field(default_factory=dict)
     published: Mapping[str, float] = field(default_factory=dict)
     shipped: Path | None = None
@@ -105,8 +137,10 @@ class Study:
         apart = self.interval or getattr(self.source, "dt", 1.0)
         return np.arange(1, frames + 1) * float(str(apart))  # 0.1, not what single precision makes of it
 
-    def corrected(self, network: Any, normalization: Normalization) -> Corrected:
+    def corrected(self, network: Any, normalization: Normalization) -> Any:
         """The source with a network."""
+        if self.couple is not None:
+            return self.couple(network, normalization)
         return Corrected(self.source, network, normalization, fields=self.fields, conditioning=self.conditioning)
 
     def parameters_of(self, labels: Sequence[float]) -> dict[str, Array]:

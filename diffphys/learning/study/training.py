@@ -18,38 +18,45 @@ from diffphys.learning.study.settings import StudySettings
 from diffphys.learning.study.study import Frame, Study
 from diffphys.learning.training import Progress, Stage, initial_progress, train
 from diffphys.learning.trajectories import Trajectories
+from diffphys.learning.turbulence import Forced, OnlyForced
 from diffphys.nets import count_parameters
 from diffphys.runs import Run, checkpoint_metadata, load_checkpoint
-from diffphys.stepping import Detached, StoreAll, rollout
+from diffphys.stepping import Detached, StoreAll, Truncated, rollout
 
 
-Trained = tuple[Corrected, dict[str, Any], dict[str, Any]]
+Trained = tuple[Any, dict[str, Any], dict[str, Any]]
 
 
 def train_arm(study: Study, settings: StudySettings, run: Run, arm: str) -> Trained:
     """Train one arm, from its checkpoint if there is one; return the corrected source, metrics, and the losses."""
+    name, variant = arm, study.variants.get(arm)
+    if variant is not None:
+        study, settings, arm = variant.study, variant.settings, variant.arm
+    seed = run.seed + study.seed
     data = load_cases(study, settings, run, study.train_cases, settings.train_frames)
     normalization = Normalization.of([data.frames[name] for name in study.names], _conditioning_of(study, data))
-    network = study.make_network(key=jax.random.key(run.seed), **study.architecture)
+    network = study.make_network(key=jax.random.key(seed), **study.architecture)
     corrected = study.corrected(network, normalization)
     scales = dict(zip(study.names, normalization.fields, strict=True))
-    start, step = study.state, corrected
-    if arm == "supervised":
+    start, step, observe = study.state, corrected, study.observe
+    if arm == "supervised" and isinstance(corrected, Forced):
+        data = precomputed_corrections(study, data, 1)
+        start, step = _states_before_and_after(study), OnlyForced(corrected)
+        observe = _second(study.observe)
+    elif arm == "supervised":
         data = precomputed_corrections(study, data, max(settings.unroll))
         start, step = _state_before_correction(study), _only_correction(study, corrected)
     stages = curriculum(settings, unrolled=arm not in ("supervised", "one-step"))
     total = sum(stage.updates for stage in stages)
-    name = f"training-{arm}"
-
-    progress, spent = initial_progress(step, stages), 0.0
-    if run.has_checkpoint(name):
-        progress = run.load_checkpoint(name, progress)
-        spent = run.checkpoint_metadata(name)["seconds"]
+    progress, spent = initial_progress(step, stages, recovery=study.recovery), 0.0
+    if run.has_checkpoint(f"training-{name}"):
+        progress = run.load_checkpoint(f"training-{name}", progress)
+        spent = run.checkpoint_metadata(f"training-{name}")["seconds"]
     done = sum(stage.updates for stage in stages[: int(progress.stage)]) + int(progress.update)
     started = time.perf_counter()
 
     def save(current: Progress) -> None:
-        run.save_checkpoint(name, current, {"seconds": spent + time.perf_counter() - started})
+        run.save_checkpoint(f"training-{name}", current, {"seconds": spent + time.perf_counter() - started})
 
     def loss(prediction: Frame, target: Frame) -> jax.Array:
         pointwise = half_sum_of_squares(prediction, {name: target[name] for name in prediction}, scales)
@@ -57,7 +64,13 @@ def train_arm(study: Study, settings: StudySettings, run: Run, arm: str) -> Trai
             return pointwise
         return pointwise + study.further_loss(prediction, target)
 
-    with run.progress(f"training {arm}", total, done) as advance:
+    def unrolled_loss(prediction: Frame, target: Frame) -> jax.Array:
+        assert study.unrolled_loss is not None
+        return study.unrolled_loss(prediction, {name: target[name] for name in prediction})
+
+    single = all(stage.unroll == 1 for stage in stages)
+    adjoint = Truncated(settings.window) if settings.window and not single else StoreAll()
+    with run.progress(f"training {name}", total, done) as advance:
 
         def after_update(current: Progress, number: int, loss: float) -> None:
             advance(note=f"loss {loss:.3g}")
@@ -73,18 +86,20 @@ def train_arm(study: Study, settings: StudySettings, run: Run, arm: str) -> Trai
             data,
             curriculum=stages,
             batch=settings.batch,
-            seed=run.seed,
+            seed=seed,
             averaging=settings.averaging,
-            adjoint=Detached() if arm == "detached" else StoreAll(),
+            adjoint=Detached() if arm == "detached" else adjoint,
             loss=loss,
+            unrolled_loss=None if study.unrolled_loss is None else unrolled_loss,
+            recovery=study.recovery,
             start=start,
-            observe=study.observe,
+            observe=observe,
             resume=progress,
             after_update=after_update,
         )
     seconds = spent + time.perf_counter() - started
     run.save_checkpoint(
-        f"network-{arm}", (trained.network, normalization), {**study.architecture, "study": study.name, "arm": arm}
+        f"network-{name}", (trained.network, normalization), {**study.architecture, "study": study.name, "arm": name}
     )
     learned = {
         "parameters": count_parameters(trained.network),
@@ -175,6 +190,16 @@ def _state_before_correction(study: Study) -> Any:
         return study.state({name: frame.get(f"before {name}", values) for name, values in frame.items()})
 
     return state
+
+
+def _states_before_and_after(study: Study) -> Any:
+    """The state from which a step goes out, and the one that the source alone leads to."""
+    alone = _state_before_correction(study)
+    return lambda frame: (study.state(frame), alone(frame))
+
+
+def _second(observe: Any) -> Any:
+    return lambda pair: observe(pair[1])
 
 
 def _only_correction(study: Study, corrected: Corrected) -> Corrected:

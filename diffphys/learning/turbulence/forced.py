@@ -19,7 +19,7 @@ from diffphys.physics import FlowState
 class Forced(eqx.Module):
     r"""A flow whose every step has a force by a network of the state from which it goes out,
 
-    $$f = \frac{U}{\Delta t}\, C\Big(\frac{v}{U}, \frac{\nabla p\, \Delta t}{U}\Big).$$
+    $$f = \alpha\, \frac{U}{\Delta t}\, C\Big(\frac{v}{U}, \frac{\nabla p\, \Delta t}{U}\Big).$$
 
     With `PISO` the force stands in the predictor, and passes the correctors with it: what comes out has no divergence
     (List, Chen, Thuerey 2022). The network sees velocity and gradient of the pressure at the cell centers, and gives
@@ -30,7 +30,9 @@ class Forced(eqx.Module):
         solver: A step `step(state, force) -> state` of `FlowState`s, with a number `dt`: an `IncompressibleFlow`, or
             what holds one as its `solver`.
         network: From an array (2 d, *cells) to (d, *cells).
-        speed: U, which brings inputs and outputs to size one.
+        speed: U, which brings the inputs to size one.
+        strength: $\alpha$, which brings the outputs to size one: about what the solver errs by in a step, over U.
+            Where it is far too large, small changes of the weights are strong forces, and training wanders.
         where: 0 where there is to be no force, as in a sponge, else 1; an array (*cells) or a number. The network does
             not see there, either.
     """
@@ -38,10 +40,12 @@ class Forced(eqx.Module):
     solver: Callable[..., FlowState]
     network: Callable[[Array], Array]
     speed: Array = eqx.field(converter=as_number, default=1.0)
+    strength: Array = eqx.field(converter=as_number, default=1.0)
     where: Array = eqx.field(converter=as_number, default=1.0)
 
     def __check_init__(self):
         check_number("Forced", "speed", self.speed, above=0.0)
+        check_number("Forced", "strength", self.strength, above=0.0)
         check_number("Forced", "where", self.where, minimum=0.0, scalar=False)
 
     def __call__(self, state: FlowState) -> FlowState:
@@ -62,7 +66,7 @@ class Forced(eqx.Module):
                 f"Forced: the network returns an array of shape {output.shape}; {(dimensions, *cells)}, a force for "
                 "each axis, is accepted."
             )
-        output = output * (self.where * self.speed / step_length(self.solver)).astype(output.dtype)
+        output = output * (self.where * self.strength * self.speed / step_length(self.solver)).astype(output.dtype)
         return tuple(
             _at_faces(part, field, axis) for axis, (part, field) in enumerate(zip(output, state.velocity, strict=True))
         )

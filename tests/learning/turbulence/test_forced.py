@@ -47,7 +47,7 @@ def some_state(flow=EULER):
 
 def test_the_force_enters_the_step_and_nothing_diverges():
     state, push = some_state(), jnp.stack([jnp.full((8, 4), 0.3), jnp.full((8, 4), -0.1)])
-    forced = Forced(FLOW, Constant(push), speed=2.0)
+    forced = Forced(FLOW, Constant(push / 0.1), speed=2.0, strength=0.1)
     u, v = forced.force(state)
     np.testing.assert_allclose(u, 0.3 * 2 / 0.2, rtol=1e-6)
     assert u.shape == (8, 4) and v.shape == (8, 5)

@@ -1,0 +1,118 @@
+r"""Decaying turbulence in two dimensions: a network's force makes a coarse grid follow a fine one.
+
+A periodic square of $2 \pi$ with 128 x 128 cells, as published; the first fields, whose formula is not published, are
+`random_vortices` that have decayed for a time of 2, at a viscosity of 1e-3. A step of the source is 0.01.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from rich.table import Table
+
+from diffphys import plots
+from diffphys.experiments.studies import Frames
+from diffphys.experiments.turbulence import (
+    ALL_ARMS,
+    TurbulenceSettings,
+    TurbulentCase,
+    report_turbulence,
+    run_turbulence,
+)
+from diffphys.learning.study import Study
+from diffphys.runs import Program, Run
+from diffphys.scenarios import decaying_turbulence, random_vortices
+from diffphys.scenarios.turbulence import BOX
+
+
+# List, Chen, Thuerey 2022, table 1.
+PUBLISHED = {
+    "source": {"mse_64": 2.78e-3, "mse_512": 0.057},
+    "smagorinsky": {"mse_64": 2.69e-3, "mse_512": 0.051},
+    "supervised": {"mse_64": 1.52e-3, "mse_512": 0.369},
+    "one-step": {"mse_64": 1.65e-3, "mse_512": 0.046},
+    "unrolled": {"mse_64": 4.09e-4, "mse_512": 0.021},
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {
+        "arms": ("one-step", "unrolled"),
+        "resolution": 64,
+        "scale": 4,
+        "warmup": 800,
+        "train_frames": 400,
+        "frames": 512,
+        "features": 4,
+        "unroll": (1, 8),
+        "updates": (400, 400),
+        "learning_rates": (4e-3, 2e-3),
+        "batch": 1,
+        "simulator": False,
+    },
+    "book": {
+        "arms": ALL_ARMS,
+        "scale": 4,
+        "warmup": 800,
+        "train_frames": 600,
+        "frames": 512,
+        "features": 6,
+        "unroll": (1, 4, 10, 20),
+        "updates": (2000, 1200, 900, 300),
+        "learning_rates": (4e-3, 4e-3, 2e-3, 1e-3),
+        "batch": 1,
+    },
+    "paper": {
+        "arms": ALL_ARMS,
+        "scale": 8,
+        "warmup": 1600,
+        "train_frames": 1500,
+        "frames": 512,
+        "features": 16,
+        "finer": (2, 4),
+        "unroll": (1, 10, 30),
+        "updates": (20000, 20000, 20000),
+        "learning_rates": (1e-3, 3e-4, 1e-4),
+        "batch": 1,
+    },
+}
+
+
+def case_of(settings: TurbulenceSettings) -> TurbulentCase:
+    """The flow: where there are fewer cells than published, they have the published size."""
+    size = BOX * settings.resolution / 128
+    return TurbulentCase(
+        name="decaying-turbulence",
+        flow=partial(decaying_turbulence, size=size),
+        begin=lambda system: random_vortices(system.solver, system.key),
+        padding=("periodic", "periodic"),
+        published=PUBLISHED,
+        size=(size, size),
+    )
+
+
+def run(settings: TurbulenceSettings, run: Run) -> None:
+    """Generate the data, train each arm, test it and the baselines, write metrics."""
+    run_turbulence(case_of(settings), settings, run)
+
+
+def report(run: Run) -> Table:
+    """Figures and a table from what is on disk."""
+    return report_turbulence(case_of(run.settings), run, "Decaying turbulence: mean squared error", energy_over_time)
+
+
+def energy_over_time(study: Study, shown: Mapping[str, Frames], times: Any) -> Sequence[plots.Panel]:
+    """The kinetic energy of the first test case."""
+    lines = {
+        name: (times, sum((part**2).mean(axis=(1, 2)) for part in frames.values()) / 2)
+        for name, frames in shown.items()
+    }
+    return [plots.Panel(lines=lines, x="time", y="kinetic energy")]
+
+
+PROGRAM = Program(
+    "decaying-turbulence",
+    TurbulenceSettings,
+    {name: {"dt": 0.01, "loss": (10.0, 0.05, 1e-5, 0.0), **preset} for name, preset in PRESETS.items()},
+    run,
+    report,
+)

@@ -1,0 +1,187 @@
+r"""The Kuramoto-Sivashinsky equation: what the gradient through unrolled steps is worth (List et al. 2025).
+
+$$u_t + u\, u_x + u_{xx} + u_{xxxx} = 0$$
+
+on a periodic line of $16 \pi$ times a factor that differs between cases, 48 points, as published. A frame is made by
+two steps of 0.5: by the reference with an exponential Runge-Kutta method of order 2, by the source of order 1. The
+network corrects the frame, as in every study here; published is one that sees the frame before.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from rich.table import Table
+
+from diffphys import plots
+from diffphys.experiments.studies import Frames
+from diffphys.experiments.unrolling import (
+    ARMS,
+    UnrollingSettings,
+    relative_error,
+    report_unrolling,
+    run_unrolling,
+    with_seeds,
+)
+from diffphys.grids import Field, Grid, Periodic
+from diffphys.learning.study import Study
+from diffphys.nets import ResNet
+from diffphys.runs import Program, Run, setting
+from diffphys.stepping import ExponentialRungeKutta
+
+
+CELLS = 48
+LENGTH = 16 * np.pi
+GRID = Grid((CELLS,), (1.0,))  # in units of a case's length
+STEPS = 2  # of each frame
+
+
+@dataclass(frozen=True)
+class Settings(UnrollingSettings):
+    """Settings of the experiment; the presets give the lengths of data and training."""
+
+    train_factors: tuple[float, ...] = setting((0.9, 1.0, 1.1, 1.2), help="lengths of the training cases", above=0.0)
+    test_factors: tuple[float, ...] = setting((0.95, 1.3), help="lengths of the test cases", above=0.0)
+
+    def __post_init__(self):
+        """Refuse what one setting alone cannot tell."""
+        super().__post_init__()
+        self.check_cases("test_factors")
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {
+        "train_frames": 1000,
+        "seeds": 2,
+        "unroll": (1, 3),
+        "updates": (600, 600),
+        "learning_rates": (2e-3, 1e-3),
+        "features": 16,
+    },
+    "book": {
+        "train_frames": 5000,
+        "frames": 1000,
+        "seeds": 5,
+        "starts": 80,
+        "unroll": (1, 3),
+        "updates": (4000, 4000),
+        "learning_rates": (2e-3, 1e-3),
+        "features": 16,
+    },
+    "paper": {
+        "train_frames": 5000,
+        "frames": 1000,
+        "seeds": 8,
+        "starts": 80,
+        "unroll": (3,),
+        "updates": (30000,),
+        "learning_rates": (1e-3,),
+        "features": 16,
+    },
+}
+
+
+class KuramotoSivashinsky(eqx.Module):
+    """A frame's steps of the values on the points.
+
+    Args:
+        length: Of the line.
+        order: Of the exponential Runge-Kutta method.
+        dt: Duration of a step.
+    """
+
+    length: Array = eqx.field(converter=jnp.asarray)
+    order: int = eqx.field(static=True)
+    dt: float = eqx.field(static=True, default=0.5)
+
+    def __call__(self, state: Field) -> Field:
+        method, waves = ExponentialRungeKutta(self.order), jnp.fft.rfft(state.values)
+        for _ in range(STEPS):
+            waves = method.advance(self, waves, self.dt).state
+        return state.with_values(jnp.fft.irfft(waves, CELLS))
+
+    # What an integrator asks.
+
+    def rate(self, time: Array, waves: Array, given: Any) -> Array:
+        """By convection: -(u^2 / 2)_x."""
+        return -0.5j * self._wavenumbers * jnp.fft.rfft(jnp.fft.irfft(waves, CELLS) ** 2)
+
+    def stiff_diagonal(self, waves: Array, given: Any) -> Array:
+        """By growth and hyperdiffusion: k^2 - k^4."""
+        return self._wavenumbers**2 - self._wavenumbers**4
+
+    @property
+    def _wavenumbers(self) -> Array:
+        return 2 * jnp.pi / self.length * jnp.arange(CELLS // 2 + 1)
+
+
+def study_of(settings: Settings) -> Study:
+    """What the experiment compares."""
+    empty = Field(jnp.zeros(CELLS), GRID, (0.5,), ((Periodic(), Periodic()),))
+    source = KuramotoSivashinsky(LENGTH, 1)
+
+    def begin(step: KuramotoSivashinsky) -> Field:
+        x = step.length * jnp.arange(CELLS) / CELLS
+        wave = 2 * jnp.pi * x / step.length
+        return empty.with_values(jnp.cos(wave) + 0.1 * jnp.cos(2 * wave) * (1 + 0.1 * jnp.sin(wave)))
+
+    study = Study(
+        name="kuramoto-sivashinsky",
+        case="factors",
+        train_cases=settings.train_factors,
+        test_cases=settings.test_factors,
+        reference=KuramotoSivashinsky(LENGTH, 2),
+        source=source,
+        grid=GRID,
+        begin=begin,
+        transfer=lambda state: {"u": state.values},
+        state=lambda frame: empty.with_values(frame["u"]),
+        names=("u",),
+        fields=lambda state: (state,),
+        make_network=make_network,
+        architecture={"features": settings.features},
+        parameters=lambda factor: {"length": LENGTH * factor},
+        conditioning=lambda step: [step.length],
+        interval=STEPS * source.dt,
+        metrics={"relative_error": relative_error},
+        label="{:g} lengths".format,
+        error="relative error",
+    )
+    return with_seeds(study, settings)
+
+
+def make_network(features: int, key: Array) -> ResNet:
+    """The published size: ten blocks of two layers, windows of three points."""
+    return ResNet(
+        2, 1, features=features, blocks=10, kernel_size=3, slope=0.2, axes=1, padding="periodic", first=False, key=key
+    )
+
+
+def run(settings: Settings, run: Run) -> None:
+    """Generate the data, train all arms with all seeds, compare them, write metrics."""
+    run_unrolling(study_of(settings), settings, run)
+
+
+def report(run: Run) -> Table:
+    """Figures and a table from what is on disk."""
+    return report_unrolling(study_of(run.settings), run, draw, "Kuramoto-Sivashinsky: relative error")
+
+
+def draw(run: Run, shown: Mapping[str, Frames]) -> None:
+    """The first test case over space and time, as long as arms follow the reference."""
+    names = ("reference", "source", *run.settings.arms)
+    values = {name: shown[name]["u"][:60] for name in names}
+    length = LENGTH * run.settings.test_factors[0]
+    figure = plots.space_time_figure(values, np.arange(1, len(values["reference"]) + 1), length)
+    run.save_figure("space-time.png", figure)
+
+
+COMMON = {"arms": ARMS, "warmup": 200, "frames": 300, "batch": 16, "averaging": 0.97}
+
+PROGRAM = Program(
+    "kuramoto-sivashinsky", Settings, {name: COMMON | preset for name, preset in PRESETS.items()}, run, report
+)

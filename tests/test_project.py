@@ -1,5 +1,7 @@
 """The files around the package agree with each other and with the package."""
 
+import ast
+import importlib
 import json
 import re
 import subprocess
@@ -79,6 +81,22 @@ def test_every_room_has_a_page_in_the_api_reference():
         assert page.exists() and f"::: diffphys.{room}" in page.read_text(), f"docs/api/{room}.md is missing"
         assert f"api/{room}.md\n" in settings, f"mkdocs.yml does not list api/{room}.md in nav"
         assert room not in drafts, f"diffphys.{room} stands: take its page from draft_docs in mkdocs.yml"
+
+
+def test_a_name_that_a_room_shows_is_taken_from_the_room():
+    """From another room; what is no name for users is taken from the file in which it stands, unless it is private."""
+    package, past = ROOT / "diffphys", []
+    for path in package.rglob("*.py"):
+        room = path.relative_to(package).parts[0]
+        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        for node in imports:
+            parts = (node.module or "").split(".")
+            if parts[0] != "diffphys" or len(parts) < 3 or parts[1] == room:
+                continue
+            is_room_within = package.joinpath(*parts[1:], "__init__.py").exists()
+            shown = () if is_room_within else importlib.import_module(f"diffphys.{parts[1]}").__all__
+            past += [(path, one.name) for one in node.names if one.name in shown or one.name.startswith("_")]
+    assert not past
 
 
 def test_the_typing_marker_is_installed():

@@ -15,8 +15,7 @@ from diffphys.benchmarks.benchmark import Row, benchmark
 from diffphys.benchmarks.rows import shape_of
 from diffphys.benchmarks.timing import Program, alternate, compiled
 from diffphys.grids import Grid, Sphere
-from diffphys.poisson import ConjugateGradients, MultigridConjugateGradients, PressureProblem, direct
-from diffphys.poisson.finite_volumes import apply
+from diffphys.poisson import ConjugateGradients, MultigridConjugateGradients, PressureProblem, apply, direct
 from diffphys.poisson.problem import without_null_space
 from diffphys.runs import Run, setting
 

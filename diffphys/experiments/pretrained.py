@@ -4,7 +4,7 @@ from pathlib import Path
 
 from diffphys.errors import InputError
 from diffphys.experiments import wake
-from diffphys.learning.corrected import Corrected
+from diffphys.learning import Corrected
 from diffphys.learning.study.training import load_network
 from diffphys.runs import nearest
 

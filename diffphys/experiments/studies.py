@@ -7,8 +7,8 @@ import numpy as np
 from rich.table import Table
 
 from diffphys import plots
+from diffphys.learning import load_trajectories
 from diffphys.learning.study import Study, data_path, load_evaluation
-from diffphys.learning.trajectories import load_trajectories
 from diffphys.runs import Run
 
 

@@ -28,7 +28,8 @@ from diffphys.grids import Field, Grid
 from diffphys.grids.grid import check_grid
 from diffphys.grids.named import named_fields
 from diffphys.grids.numbers import concrete, shown
-from diffphys.runs.files import recovered, replacing
+from diffphys.runs import replacing
+from diffphys.runs.files import recovered
 
 
 FORMAT = "diffphys-trajectories"

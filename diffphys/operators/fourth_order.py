@@ -64,11 +64,6 @@ def fourth_order_divergence(velocity: Sequence[Field]) -> Field:
     return terms[0].with_values(sum((term.values for term in terms[1:]), terms[0].values))
 
 
-def fourth_order_gradient(field: Field) -> tuple[Field, ...]:
-    """The gradient of a centered field on the faces of each axis, by `fourth_order_difference`."""
-    return tuple(fourth_order_difference(field, axis) for axis in range(field.grid.dimensions))
-
-
 def fourth_order_laplacian(field: Field) -> Field:
     """The sum of second derivatives at the field's own place: the difference of `fourth_order_difference`.
 

@@ -13,7 +13,7 @@ from diffphys.grids import Field, Grid, Periodic
 from diffphys.grids.declared import Declared, Limit, choice, quantity, uniform, within
 from diffphys.grids.field import check_centered
 from diffphys.grids.numbers import as_array_of_shape, in_precision_of, of_types
-from diffphys.operators.brackets import Arakawa, Dealiased
+from diffphys.operators import Arakawa, Dealiased
 from diffphys.stepping import ImplicitExplicit, RungeKutta
 
 

@@ -55,10 +55,9 @@ from diffphys.grids.numbers import (
     of_types,
 )
 from diffphys.grids.sides import depends_on_time, periods, sides_at
-from diffphys.operators import explicit_diffusion, faces_to_centers
+from diffphys.operators import Waves, explicit_diffusion, faces_to_centers
 from diffphys.operators.advection import Advection, FluxAdvection, SemiLagrangian, SkewSymmetric, Spectral
 from diffphys.operators.advection.convection import times_volume_unit
-from diffphys.operators.waves import Waves
 from diffphys.physics import flow_sides
 from diffphys.physics.added_viscosity import as_added_viscosity
 from diffphys.physics.flow_parts import as_obstacle, as_scalars, refused, refused_input

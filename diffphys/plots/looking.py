@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from diffphys.errors import InputError
-from diffphys.grids import Grid, Shape
-from diffphys.grids.field import Field
+from diffphys.grids import Field, Grid, Shape
 from diffphys.grids.named import at_centers, grid_of, named_fields, named_parts
 from diffphys.grids.numbers import shown
 from diffphys.plots.fields import draw_color_bar

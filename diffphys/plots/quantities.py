@@ -10,8 +10,7 @@ import jax
 import numpy as np
 
 from diffphys.errors import InputError
-from diffphys.grids import Field
-from diffphys.grids.field import face_offset
+from diffphys.grids import Field, face_offset
 from diffphys.grids.named import at_centers, grid_of, leading_axes, named_fields, named_parts
 from diffphys.operators import curl
 

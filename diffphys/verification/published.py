@@ -103,17 +103,3 @@ ALBENSOEDER_V = -np.array(
     [0.00000, -0.21738, -0.22746, -0.23503, -0.24407, -0.22924, -0.17580, -0.16987, -0.03674,
      0.15223, 0.31117, 0.43423, 0.33511, 0.29032, 0.24095, 0.18864, 0.00000]
 )  # fmt: skip
-
-
-# The cylinder in a channel --------------------------------------------------------------------------------------------
-
-SCHAEFER = (
-    "M. Schaefer, S. Turek, Benchmark computations of laminar flow around a cylinder, Notes Numer. Fluid Mech. 52 "
-    "(1996) 547-566, cases 2D-1 and 2D-2"
-)
-
-# Intervals in which the contributed results of fine grids lie.
-CYLINDER_STEADY = dict(drag=(5.57, 5.59), lift=(0.0104, 0.0110), pressure_difference=(0.1172, 0.1176))
-CYLINDER_PERIODIC = dict(
-    drag=(3.22, 3.24), lift=(0.99, 1.01), strouhal=(0.295, 0.305), pressure_difference=(2.46, 2.50)
-)

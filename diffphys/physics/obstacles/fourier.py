@@ -10,7 +10,7 @@ from jax import Array
 
 from diffphys.grids import Field, center_offset, face_offset
 from diffphys.grids.numbers import times
-from diffphys.operators.waves import Waves
+from diffphys.operators import Waves
 from diffphys.physics.obstacles.space import Space, Variables
 from diffphys.poisson import Solution
 

@@ -32,11 +32,11 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.grids import Field, Shape
+from diffphys.grids import Field, Repeated, Shape
 from diffphys.grids.declared import Declared, Refusals, choice, quantity, within, wrong_shape
 from diffphys.grids.ends import places_beyond
 from diffphys.grids.numbers import concrete
-from diffphys.grids.shapes import Periods, Repeated, growing, is_traced
+from diffphys.grids.shapes import Periods, growing, is_traced
 from diffphys.grids.sides import periods
 from diffphys.operators.differences import slice_axis
 from diffphys.operators.fourth_order import spans

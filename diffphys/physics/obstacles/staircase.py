@@ -11,11 +11,11 @@ from jax import Array
 from jax.tree_util import Partial
 
 from diffphys.errors import InputError
-from diffphys.grids import Field, Grid, Shape, Sides
+from diffphys.grids import Field, Grid, Repeated, Shape, Sides
 from diffphys.grids.declared import refuse
 from diffphys.grids.ends import values_beside
 from diffphys.grids.numbers import check_kind
-from diffphys.grids.shapes import Periods, Repeated, is_traced
+from diffphys.grids.shapes import Periods, is_traced
 from diffphys.grids.sides import periods
 from diffphys.operators import difference, divergence
 from diffphys.operators.advection.convection import times_volume_unit, without_fixed_ends

@@ -194,6 +194,12 @@ def wrong_shape(name: str, given: ArrayLike, *accepted: tuple[int, ...]) -> Refu
     yield np.shape(given) not in accepted, f"{name} has shape {np.shape(given)}; {words} is accepted."
 
 
+def not_among(name: str, value: Any, accepted: Iterable[str]) -> Refusals:
+    """A value is refused that is none of these names."""
+    names = sorted(accepted)
+    yield value not in names, f"{name} is {shown(value)}; one of {names} is accepted."
+
+
 def misplaced(name: str, region: Shape | None, grid: Grid) -> Refusals:
     """A region is refused that is no shape of as many axes as a grid has; None is a region nowhere."""
     if region is None:

@@ -23,6 +23,7 @@ from diffphys.errors import InputError
 from diffphys.grids import Field, Grid
 from diffphys.grids.field import check_field
 from diffphys.grids.numbers import shown
+from diffphys.operators.waves import Waves
 
 
 class Symbols(NamedTuple):
@@ -55,8 +56,7 @@ class Arakawa:
 
     def symbols(self, grid: Grid) -> Symbols:
         """The waves' central differences: `sin(k h) / h`, and `(2 - 2 cos(k h)) / h^2` summed over the axes."""
-        kx, ky = wave_numbers(grid)
-        hx, hy = grid.spacing
+        (kx, ky), (hx, hy) = Waves(grid).vector(), grid.spacing
         laplacian = (2 - 2 * np.cos(kx * hx)) / hx**2 + (2 - 2 * np.cos(ky * hy)) / hy**2
         x, y = (_without_fastest(np.sin(k * h) / h, k, h) for k, h in ((kx, hx), (ky, hy)))
         return Symbols(x, y, laplacian, np.ones_like(laplacian, bool))
@@ -80,11 +80,9 @@ class Dealiased:
 
     def symbols(self, grid: Grid) -> Symbols:
         """The wavenumbers themselves; waves beyond a third of the cells are not kept."""
-        kx, ky = wave_numbers(grid)
-        hx, hy = grid.spacing
-        kept = (np.abs(kx) * hx < 2 * np.pi / 3 - 1e-9) & (np.abs(ky) * hy < 2 * np.pi / 3 - 1e-9)
-        x, y = (_without_fastest(k, k, h) for k, h in ((kx, hx), (ky, hy)))
-        return Symbols(x, y, kx**2 + ky**2, kept)
+        waves = Waves(grid)
+        x, y = (_without_fastest(k, k, h) for k, h in zip(waves.vector(), grid.spacing, strict=True))
+        return Symbols(x, y, waves.squares(), waves.kept())
 
     def of_coefficients(self, grid: Grid, first: Array, others: Sequence[Array]) -> list[Array]:
         """Products on the grid's points, cut."""
@@ -130,12 +128,6 @@ def poisson_bracket(first: Field, second: Field, scheme: Arakawa | Dealiased = A
         raise InputError(f"poisson_bracket: scheme is {shown(scheme)}; Arakawa() or Dealiased() is accepted.")
     values = scheme.of_fields(first, second)
     return first.map(lambda _: values)
-
-
-def wave_numbers(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """The wavenumbers along x and y of the coefficients of `jnp.fft.rfft2`, in radians per length; float64."""
-    (nx, ny), (hx, hy) = grid.cells, grid.spacing
-    return 2 * np.pi * np.fft.fftfreq(nx, hx)[:, None], 2 * np.pi * np.fft.rfftfreq(ny, hy)[None, :]
 
 
 def check_plane(owner: str, grid: Grid) -> None:

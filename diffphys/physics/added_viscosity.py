@@ -14,7 +14,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid
-from diffphys.grids.declared import Declared, Refusals, quantity, within
+from diffphys.grids.declared import Declared, Refusals, not_among, quantity, within
 from diffphys.grids.numbers import concrete, shown
 from diffphys.operators import difference, interpolate
 
@@ -135,17 +135,12 @@ class Sponge(Declared):
 
     def refused_by(self, flow: Any) -> Refusals:
         """What a flow refuses in it."""
-        grid, name = flow.grid, self.axis
-        yield (
-            name not in grid.axis_names,
-            f"Sponge: axis is {shown(name)}; one of {grid.axis_names} is accepted.",
-        )
-        axis, start = grid.axis_names.index(name), concrete(self.start)
+        grid, start = flow.grid, concrete(self.start)
+        yield from not_among("Sponge: axis", self.axis, grid.axis_names)
+        axis = grid.axis_names.index(self.axis)
         first, last = grid.origin[axis], grid.origin[axis] + grid.size[axis]
-        yield (
-            start is not None and not first < start < last,
-            f"Sponge: start is {start} on axis {name}, which goes from {first:g} to {last:g}; between is accepted.",
-        )
+        place = f"{start} on axis {self.axis}, which goes from {first:g} to {last:g}"
+        yield start is not None and not first < start < last, f"Sponge: start is {place}; between is accepted."
 
 
 class _Function(eqx.Module):

@@ -51,16 +51,15 @@ NOT_TOGETHER = (
 """Two parts of a flow by their names in `_parts`, and what is accepted with the first instead of the second."""
 
 
+SCHEMES = "SemiLagrangian(), CubicSemiLagrangian(), MacCormack(), Upwind(), VanLeer(), SkewSymmetric() or Spectral()"
+
+
 def refused(flow: Any) -> Refusals:
     """What is refused in a flow as a whole."""
     for part in (*flow.scalars.values(), *flow.forces, *flow.added_viscosity, flow.body(0.0)):
         if hasattr(part, "refused_by"):
             yield from part.refused_by(flow)
-    yield (
-        not hasattr(flow.scheme, "carry"),
-        f"advection is {shown(flow.advection)}; SemiLagrangian(), CubicSemiLagrangian(), MacCormack(), Upwind(), "
-        "VanLeer(), SkewSymmetric() or Spectral() is accepted.",
-    )
+    yield not hasattr(flow.scheme, "carry"), f"advection is {shown(flow.advection)}; {SCHEMES} is accepted."
     if hasattr(flow.scheme, "check"):
         flow.scheme.check("IncompressibleFlow", flow.grid.dimensions)
     parts = {name: words for name, (there, words) in _parts(flow).items() if there}
@@ -111,17 +110,12 @@ def _unbalanced(flow: Any) -> Refusals:
     off.
     """
     flows = flow_sides.given_flows(flow.grid, flow.sides, *_as_at_the_start(flow))
-    yield (
-        sum(drains for _, _, drains in flows) > 1,
-        "two regions that an obstacle parts drain through a ConvectiveOutflow(), which balances what leaves with what "
-        "enters of all; one region, or Outflow(), is accepted.",
-    )
+    several = "two regions that an obstacle parts drain through a ConvectiveOutflow(), which balances all of them"
+    yield sum(drains for _, _, drains in flows) > 1, f"{several}; one region, or Outflow(), is accepted."
     for net, gross, drains in flows:
-        yield (
-            not drains and abs(net) > 1e-5 * gross,
-            f"sides let {net:g} (volume per time) into a region and nothing out of it; inflows that sum to zero, or an "
-            "Outflow() or Open() side, are accepted.",
-        )
+        given = f"sides let {net:g} (volume per time) into a region and nothing out of it"
+        accepted = "inflows that sum to zero, or an Outflow() or Open() side, are accepted"
+        yield not drains and abs(net) > 1e-5 * gross, f"{given}; {accepted}."
 
 
 def _as_at_the_start(flow: Any) -> tuple[PressureProblem, Callable[[], Sequence[np.ndarray]] | None]:

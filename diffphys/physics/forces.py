@@ -16,6 +16,7 @@ from diffphys.grids.declared import (
     choice,
     each,
     misplaced,
+    not_among,
     quantity,
     whole,
     within,
@@ -60,12 +61,8 @@ class Buoyancy(Declared):
 
     def refused_by(self, flow: Any) -> Refusals:
         """What a flow refuses in it."""
-        carried, axes = sorted(flow.scalars), flow.grid.dimensions
-        yield (
-            self.scalar not in carried,
-            f"Buoyancy: scalar is {shown(self.scalar)}; one of {carried}, which this flow carries, is accepted.",
-        )
-        yield from wrong_shape("Buoyancy: acceleration", self.acceleration, (axes,))
+        yield from not_among("Buoyancy: scalar", self.scalar, flow.scalars)
+        yield from wrong_shape("Buoyancy: acceleration", self.acceleration, (flow.grid.dimensions,))
 
 
 class LinearDrag(Declared):

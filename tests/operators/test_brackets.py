@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 import diffphys as dp
-from diffphys.operators import Arakawa, Dealiased, poisson_bracket
-from diffphys.operators.brackets import wave_numbers
+from diffphys.operators import Arakawa, Dealiased, Waves, poisson_bracket
 
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -116,6 +115,6 @@ def test_bad_input_is_refused_by_name():
 
 
 def test_the_waves_are_those_of_the_real_transform():
-    kx, ky = wave_numbers(dp.Grid((4, 6), SIZE))
+    kx, ky = Waves(dp.Grid((4, 6), SIZE)).vector()
     np.testing.assert_allclose(kx.ravel(), [0, 1, -2, -1])
     np.testing.assert_allclose(ky.ravel(), [0, 0.5, 1, 1.5])

@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import gc
 import os
 
 
@@ -13,10 +14,17 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Nearly all of a test's time is XLA's compilation of programs that run once, for milliseconds. Unoptimized, and with
 # loops written directly instead of through MLIR, they compile in a quarter of the time (a derivative of the gradient of
 # a wake step: 5 instead of 21 s) and compute the same to round-off. `.ci/run` runs the main job with the defaults.
-QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+# One module of code per program: two test processes have no cores to compile its parts side by side.
+QUICK_COMPILATION = (
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+)
 # A second device is free where nobody uses it; `test_transformations.py` does.
 TWO_DEVICES = "--xla_force_host_platform_device_count=2"
 os.environ["XLA_FLAGS"] = f"{QUICK_COMPILATION} {TWO_DEVICES} {os.environ.get('XLA_FLAGS', '')}".strip()
+
+# Tracing makes many small objects that live for long: looking through them for garbage took 8 % of the time of a fresh
+# process, and more with each test.
+gc.set_threshold(100_000, 20, 20)
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
@@ -46,11 +54,25 @@ def unchecked_types(monkeypatch):
 CHECKED = {"control", "grids", "inversion", "learning", "nets", "operators", "physics", "poisson"}
 
 
+FIRST_CASE = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(trylast=True)  # of what is left to run
+def pytest_collection_modifyitems(items):
+    met = set()
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        item.stash[FIRST_CASE] = function not in met
+        met.add(function)
+
+
 @pytest.fixture(autouse=True)
-def whole_programs_are_not_checked(request, monkeypatch):
-    """Programs that put the rooms together trace each function hundreds of times: a third of their time were checks."""
-    room = request.path.parent.name
-    if room not in CHECKED or request.node.get_closest_marker("slow"):
+def types_are_checked_once(request, monkeypatch):
+    """In the first case of each test of these rooms. Programs that put the rooms together trace each function hundreds
+    of times, and the other cases of a test the same functions again: a third of their time were checks.
+    """
+    once = request.path.parent.name in CHECKED and request.node.stash[FIRST_CASE]
+    if not once or request.node.get_closest_marker("slow"):
         monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 

@@ -140,7 +140,7 @@ def test_unsigned_numbers_do_not_wrap_in_a_loss():
     np.testing.assert_allclose(learning.mean_absolute_error(three, five), 2.0)
 
 
-STAGES = functools.partial(dp.IncompressibleFlow, stepping=dp.RungeKutta(3))
+STAGES = functools.partial(dp.IncompressibleFlow, stepping=dp.RungeKutta(1))
 
 
 @pytest.mark.parametrize("flow", [dp.IncompressibleFlow, STAGES])
@@ -212,7 +212,7 @@ def splitting(grid):
 
 def runge_kutta(grid):
     return dp.IncompressibleFlow(
-        grid, 0.001, 0.01, dp.Periodic(), scalars={"s": dp.PassiveScalar()}, stepping=dp.RungeKutta(3)
+        grid, 0.001, 0.01, dp.Periodic(), scalars={"s": dp.PassiveScalar()}, stepping=dp.RungeKutta(1)
     )
 
 
@@ -261,7 +261,7 @@ def test_every_method_of_a_flow_refuses_what_lives_on_another_grid(name):
     refused_for_its_grid(lambda: flow(dataclasses.replace(own, scalars=state.scalars)))
     if name == "runge_kutta":
         body = dp.IncompressibleFlow(
-            GRID, 0.001, 0.01, dp.Wall(), dp.Sphere((0.5, 0.5), 0.2), flow.scalars, stepping=dp.RungeKutta(3)
+            GRID, 0.001, 0.01, dp.Wall(), dp.Sphere((0.5, 0.5), 0.2), flow.scalars, stepping=dp.RungeKutta(1)
         )
         for method in (flow.divergence, flow.kinetic_energy, body.forces_on_solid):
             refused_for_its_grid(lambda method=method: method(state))
@@ -301,7 +301,7 @@ def test_a_flow_given_another_grid_has_the_obstacle_of_that_grid(flow):
 
 def test_the_solver_follows_the_obstacle_that_takes_anothers_place():
     body = dp.Sphere((0.5, 0.5), 0.2)
-    staircase = dp.IncompressibleFlow(GRID, 0.001, 0.001, dp.Wall(), body, stepping=dp.RungeKutta(3))
+    staircase = dp.IncompressibleFlow(GRID, 0.001, 0.001, dp.Wall(), body, stepping=dp.RungeKutta(1))
     immersed = dataclasses.replace(staircase, solid=dp.Immersed(body))
     # Traced only: the direct solver of the staircase would refuse the coefficients of the immersed body's problem.
     state = eqx.filter_eval_shape(immersed, staircase.initial_state((0.0, 0.0)))
@@ -368,7 +368,7 @@ def test_both_flows_check_their_scalars_alike(flow):
 
 PROBLEM = poisson.PressureProblem.from_conditions(GRID, CLOSED)
 IMMERSED = dp.IncompressibleFlow(
-    GRID, 0.001, 0.001, dp.Wall(), dp.Immersed(dp.Sphere((0.5, 0.5), 0.2)), stepping=dp.RungeKutta(3)
+    GRID, 0.001, 0.001, dp.Wall(), dp.Immersed(dp.Sphere((0.5, 0.5), 0.2)), stepping=dp.RungeKutta(1)
 )
 
 

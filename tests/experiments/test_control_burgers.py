@@ -36,18 +36,19 @@ def test_the_ground_truth_meets_its_target_with_a_force_of_one():
     np.testing.assert_allclose([found["error"], found["squares"]], 1.0, rtol=1e-5)
 
 
-def test_untrained_networks_meet_the_target_and_pay_for_it():
+@pytest.mark.parametrize("make", [make_policy, pytest.param(make_predictors, marks=pytest.mark.slow)])
+def test_untrained_networks_meet_the_target_and_pay_for_it(make):
     scenes = draw_scenes(jax.random.key(0), 2)
 
-    def all_of_them(scenes):
-        networks = make_predictors(4, jax.random.key(1)), make_policy(4, jax.random.key(1))
-        runs = [jax.vmap(lambda scene, network=network: steer(network, scene))(scenes) for network in networks]
-        return [measured(*run[:2], scenes) for run in [*runs, jax.vmap(wait)(scenes)]]
+    def both(scenes):
+        network = make(4, jax.random.key(1))
+        runs = jax.vmap(lambda scene: steer(network, scene))(scenes), jax.vmap(wait)(scenes)
+        return [measured(*run[:2], scenes) for run in runs]
 
-    hierarchy, policy, waiting = jax.jit(all_of_them)(scenes)
-    for found in (hierarchy, policy, waiting):
-        assert found["deviation"] < 1e-5
-    assert hierarchy["error"] > 2
+    steered, waiting = jax.jit(both)(scenes)
+    assert steered["deviation"] < 1e-5 and waiting["deviation"] < 1e-5
+    if make is make_predictors:
+        assert steered["error"] > 2
     # One blow: each point's force by itself, so that its square is large while its sum is not.
     assert waiting["squares"] > 5 and waiting["error"] < 2
 

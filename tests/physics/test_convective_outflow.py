@@ -16,7 +16,7 @@ from tests.gradients import check_derivatives
 
 
 STEPPINGS = {
-    "explicit": dict(stepping=dp.RungeKutta(3)),
+    "explicit": dict(stepping=dp.RungeKutta(2)),
     "split": dict(),
     "implicit": dict(stepping=dp.ImplicitExplicit(2)),
     "fourth order": dict(stepping=dp.RungeKutta(3), advection=dp.SkewSymmetric(4)),

@@ -84,7 +84,7 @@ def test_other_dimensions_and_single_cells(cells):
         check_against_dense(problem, generator.standard_normal(cells), [FastDiagonalization(problem)])
 
 
-@hypothesis.settings(max_examples=15)
+@hypothesis.settings(max_examples=10)
 @hypothesis.given(domain=domains(obstacle=True))
 def test_any_obstacle_agrees_with_the_dense_matrix(domain):
     """Random cells: obstacles touch the sides, close them and cut off pockets of fluid."""

@@ -30,7 +30,9 @@ def test_the_first_combinations_have_every_pair_of_sides_on_every_axis():
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("name", ["centers_to_faces", "VariableProblem", "Spectral"])
+@pytest.mark.parametrize(
+    "name", ["centers_to_faces", "VariableProblem", pytest.param("Spectral", marks=pytest.mark.slow)]
+)
 def test_a_proof_holds_and_cotangents_of_any_size_keep_their_direction(name):
     found = adjoints._proof(*adjoints.EXAMPLES[name](1), 1)
     assert found["passed"], found["verdict"]

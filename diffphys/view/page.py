@@ -214,6 +214,7 @@ class Page:
             deepest = self._deepest(first)
             self.slice.update(end=max(deepest, 1), value=self.slice.value if self.slice.visible else deepest // 2)
         self.message.visible = bool(self.message.text)
+        self.case.visible = self.quantity.visible = bool(fields)
         self.time.visible = self.clock.visible = self.play.visible = bool(fields) and len(self.drawn[0].values) > 1
         self.slice.visible = self.depth.visible = bool(fields) and self.drawn[0].dimensions == 3
         self.move()

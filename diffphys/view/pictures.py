@@ -93,7 +93,7 @@ class Curves:
         self.figure = figure(
             title=title,
             tools=TOOLS,
-            x_axis_label=line_name,
+            x_axis_label=_axis(line_name),
             y_axis_label=first.name,
             sizing_mode="stretch_width",
             height=380,
@@ -105,22 +105,22 @@ class Curves:
         low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
         margin = 0.05 * (high - low) or 0.5
         self.figure.y_range = Range1d(start=low - margin, end=high + margin)
-        self.sources, colors = {}, iter(COLORS)
+        self.sources, items, colors = {}, [], iter(COLORS)
         for name, field in fields.items():
-            (line,) = field.lines.values()
+            (points,) = field.lines.values()
             known = name.rpartition(": ")[2] in ("reference", "truth")
             style: dict[str, Any] = {"color": "#888888", "width": 5, "alpha": 0.6} if known else {"color": next(colors)}
-            self.sources[name] = ColumnDataSource({"x": line, "y": field.values[0]})
-            self.figure.line(
+            self.sources[name] = ColumnDataSource({"x": points, "y": field.values[0]})
+            line = self.figure.line(
                 "x",
                 "y",
                 source=self.sources[name],
-                legend_label=name,
                 line_color=style["color"],
                 line_width=style.get("width", 2),
                 line_alpha=style.get("alpha", 1.0),
             )
-        self.figure.legend.background_fill_alpha = 0.6
+            items.append((name, [line]))
+        self.figure.add_layout(_legend(items), "above")
 
     def show(self, frame: int, across: int = 0) -> None:
         """Draw another frame: of each curve the one that is nearest in time."""
@@ -169,7 +169,7 @@ class Chart:
             dash = "dashed" if name.endswith(BESIDE) else "solid"
             line = self.figure.line("x", "y", source=self.sources[name], line_color=color, line_width=2, line_dash=dash)
             items.append((name, [line]))
-        self.figure.add_layout(Legend(items=items, click_policy="hide", label_text_font_size="12px", ncols=2), "above")
+        self.figure.add_layout(_legend(items), "above")
 
     def grow(self, lines: Lines) -> None:
         """Draw the same lines with what has come since."""
@@ -191,6 +191,12 @@ BESIDE = " (beside)"
 def shared_limits(fields: list[Drawn]) -> tuple[float, float, str]:
     """The colors of fields that stand beside each other."""
     return color_range(np.concatenate([field.values.ravel() for field in fields]))
+
+
+def _legend(items: list[Any]) -> Legend:
+    """The names of lines; a click on one hides it."""
+    small: Any = {"label_text_font_size": "12px", "padding": 2, "spacing": 2, "border_line_color": None}
+    return Legend(items=items, click_policy="hide", ncols=2, **small)
 
 
 def _kind(logarithmic: bool) -> str:

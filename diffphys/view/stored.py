@@ -57,7 +57,8 @@ class StoredRun:
             return None
         try:
             with xarray.open_zarr(path, chunks=None, decode_times=False) as data:
-                return data.load()
+                others = [name for name, variable in data.variables.items() if variable.dtype.kind not in "fiub"]
+                return data.drop_vars(others).load()
         except Exception:  # zarr and numcodecs raise many kinds for what is damaged, or gone since
             return None
 

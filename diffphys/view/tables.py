@@ -16,6 +16,7 @@ STYLE = """<style>
   th { font-weight: 600; }
   td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
   tr.differs td { background: #f0c80033; }
+  .bk-clearfix { display: block !important; max-width: 100%; }
   .wide { overflow-x: auto; }
   img { max-width: 100%; height: auto; display: block; margin: 0 0 1.5em 0; background: white; }
   h3 { font-size: 15px; margin: 1em 0 0.4em 0; overflow-wrap: anywhere; }

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import pytest
+from matplotlib.figure import Figure
 
-from diffphys.runs import Run, setting
+from diffphys.runs import Run, setting, write_json
 from tests.view.motions import turning
 
 
@@ -26,6 +27,10 @@ def runs(tmp_path):
             run.save_frames("unrolled", turning(2.0 + number))
             run.save_curve("training", "unrolled", {"update": [1, 2, 3], "loss": [1.0, 0.1, 0.01 * (1 + number)]})
             run.write_metrics({"error": 0.25 + number})
+            columns = [{"heading": "a heading of many words", "justify": "left"}] * 6
+            rows = [["a name that is long", *["0.123456 ± 0.0001"] * 5]]
+            write_json(run.directory / "table.json", {"title": "", "caption": "", "columns": columns, "rows": rows})
+            run.save_figure("wide.png", Figure(figsize=(12, 1), dpi=100))
             run.finish()
     with Run.open(directory / "begun", "turning", "demo", Settings(rate=0.7), 0):
         pass

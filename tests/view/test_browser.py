@@ -67,7 +67,10 @@ def test_a_run_is_opened_the_slider_moved_and_the_picture_changes(browser, addre
     page.get_by_label("beside it").select_option("nested/second")
     page.wait_for_timeout(1500)
     assert page.locator("canvas").count() > 1
-    page.get_by_text("Settings", exact=True).click()
-    page.get_by_text("rate", exact=True).wait_for(timeout=20_000)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width  # nothing hangs over the edge
+    for tab, seen in {"Curves": "logarithmic upward", "Settings": "rate", "Results": "0.123456 ± 0.0001"}.items():
+        page.get_by_text(tab, exact=True).click()
+        page.get_by_text(seen, exact=True).first.wait_for(timeout=20_000)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width  # nothing hangs over the edge
+    picture = page.locator("img").first.bounding_box()
+    assert picture and picture["x"] + picture["width"] <= width
     assert problems == [] and [url for url in elsewhere if not url.startswith("ws://127.0.0.1")] == []

@@ -3,12 +3,16 @@
 import json
 import os
 import shutil
+import warnings
 
 import numpy as np
 import pytest
+import xarray
 
 from diffphys.errors import InputError
 from diffphys.view import find_runs
+from diffphys.view.frames import drawn
+from diffphys.view.quantities import quantities
 
 
 def test_runs_are_found_and_read(runs):
@@ -45,11 +49,26 @@ def test_what_changes_changes_the_stamp(runs):
     assert run.stamp != before and len(run.curves()["training"]["unrolled"]["loss"]) == 4
 
 
+def test_of_what_somebody_else_wrote_the_numbers_are_read(runs):
+    words = {
+        "name": ("x", np.array(["a", "b"])),
+        "waves": ("x", np.array([1j, 2j])),
+        "u": ("x", np.array([1.0, np.nan])),
+    }
+    data = xarray.Dataset(words, {"x": ["left", "right"]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # texts are not yet in Zarr's third format
+        data.to_zarr(runs / "first" / "frames" / "foreign.zarr", zarr_format=3)
+    found = find_runs(runs)["first"].dataset("foreign")
+    assert found is not None and list(found.variables) == ["u"]
+    field = drawn("u", quantities(found), 0)
+    assert field is not None and np.array_equal(field.lines["x"], [0.0, 1.0])
+
+
 def test_no_link_is_followed(runs, tmp_path):
     """Neither one to a file elsewhere nor one to another place inside, at any depth."""
     outside = tmp_path / "outside"
     shutil.copytree(runs / "first", outside)
-    (outside / "figures").mkdir()
     (outside / "figures" / "secret.png").write_bytes(b"secret")
     shutil.copytree(runs / "first" / "frames" / "unrolled.zarr", tmp_path / "frames")
     (runs / "linked").symlink_to(outside, target_is_directory=True)
@@ -61,6 +80,7 @@ def test_no_link_is_followed(runs, tmp_path):
     assert "lent" not in find_runs(runs)
 
     run = find_runs(runs)["first"]
+    shutil.rmtree(run.path / "figures")
     (run.path / "figures").symlink_to(outside / "figures", target_is_directory=True)
     assert run.figures() == {}
     (run.path / "figures").unlink()
@@ -69,6 +89,7 @@ def test_no_link_is_followed(runs, tmp_path):
     assert run.figures() == {}
     (run.path / "metrics.json").unlink()
     (run.path / "metrics.json").symlink_to(outside / "metrics.json")
+    (run.path / "table.json").unlink()
     (run.path / "table.json").symlink_to(outside / "metrics.json")
     assert run.metrics() == {} and run.table() == {}
     shutil.rmtree(run.path / "curves" / "training")

@@ -14,7 +14,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid
-from diffphys.grids.declared import Declared, Refusals, not_among, quantity, within
+from diffphys.grids.declared import Declared, Refusals, choice, not_among, quantity, within
 from diffphys.grids.numbers import concrete, shown
 from diffphys.operators import difference, interpolate
 
@@ -122,7 +122,7 @@ class Sponge(Declared):
     axis: str = eqx.field(static=True)
     start: Array = eqx.field(converter=quantity, metadata=within())
     largest: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0))
-    lower: bool = eqx.field(static=True, default=False)
+    lower: bool = eqx.field(static=True, metadata=choice(bool, words="True or False"), default=False)
 
     def __call__(self, velocity: Sequence[Field]) -> Array:
         """What is added in each cell."""

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from diffphys.grids import Conditions, Field, Grid
 from diffphys.grids.declared import Declared, choice, ends, quantity, within
 from diffphys.grids.field import check_centered
-from diffphys.grids.numbers import as_array_of_shape
+from diffphys.grids.numbers import as_array_of_shape, in_precision_of, of_types
 from diffphys.operators import laplacian
 from diffphys.physics.heat import diffusion_limit, diffusion_number, implicit_change
 from diffphys.stepping import ImplicitExplicit, RungeKutta
@@ -107,8 +107,9 @@ class GrayScott(Declared):
 
     def __call__(self, state: Concentrations) -> Concentrations:
         check_centered("GrayScott", state, ("substrate", "activator"), self.grid)
-        state = Concentrations(*(field.with_conditions(self.conditions) for field in state))
-        return self.stepping.advance(self, state, self.dt).state
+        step = in_precision_of("GrayScott", self, state.substrate.values)
+        start = Concentrations(*(field.with_conditions(step.conditions) for field in state))
+        return of_types(step.stepping.advance(step, start, step.dt).state, state)
 
     def diffusion_number(self, state: Any = None) -> Array:
         """`dt` over the longest step for which diffusion by `stepping` is stable; zero where it is implicit."""

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from diffphys.grids import Dirichlet, Field, Grid, Neumann, Open, Periodic, Wall, parse_sides
 from diffphys.grids.declared import Declared, choice, quantity, sides_of, uniform, within
 from diffphys.grids.field import check_centered
-from diffphys.grids.numbers import as_array_of_shape, as_components, concrete, magnitude
+from diffphys.grids.numbers import as_array_of_shape, as_components, concrete, in_precision_of, magnitude, of_types
 from diffphys.operators.advection.reconstruction import limited_sides
 from diffphys.operators.differences import slice_axis
 from diffphys.stepping import RungeKutta
@@ -112,8 +112,9 @@ class ShallowWater(Declared):
 
     def __call__(self, state: WaterState) -> WaterState:
         check_centered("ShallowWater", state, ("depth", "momentum"), self.grid)
-        state = self._state(state.depth.values, *(part.values for part in state.momentum))
-        return self.stepping.advance(self, state, self.dt).state
+        step = in_precision_of("ShallowWater", self, state.depth.values)
+        start = step._state(state.depth.values, *(part.values for part in state.momentum))
+        return of_types(step.stepping.advance(step, start, step.dt).state, state)
 
     def velocity(self, state: WaterState) -> tuple[Array, ...]:
         """Momentum over depth, zero where it is dry."""

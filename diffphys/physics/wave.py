@@ -13,7 +13,7 @@ from diffphys.grids import Conditions, Field, Grid
 from diffphys.grids.conditions import homogeneous
 from diffphys.grids.declared import Declared, Limit, choice, ends, quantity, within
 from diffphys.grids.field import check_centered
-from diffphys.grids.numbers import as_array_of_shape
+from diffphys.grids.numbers import as_array_of_shape, in_precision_of, of_types
 from diffphys.operators import control_volume, gradient, laplacian, stable_diffusion_step
 from diffphys.stepping import RungeKutta, Splitting
 
@@ -96,7 +96,8 @@ class Wave(Declared):
 
     def __call__(self, state: WaveState) -> WaveState:
         check_centered("Wave", state, ("displacement", "velocity"), self.grid)
-        return self.stepping.advance(self, self._with_conditions(state), self.dt).state
+        step = in_precision_of("Wave", self, state.displacement.values)
+        return of_types(step.stepping.advance(step, step._with_conditions(state), step.dt).state, state)
 
     def rate(self, time: Any, state: WaveState, input: Any) -> tuple[Array, Array]:
         """Velocity and acceleration."""

@@ -61,6 +61,27 @@ def test_less_than_single_precision_is_refused(name, dtype):
         step(cast(state_of(step), dtype))
 
 
+PLANE = ((dp.Periodic(), dp.Periodic()),) * 2
+OTHERS = {
+    "GrayScott": lambda: dp.GrayScott(GRID, 0.1, 0.05, 0.04, 0.06, 0.1, PLANE),
+    "HasegawaWakatani": lambda: dp.HasegawaWakatani(GRID, 1e-3),
+    "ShallowWater": lambda: dp.ShallowWater(GRID, 0.01, dp.Periodic()),
+    "Wave": lambda: dp.Wave(GRID, 1.0, 0.1, PLANE),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_other_system_keeps_the_type_of_its_state_and_refuses_less(name):
+    with jax.enable_x64(True):
+        step = OTHERS[name]()
+        state = step.initial_state(1.0)
+        for dtype in (jnp.float32, jnp.float64):
+            given = cast(state, dtype)
+            assert types(jax.eval_shape(step, given)) == types(given)
+        with pytest.raises(InputError, match=f"{name}: the state is of type bfloat16"):
+            step(cast(state, jnp.bfloat16))
+
+
 def test_inputs_of_another_type_do_not_change_the_state():
     """A force, and an amount that is released, in double precision."""
     with jax.enable_x64(True):

@@ -16,6 +16,7 @@ from diffphys.experiments.turbulence import (
     ALL_ARMS,
     TurbulenceSettings,
     TurbulentCase,
+    beside_reference,
     report_turbulence,
     run_turbulence,
 )
@@ -106,7 +107,7 @@ def energy_over_time(study: Study, shown: Mapping[str, Frames], times: Any) -> S
         name: (times, sum((part**2).mean(axis=(1, 2)) for part in frames.values()) / 2)
         for name, frames in shown.items()
     }
-    return [plots.Panel(lines=lines, x="time", y="kinetic energy")]
+    return [plots.Panel(**beside_reference(lines), x="time", y="kinetic energy")]
 
 
 PROGRAM = Program(

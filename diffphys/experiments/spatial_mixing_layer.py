@@ -24,6 +24,7 @@ from diffphys.experiments.turbulence import (
     ALL_ARMS,
     TurbulenceSettings,
     TurbulentCase,
+    beside_reference,
     report_turbulence,
     run_turbulence,
     turbulence_study,
@@ -328,7 +329,7 @@ def thickness(study: Study, shown: Mapping[str, Frames], times: Any) -> Sequence
     x = np.asarray(study.grid.edges[0])
     means = {name: frames["velocity_x"].mean(axis=0) for name, frames in shown.items()}
     lines = {name: (x, np.asarray(momentum_thickness(jnp.asarray(one), y))) for name, one in means.items()}
-    return [plots.Panel(lines=lines, x="x", y="momentum thickness")]
+    return [plots.Panel(**beside_reference(lines), x="x", y="momentum thickness")]
 
 
 COMMON: dict[str, Any] = {

@@ -18,6 +18,7 @@ from diffphys.experiments.turbulence import (
     ALL_ARMS,
     TurbulenceSettings,
     TurbulentCase,
+    beside_reference,
     report_turbulence,
     run_turbulence,
 )
@@ -109,7 +110,9 @@ def thicknesses(study: Study, shown: Mapping[str, Frames], times: Any) -> Sequen
     profiles = {name: frames["velocity_x"].mean(axis=1) for name, frames in shown.items()}
     return [
         plots.Panel(
-            lines={name: (times, np.asarray(thickness(one, y))) for name, one in profiles.items()}, x="time", y=label
+            **beside_reference({name: (times, np.asarray(thickness(one, y))) for name, one in profiles.items()}),
+            x="time",
+            y=label,
         )
         for label, thickness in (
             ("vorticity thickness", vorticity_thickness),

@@ -425,9 +425,17 @@ def draw(
         if np.isfinite(frames[NAMES[0]][-1]).all()
     }
     panel = plots.Panel(
-        lines=lines, title=f"t = {times[-1]:.3g}", x="wavenumber", y="energy in a shell", logarithmic=True
+        **beside_reference(lines), title=f"t = {times[-1]:.3g}", x="wavenumber", y="energy in a shell", logarithmic=True
     )
     run.save_figure("statistics.png", plots.panels_figure([panel, *more(study, shown, times)]))
+
+
+def beside_reference(lines: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
+    """Curves of arms, and of the reference symbols on top of them."""
+    return {
+        "lines": {name: line for name, line in lines.items() if name != "reference"},
+        "points": {"reference": lines["reference"]},
+    }
 
 
 def _still(study: Study) -> dict[str, Array]:

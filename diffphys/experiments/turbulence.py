@@ -27,7 +27,7 @@ from diffphys import plots
 from diffphys.errors import InputError
 from diffphys.experiments.studies import Frames, report_study
 from diffphys.grids import Field
-from diffphys.learning import Normalization, Recovery, with_parameters
+from diffphys.learning import Normalization, Recovery, Trajectories, with_parameters
 from diffphys.learning.corrected import Precomputed
 from diffphys.learning.study import (
     Evaluation,
@@ -42,7 +42,6 @@ from diffphys.learning.study import (
     run_study,
     save_evaluation,
 )
-from diffphys.learning.trajectories import Trajectories
 from diffphys.learning.turbulence import Forced, LossWeights, energy_spectrum, shell_wavenumbers, turbulence_loss
 from diffphys.nets import CNN
 from diffphys.operators import coarsen, divergence

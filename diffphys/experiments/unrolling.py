@@ -21,9 +21,8 @@ from rich.table import Table
 from diffphys import plots
 from diffphys.errors import InputError
 from diffphys.experiments.studies import Frames, report_study
-from diffphys.learning import with_parameters
+from diffphys.learning import Trajectories, with_parameters
 from diffphys.learning.study import Study, StudySettings, Variant, load_cases, load_network, run_study
-from diffphys.learning.trajectories import Trajectories
 from diffphys.runs import Run, setting
 from diffphys.stepping import rollout
 

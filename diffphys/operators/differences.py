@@ -32,7 +32,7 @@ from diffphys.grids.conditions import homogeneous
 from diffphys.grids.ends import lengths_beside, places_beyond
 from diffphys.grids.field import check_field, check_velocity
 from diffphys.grids.numbers import as_whole, shown
-from diffphys.linear import linear_map
+from diffphys.linear import along_axis, linear_map
 
 
 def difference(field: Field, axis: int) -> Field:
@@ -285,3 +285,46 @@ def points_with_two_ghosts(field: Field, axis: int) -> np.ndarray:
     edges = field.grid.edges[axis]
     points = (edges[:-1] + edges[1:]) / 2 if field.offset[axis] == 0.5 else edges[: field.shape[axis]]
     return places_beyond(points, edges, field.periodic[axis], 2)
+
+
+def cut_out(values: Array, window: tuple[slice, ...]) -> Array:
+    """The entries in a window, in memory; its transpose puts them among zeros."""
+    cut = _Window(window, values.shape)
+    return linear_map(cut.out, cut.back, (), (values,))[0]
+
+
+def added_within(values: Array, part: Array, window: tuple[slice, ...]) -> Array:
+    """`values` with `part` added to the entries in a window."""
+    cut = _Window(window, values.shape)
+    return linear_map(cut.added, cut.of_added, (), (values, part))[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Window:
+    """A window of an array as functions for `linear_map`."""
+
+    window: tuple[slice, ...]
+    shape: tuple[int, ...]
+
+    def __hash__(self) -> int:  # slices have a hash from Python 3.12 on only
+        return hash((tuple((one.start, one.stop) for one in self.window), self.shape))
+
+    def out(self, _: Sequence[Array], operands: Sequence[Array]) -> list[Array]:
+        return [jax.lax.optimization_barrier(operands[0][self.window])]
+
+    def back(self, _: Sequence[Array], cotangents: Sequence[Array]) -> list[Array]:
+        """By products with matrices of zeros and ones, which XLA fuses with nothing: an update in place would become a
+        branch in every element of the loops around it.
+        """
+        (part,) = cotangents
+        for axis, (one, count) in enumerate(zip(self.window, self.shape, strict=True)):
+            if one.stop - one.start < count:
+                part = along_axis(np.eye(count, one.stop - one.start, -one.start), part, axis)
+        return [part]
+
+    def added(self, _: Sequence[Array], operands: Sequence[Array]) -> list[Array]:
+        values, part = operands
+        return [values + self.back((), (part,))[0]]
+
+    def of_added(self, _: Sequence[Array], cotangents: Sequence[Array]) -> list[Array]:
+        return [cotangents[0], *self.out((), cotangents)]

@@ -35,6 +35,7 @@ from diffphys.grids.ends import lengths_beside
 from diffphys.grids.field import check_field, check_parts, check_velocity
 from diffphys.grids.numbers import as_array_of_shape, as_components, check_names, concrete
 from diffphys.grids.sides import part_of
+from diffphys.linear import along_axis
 from diffphys.operators import convert
 from diffphys.operators.differences import slice_axis
 from diffphys.poisson import PressureProblem
@@ -151,9 +152,9 @@ def entering_from_rest(sides: Sides, velocity: Sequence[Field], carrier: Sequenc
                     outward = sign * _slab(carrier[direction].values, direction, -end)
                     factor = jnp.minimum(_mean_over(outward, grid, axis, component.periodic[axis]), 0) / (2 * width)
                 part = factor * _slab(values, direction, -end)
-                rest = values.shape[direction] - 1
-                widths = [((rest, 0) if end else (0, rest)) if a == direction else (0, 0) for a in range(values.ndim)]
-                part = jnp.pad(part, widths)
+                # A product: zeros put around it would be a branch in every element of the loop that adds it.
+                place = np.eye(values.shape[direction], 1, (1 - values.shape[direction]) * end)
+                part = along_axis(place, part, direction)
                 before = added[axis]
                 added[axis] = part if before is None else before + part
     return added

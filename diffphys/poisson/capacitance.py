@@ -146,7 +146,7 @@ def prepared_surface(problem: PressureProblem) -> Surface:
     for start_mode in range(0, len(bases[0]), block):
         modes = slice(start_mode, start_mode + block)
         some = [bases[0][:, modes], *bases[1:]]
-        rows = (_product_rows(some, above) - _product_rows(some, below)).reshape(len(below), -1) * factors[:, None]
+        rows = (product_rows(some, above) - product_rows(some, below)).reshape(len(below), -1) * factors[:, None]
         matrix += (rows * weights[modes].reshape(-1)) @ rows.T
     values, vectors = np.linalg.eigh(matrix)
     inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > 1e-9)
@@ -175,7 +175,7 @@ def _closed_pairs(problem: PressureProblem) -> tuple[np.ndarray, np.ndarray, np.
     return np.concatenate(below), np.concatenate(above), np.concatenate(factors)
 
 
-def _product_rows(bases: list[np.ndarray], cells: np.ndarray) -> np.ndarray:
+def product_rows(bases: list[np.ndarray], cells: np.ndarray) -> np.ndarray:
     """For each cell the values of all product eigenvectors there, as an array (cells, modes_x, modes_y, ...)."""
     rows = bases[0][cells[:, 0]]
     for axis, basis in enumerate(bases[1:], start=1):

@@ -24,7 +24,8 @@ from jax.tree_util import Partial
 from diffphys.grids import Field
 from diffphys.operators import laplacian
 from diffphys.operators.advection.convection import at_control_faces, net_flux, without_fixed_ends
-from diffphys.operators.differences import slice_axis
+from diffphys.operators.advection.loops import NetFlux
+from diffphys.operators.differences import added_within, cut_out, slice_axis
 from diffphys.operators.fourth_order import fourth_order_divergence
 from diffphys.physics.obstacles.plain import Plain, preconditioned
 from diffphys.physics.obstacles.space import FOURTH_ORDER, Stokes, Variables, all_homogeneous, face_volumes
@@ -76,48 +77,56 @@ class WideStaircase(WholeCells):
         put_back = [self.differences.put_back(part.values, axis) for axis, part in enumerate(carrier)]
         rates = []
         for axis, component in enumerate(velocity):
-            closed = self.solid.faces(self.problem(), axis)
-            wide, narrow = [], []
-            for direction, part in enumerate(carrier):
-                flux = at_control_faces(part.values, component, axis, direction, 4)
-                missing = at_control_faces(put_back[direction], component, axis, direction, 4)
-                parts = self._divided(component, direction, closed, flux, missing)
-                wide.append(parts[0])
-                narrow.append(parts[1])
-            spacing = self.variables.grid.spacing
-            rate = net_flux(component, wide, spacing, 4) + net_flux(component, narrow, spacing, 2)
+            flux, missing = (
+                [at_control_faces(one, component, axis, direction, 4) for direction, one in enumerate(parts)]
+                for parts in ([part.values for part in carrier], put_back)
+            )
+            rate = self._net_flux(component, self.solid.faces(self.problem(), axis), flux, missing)
             rates.append(component.with_values(without_fixed_ends(component, axis, rate)))
         return tuple(rates)
 
     def scalar_convection(self, scheme: Any, scalar: Field, carrier: Sequence[Field]) -> Field:
         """Of fourth order, and of second beside the obstacle, into which nothing is carried."""
-        wide, narrow = [], []
+        flux, missing = [], []
         for axis, part in enumerate(carrier):
             widths = [(1, 1 + part.periodic[axis]) if a == axis else (0, 0) for a in range(scalar.grid.dimensions)]
-            missing = part.with_values(self.differences.put_back(part.values, axis)).padded(widths)
-            parts = self._divided(scalar, axis, self.solid.cells, part.padded(widths), missing)
-            wide.append(parts[0])
-            narrow.append(parts[1])
-        spacing = scalar.grid.spacing
-        return scalar.with_values(net_flux(scalar, wide, spacing, 4) + net_flux(scalar, narrow, spacing, 2))
+            flux.append(part.padded(widths))
+            missing.append(part.with_values(self.differences.put_back(part.values, axis)).padded(widths))
+        return scalar.with_values(self._net_flux(scalar, self.solid.cells, flux, missing))
 
-    def _divided(self, field: Field, axis: int, closed: np.ndarray, flux: Array, missing: Array) -> tuple[Array, Array]:
-        """The flux along an axis through the wide control volumes of a field, and what the narrow ones carry besides.
+    def _net_flux(self, field: Field, closed: np.ndarray, flux: Sequence[Array], missing: Sequence[Array]) -> Array:
+        """What leaves the control volumes of a field: that of fourth order everywhere, and in a window around the
+        obstacle what narrow volumes carry there less what wide ones do that link a closed point.
 
         Args:
             field: The field.
-            axis: The axis.
             closed: The points of the field that no wide volume may link.
-            flux: What crosses the faces of the control volumes, also of those around ghost points.
+            flux: For each axis what crosses the faces of the control volumes, also of those around ghost points.
             missing: What the divergence counts besides, as `WideDifferences.put_back` gives it.
         """
-        points = _with_ghosts(field, closed, axis, 3)
-        faces = flux.shape[axis]
-        links = np.any([points.take(range(step, step + faces), axis) for step in range(4)], axis=0)
-        narrow = flux * jnp.asarray(links, flux.dtype)
-        below, here, above = (slice_axis(narrow, axis, step, faces - 2 + step) for step in range(3))
-        inner = slice_axis(missing, axis, 1, faces - 1)
-        return flux - narrow, here - (below - 2 * here + above) / 24 + inner
+        axes, spacing = range(field.grid.dimensions), field.grid.spacing
+        ends = [not field.periodic[axis] and field.offset[axis] == 0.5 for axis in axes]
+        window = _window(field, closed, 7)
+        wide, narrow = [], []
+        for axis in axes:
+            points, faces = _with_ghosts(field, closed, axis, 3), flux[axis].shape[axis]
+            links = np.any([points.take(range(step, step + faces), axis) for step in range(4)], axis=0)
+            within = _moved(window, axis, 3)
+            part = cut_out(flux[axis], within) * jnp.asarray(links[within], flux[axis].dtype)
+            count = part.shape[axis] - 2
+            below, here, above = (slice_axis(part, axis, step, count + step) for step in range(3))
+            wide.append(part)
+            counted = slice_axis(cut_out(missing[axis], within), axis, 1, count + 1)
+            narrow.append(here - (below - 2 * here + above) / 24 + counted)
+        whole = [window[axis] == slice(0, field.shape[axis]) for axis in axes]
+        ends = tuple(end and one for end, one in zip(ends, whole, strict=True))
+        widths = [[(3, 3) if a == axis else (0, 0) for a in axes] for axis in axes]
+        padded = [cut_out(field.padded(widths[axis]), _moved(window, axis, 6)) for axis in axes]
+        nearer = [slice_axis(one, axis, 2, one.shape[axis] - 2) for axis, one in enumerate(padded)]
+        factors = [1 / one for one in spacing]
+        less = NetFlux(4, ends)(wide, padded, factors)
+        more = NetFlux(2, ends)(narrow, nearer, factors)
+        return added_within(net_flux(field, flux, spacing, 4), more - less, window)
 
     def diffused(self, velocity: Sequence[Field], viscosity: Array) -> tuple[Array, ...]:
         """`viscosity * laplacian(v)`, of second order beside the obstacle; viscosity is one number."""
@@ -153,6 +162,23 @@ class WideStaircase(WholeCells):
         return WideStaircase(
             variables=self.variables.homogeneous(), pressure_solver=self.pressure_solver, solid=self.solid
         )
+
+
+def _window(field: Field, closed: np.ndarray, margin: int) -> tuple[slice, ...]:
+    """The smallest box of a field's points around those that are closed, with a margin; along an axis on which that
+    would reach beyond an end, all of it.
+    """
+    found = []
+    for axis, count in enumerate(field.shape):
+        lines = np.flatnonzero(closed.any(axis=tuple(a for a in range(closed.ndim) if a != axis)))
+        start, stop = int(lines.min()) - margin, int(lines.max()) + 1 + margin
+        found.append(slice(start, stop) if start >= 0 and stop <= count else slice(0, count))
+    return tuple(found)
+
+
+def _moved(window: tuple[slice, ...], axis: int, more: int) -> tuple[slice, ...]:
+    """The window in an array with so many more entries along an axis."""
+    return tuple(slice(one.start, one.stop + more) if a == axis else one for a, one in enumerate(window))
 
 
 def _with_ghosts(field: Field, points: np.ndarray, axis: int, width: int) -> np.ndarray:

@@ -23,6 +23,7 @@ from diffphys.experiments.smooth_noise import smooth_noise
 from diffphys.experiments.swirl import Swirls, turned_around
 from diffphys.operators import divergence
 from diffphys.runs import Interrupted, Run, StopRequest, make_settings
+from diffphys.view import find_runs
 
 
 def train(name: str, directory: Path, stop: StopRequest | None = None, **settings: Any) -> dict[str, Any]:
@@ -71,6 +72,24 @@ def test_every_experiment_runs(name, tmp_path):
         assert {"final_error", "seconds", "updates", "curve", "curves"} <= arm.keys() and arm["updates"] == 2
         assert arm["curve"]["updates"] == [0, 1, 2] and np.all(np.isfinite(arm["curve"]["error"]))
     assert (tmp_path / "figures" / "curves.png").exists()
+    shown = find_runs(tmp_path)["."]
+    for name_of_arm, arm in metrics["arms"].items():
+        for seed, curve in enumerate(arm["curves"]):
+            drawn = shown.curves()["comparison"][f"{name_of_arm}, seed {seed}"]
+            np.testing.assert_allclose(drawn["error"], curve["error"], rtol=1e-5)
+    frames = {one: shown.dataset(one) for one in shown.frames}
+    assert name == "sine" or {*metrics["arms"]} <= {*frames}  # whose answers are points, without a place
+    assert all(np.isfinite(variable).all() for data in frames.values() for variable in data.values())
+    if name in ("half-inverse-poisson", "poisson-inverse"):
+        for data in frames.values():
+            beyond = np.pad(data.potential, ((0, 0), (1, 1), (1, 1)))
+            neighbors = beyond[:, 2:, 1:-1] + beyond[:, :-2, 1:-1] + beyond[:, 1:-1, 2:] + beyond[:, 1:-1, :-2]
+            np.testing.assert_allclose(data.source, neighbors - 4 * data.potential, atol=2e-4)
+    if name == "heat-inverse":
+        for data in frames.values():  # what conducts loses nothing
+            np.testing.assert_allclose(
+                data.temperature.mean(("x", "y")), frames["truth"].seen.mean(("x", "y")), rtol=1e-5
+            )
 
 
 def test_an_unknown_arm_is_named(tmp_path):

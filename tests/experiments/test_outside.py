@@ -14,6 +14,7 @@ import diffphys as dp
 from diffphys.cli import main
 from diffphys.experiments import EXPERIMENTS
 from diffphys.nets import count_parameters
+from diffphys.view import find_runs
 
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +54,8 @@ def test_an_experiment_of_another_package_is_listed_run_and_reported(capsys):
     # Small swings have the frequency sqrt(g / length); the method of Euler and Cromer is of first order.
     expected = 0.1 * np.cos(np.sqrt(9.81) * np.arange(1, 4))
     np.testing.assert_allclose(metrics["angles"], expected, atol=0.1 * 0.05)
+    swinging = find_runs("runs")[directory.name].curves()["swinging"]["angle"]
+    np.testing.assert_allclose(swinging["angle"], metrics["angles"], rtol=1e-5)
     capsys.readouterr()
     assert main(["run", "pendulum", "--set", "rounds=3", "--set", "angle=0.1"]) == 0
     assert "is finished" in capsys.readouterr().out

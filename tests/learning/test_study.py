@@ -25,6 +25,8 @@ from diffphys.learning.study import (
     run_study,
 )
 from diffphys.runs import Interrupted, Run, StopRequest, make_settings
+from diffphys.view import find_runs
+from diffphys.view.frames import case_words
 
 
 GRID = dp.Grid((8,), (1.0,))
@@ -132,6 +134,26 @@ def test_training_finds_what_the_source_lacks_and_metrics_say_so(tmp_path):
         # Conduction leaves the longest wave, and on that the stencil is the one that is missing.
         wave = jnp.sin(2 * jnp.pi * jnp.arange(8) / 8)[None]
         np.testing.assert_allclose(network(wave), Stencil(MISSING)(wave), atol=1e-3)
+
+
+def test_what_is_looked_at_is_what_was_measured(tmp_path):
+    """Frames, and errors over time, of every arm beside the reference; how training went."""
+    metrics = carry_out(tmp_path, arms=("one-step", "unrolled"))
+    run = find_runs(tmp_path)["."]
+    assert run.frames == ["reference", "source", "one-step", "unrolled"]
+    frames = {name: run.dataset(name) for name in run.frames}
+    curves = run.curves()
+    for name in run.frames:
+        np.testing.assert_allclose(frames[name].time, 0.1 * np.arange(1, 6), rtol=1e-12)
+        assert case_words(frames[name]) == ["0.04"] and frames[name].temperature.dims == ("case", "time", "x")
+    for name in run.frames[1:]:
+        apart = abs(frames[name].temperature - frames["reference"].temperature).mean("x")[0]
+        np.testing.assert_allclose(curves["mean absolute error over time"][name]["0.04"], apart, rtol=1e-4)
+        np.testing.assert_allclose(apart.mean(), metrics["arms"][name]["mae_mean"], rtol=1e-4)
+    training = curves["training"]["unrolled"]
+    np.testing.assert_array_equal(training["update"], np.arange(1, 11))
+    with opened(tmp_path, settings_of(arms=("one-step", "unrolled"))) as run:
+        np.testing.assert_allclose(training["loss"], load_evaluation(run, "unrolled")["losses"], rtol=1e-5)
 
 
 def test_a_further_loss_is_added_where_training_goes_through_the_source(tmp_path):

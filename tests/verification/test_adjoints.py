@@ -4,6 +4,7 @@ All of them with every pair of sides take minutes; what is here compiles little.
 functions as well (`tests.gradients`).
 """
 
+import equinox as eqx
 import jax
 import pytest
 
@@ -37,6 +38,14 @@ def test_a_proof_holds_and_cotangents_of_any_size_keep_their_direction(name):
     found = adjoints._proof(*adjoints.EXAMPLES[name](1), 1)
     assert found["passed"], found["verdict"]
     assert found["scaling"] < 1e-8
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_numbers_of_an_example_are_those_of_double_precision():
+    """Also of what would be made when the module is loaded: a gradient of single precision turns by round-off."""
+    _, arguments = adjoints.EXAMPLES["Sponge"](0)
+    numbers = [leaf for leaf in jax.tree.leaves(arguments) if eqx.is_inexact_array(leaf)]
+    assert {str(number.dtype) for number in numbers} == {"float64"}
 
 
 def test_a_cotangent_that_is_lost_is_found():

@@ -9,11 +9,12 @@ import numpy as np
 
 import diffphys as dp
 from diffphys import nets, poisson
-from diffphys.grids import Dirichlet, Neumann, Periodic
+from diffphys.grids import ConvectiveOutflow, Dirichlet, Neumann, Periodic
 from diffphys.stepping import SubSteps
 
 
 GRID = dp.Grid((8, 6), (8.0, 6.0))
+STRETCHED = GRID.with_edges(1, [0.0, 0.7, 1.6, 2.7, 3.9, 5.0, 6.0])
 
 
 def channel() -> dict:
@@ -64,6 +65,40 @@ SYSTEMS: dict[str, Callable[[], Any]] = {
     "stages, moving": _moving,
     "smoke": lambda: _stages(scalars=_dye(), forces=(dp.Buoyancy("dye", (0.0, 0.5)),)),
     "smoke, split": lambda: _split(scalars=_dye(), forces=(dp.Buoyancy("dye", (0.0, 0.5)),)),
+    "split, cubic": lambda: _split(solid=_body(), scalars=_dye(), advection=dp.CubicSemiLagrangian(limited=True)),
+    "split, MacCormack": lambda: _split(solid=_body(), scalars=_dye(), advection=dp.MacCormack()),
+    "split, stretched": lambda: dp.IncompressibleFlow(STRETCHED, 0.05, 0.2, channel(), scalars=_dye()),
+    "split, convective outflow": lambda: _split(
+        sides={"x": dp.Wall(slip_length=0.4), "y": (dp.Inflow(1.0), ConvectiveOutflow())}
+    ),
+    "stages, van Leer": lambda: _stages(solid=_body(), scalars=_dye(), advection=dp.VanLeer()),
+    "stages, obstacle, fourth order": lambda: _stages(solid=_body(), scalars=_dye(), advection=dp.SkewSymmetric(4)),
+    "stages, implicit, obstacle": lambda: _stages(solid=_body(), stepping=dp.ImplicitExplicit(2)),
+    "stages, eddies": lambda: _stages(
+        added_viscosity=(dp.Smagorinsky(0.2), dp.DynamicSmagorinsky(), dp.Sponge("y", 4.3, 0.2)),
+        sides={"x": dp.Wall(slip=True), "y": (dp.Inflow(1.0), ConvectiveOutflow())},
+    ),
+    "PISO": lambda: _stages(solid=_body(), stepping=dp.PISO(tolerance=1e-12)),
+    "PISO, eddies": lambda: _stages(
+        stepping=dp.PISO(order=2, tolerance=1e-12), added_viscosity=(dp.Smagorinsky(0.2),), scalars=_dye()
+    ),
+    "modes": lambda: _stages(
+        sides=dp.Periodic(), advection=dp.Spectral(), stepping=dp.ExponentialRungeKutta(2), scalars=_dye()
+    ),
+    "boxes": lambda: dp.IncompressibleFlow(
+        dp.Grid((4, 5, 4), (4.0, 5.0, 4.0)),
+        0.05,
+        0.1,
+        {"x": dp.Wall(), "y": dp.Periodic(), "z": dp.Wall(slip=True)},
+        stepping=dp.RungeKutta(2),
+    ),
+    "Gray-Scott": lambda: dp.GrayScott(GRID, 0.2, 0.1, 0.04, 0.06, 0.5, ((Periodic(), Periodic()),) * 2),
+    "Gray-Scott, implicit": lambda: dp.GrayScott(
+        GRID, 0.2, 0.1, 0.04, 0.06, 0.5, ((Periodic(), Periodic()),) * 2, dp.ImplicitExplicit(2)
+    ),
+    "wave": lambda: dp.Wave(GRID, 1.0, 0.2, ((Dirichlet(0.2), Neumann(0.1)), (Periodic(), Periodic())), 0.1),
+    "plasma": lambda: dp.HasegawaWakatani(GRID, 0.05, 0.8, 1.1, 2e-3, 2.0),
+    "shallow water": lambda: dp.ShallowWater(GRID, 0.1, {"x": dp.Wall(), "y": dp.Open()}, 0.1, 9.0, 0.2),
     "sub-steps": lambda: SubSteps(_stages(), courant=0.1, largest=2),
     "ResNet": lambda: _corrected(nets.ResNet(2, 2, features=3, blocks=1, kernel_size=3, key=jax.random.key(0))),
     "UNet": lambda: _corrected(nets.UNet(2, 2, features=2, levels=2, key=jax.random.key(0))),
@@ -79,6 +114,8 @@ def state_of(step: Any, seed: int = 0) -> Any:
         state = flow.initial_state(1.0)
     elif isinstance(flow, dp.Burgers):
         state = flow.initial_state((0.5, 0.3))
+    elif isinstance(flow, dp.ShallowWater):
+        state = flow.initial_state(1.5)
     else:
         state = flow.initial_state()
     generator = np.random.default_rng(seed)

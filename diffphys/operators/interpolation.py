@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
+from diffphys.devices import beside
 from diffphys.errors import InputError
 from diffphys.grids import Field, Periodic, Unknown
 from diffphys.grids.ends import lengths_beside
@@ -86,12 +87,13 @@ def index_of(field: Field, axis: int, position: Array, *, wrap: bool) -> Array:
     start, length = grid.origin[axis], grid.size[axis]
     points = _points_with_ghosts(field, axis)
     indices = np.arange(len(points)) - 1.0
+    points, indices = (beside(jnp.asarray(line, position.dtype), position) for line in (points, indices))
     if not field.periodic[axis]:
         position = jnp.clip(position, start, start + length)
-        return _between(position, jnp.asarray(points, position.dtype), jnp.asarray(indices, position.dtype))
+        return _between(position, points, indices)
     periods = jnp.floor((position - start) / length)
     within = position - periods * length
-    index = _between(within, jnp.asarray(points, position.dtype), jnp.asarray(indices, position.dtype))
+    index = _between(within, points, indices)
     return index if wrap else index + periods * grid.cells[axis]
 
 
@@ -136,12 +138,12 @@ def _points_with_ghosts(field: Field, axis: int) -> np.ndarray:
 
 def look_up(field: Field, indices: Sequence[Array]) -> Array:
     """Multilinear interpolation at real-valued indices of the field's own points, at most one beyond each end."""
-    padded = field.padded([(1, 1)] * field.grid.dimensions)
     lows, weights = [], []
     for axis, index in enumerate(indices):
         low = jnp.clip(jnp.floor(index), -1, field.shape[axis] - 1)
         weights.append(index - low)
         lows.append(low.astype(jnp.int32) + 1)
+    padded = beside(field.padded([(1, 1)] * field.grid.dimensions), lows)
     shares = [slope_shares(field, axis, 1) for axis in range(field.grid.dimensions)]
     return two_sided(_multilinear, 1, shares)(padded, tuple(lows), tuple(weights))
 
@@ -277,7 +279,7 @@ def _sides(
     share: Any = (0.5, 0.5)
     if own is not None:
         point = jnp.where(last, low + 1, low)
-        weights = [jnp.asarray(part, fraction.dtype)[point] for part in own]
+        weights = [beside(jnp.asarray(part, fraction.dtype), point)[point] for part in own]
         share = [jnp.where(first | last, weight, 0.5) for weight in weights]
     return first | last, [
         (jnp.where(down, low - 1, low), jnp.where(down, fraction + 1, fraction), share[0]),

@@ -4,17 +4,18 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from diffphys.devices import keeping
+from diffphys.devices import beside, keeping
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid
 from diffphys.grids.numbers import shown
-from diffphys.operators.interpolation import slope_shares, two_sided
+from diffphys.operators.interpolation import index_of, slope_shares, two_sided
 
 
 def look_up_within(
@@ -44,7 +45,7 @@ def look_up_within(
         fractions.append(foot - low)
         low, extent = low.astype(jnp.int32), field.grid.cells[axis]
         lows.append((jnp.mod(low, extent) if field.periodic[axis] else jnp.clip(low, -1, extent - 1)) + 1)
-    padded = field.padded([(1, 1)] * field.grid.dimensions)
+    padded = beside(field.padded([(1, 1)] * field.grid.dimensions), lows)
     shares = [slope_shares(field, axis, 1) for axis in range(field.grid.dimensions)]
     interpolated = two_sided(functools.partial(_interpolated, is_open), 1, shares)
     carried = interpolated(padded, tuple(lows), tuple(fractions), tuple(cell))
@@ -54,7 +55,7 @@ def look_up_within(
 @dataclasses.dataclass(frozen=True)
 class NothingFromBehind:
     """From values that were looked up to these values, zero where the foot may lie behind closed cells: where the path
-    meets one and is longer along some axis than the thinnest wall that stands across it.
+    meets one and is longer than the thinnest wall.
 
     It is a map for `linear.linear_map`, its own transpose; its constants tell how far along each axis the feet lie from
     the points, in cells and not beyond a bounded axis.
@@ -75,22 +76,19 @@ class NothingFromBehind:
         (values,) = operands
         closed = np.frombuffer(self.closed, bool).reshape(self.grid.cells)
         is_open = functools.partial(_is_open, closed, self.periodic)
-        # In the indices of cells a point on a lower face lies half a cell before its cell's center.
-        start = [
-            self.grid.along(axis, jnp.arange(count, dtype=values.dtype)) - (0.5 - self.offset[axis])
-            for axis, count in enumerate(values.shape)
-        ]
+        start = [_in_cells(self.grid, axis, place, values) for axis, place in enumerate(self.offset)]
         _, free, _ = _followed(self.grid, start, displacement, is_open, None)
         walls = [thinnest_wall(closed, axis, wraps) for axis, wraps in enumerate(self.periodic)]
         return (jnp.where(longer_than_walls(displacement, walls) & ~free, 0.0, values),)
 
 
-def longer_than_walls(displacement: Sequence[Array], walls: Sequence[int | None]) -> Array:
-    """For each displacement whether along some axis it is longer than the thinnest wall across that axis."""
-    longer = jnp.zeros((), bool)
-    for part, wall in zip(displacement, walls, strict=True):
-        longer = longer if wall is None else longer | (jnp.abs(part) > wall)
-    return longer
+def longer_than_walls(displacement: Sequence[Any], walls: Sequence[int | None]) -> Any:
+    """For each displacement, or bound of one, whether it may lead through a wall: whether the sum of its parts is
+    larger than the thinnest wall, since through one that stands aslant it leads along all axes together. An axis across
+    which there is no wall does not count.
+    """
+    across = [(abs(part), wall) for part, wall in zip(displacement, walls, strict=True) if wall is not None]
+    return sum(part for part, _ in across) > min((wall for _, wall in across), default=0)
 
 
 def thinnest_wall(closed: np.ndarray, axis: int, periodic: bool) -> int | None:
@@ -108,6 +106,42 @@ def thinnest_wall(closed: np.ndarray, axis: int, periodic: bool) -> int | None:
         if len(walls):
             thinnest = int(walls.min()) if thinnest is None else min(thinnest, int(walls.min()))
     return thinnest
+
+
+def thin_walls(closed: np.ndarray, periodic: Sequence[bool], thickest: int) -> np.ndarray:
+    """The closed cells that are part of a wall between two open cells of a line along some axis, of at most so many
+    cells.
+    """
+    thin = np.zeros_like(closed)
+    for axis, wraps in enumerate(periodic):
+        widths = [(thickest, thickest) if a == axis else (0, 0) for a in range(closed.ndim)]
+        free = np.pad(~closed, widths, mode="wrap") if wraps else np.pad(~closed, widths)
+        ways = []
+        for sign in (-1, 1):
+            way = np.full(closed.shape, 2 * thickest)
+            for steps in range(thickest, 0, -1):
+                start = thickest + sign * steps
+                way = np.where(free.take(range(start, start + closed.shape[axis]), axis), steps, way)
+            ways.append(way)
+        thin |= closed & (ways[0] + ways[1] - 1 <= thickest)
+    return thin
+
+
+def leads_freely(field: Field, positions: Sequence[Array], closed: np.ndarray) -> Array:
+    """For each point of a field whether a straight way leads to its position through open cells alone."""
+    is_open = functools.partial(_is_open, closed, field.periodic)
+    start = [_in_cells(field.grid, axis, place, field.values) for axis, place in enumerate(field.offset)]
+    # Indices count from the field's own points; the difference of two is that of two in cells.
+    displacement = [
+        index_of(field, axis, position, wrap=False) - (start[axis] + 0.5 - field.offset[axis])
+        for axis, position in enumerate(positions)
+    ]
+    return _followed(field.grid, start, displacement, is_open, None)[1]
+
+
+def _in_cells(grid: Grid, axis: int, place: float, values: Array) -> Array:
+    """The indices of points along an axis in those of cells: a lower face lies half a cell before its cell's center."""
+    return grid.along(axis, jnp.arange(values.shape[axis], dtype=values.dtype) - (0.5 - place))
 
 
 def _followed(
@@ -129,6 +163,7 @@ def _followed(
     """
     # The path is no function that is differentiated: where it ends, it ends nearby as well.
     path = [jax.lax.stop_gradient(part) for part in displacement]
+    start = [beside(index, path) for index in start]
     above = [jnp.ceil(index) for index in start]  # of a point between two cells the cell above it
     home = [jnp.broadcast_to(cell, path[0].shape).astype(jnp.int32) for cell in above]
     before = [index - cell for index, cell in zip(start, above, strict=True)]
@@ -147,7 +182,8 @@ def _followed(
 
     nothing = jnp.zeros(path[0].shape, path[0].dtype)
     advance, carry = keeping(advance, (home, is_open(home), nothing), jnp.zeros((), jnp.int32))
-    return jax.lax.fori_loop(0, count, lambda index, carry: advance(carry, index), carry)
+    first = beside(jnp.zeros((), jnp.int32), count)
+    return jax.lax.fori_loop(first, count, lambda index, carry: advance(carry, index), carry)
 
 
 def _interpolated(
@@ -184,7 +220,7 @@ def _is_open(closed: np.ndarray, periodic: Sequence[bool], cell: Sequence[Array]
         jnp.mod(index, count) if wraps else jnp.clip(index, 0, count - 1)
         for index, count, wraps in zip(cell, closed.shape, periodic, strict=True)
     ]
-    return jnp.asarray(~closed)[tuple(place)]
+    return beside(jnp.asarray(~closed), place)[tuple(place)]
 
 
 def _nearest(home: Array, displacement: Array) -> Array:

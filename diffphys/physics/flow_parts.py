@@ -40,6 +40,7 @@ NOT_TOGETHER = (
     ("body", "splitting", "RungeKutta(...) or ImplicitExplicit(...) is"),
     ("body", "order 4", "order 2 is"),
     ("splitting", "pressure", "0 is"),
+    ("split order 4", "solid", "order 2, or RungeKutta(...), is"),  # its stencils would reach through
     ("order 4", "stretched around a solid", "a uniform one is"),
     ("order 4", "fewer than 3", "at least 3 along each axis are"),
     ("piso", "convective", "Outflow() or Open() is"),
@@ -82,6 +83,7 @@ def _parts(flow: Any) -> dict[str, tuple[bool, str]]:
         "look-ups": (look_ups and not modes, scheme_is),
         "not skew": (scheme != SkewSymmetric(), scheme_is),
         "order 4": (not splitting and getattr(scheme, "order", 2) == 4, "advection is of order 4"),
+        "split order 4": (splitting and getattr(scheme, "order", 2) == 4, f"{asks}, advection is of order 4"),
         "splitting": (splitting, asks),
         "rates": (not splitting, f"{asks}, which asks for a rate,"),
         "implicit diffusion": (isinstance(stepping, ImplicitExplicit), asks),

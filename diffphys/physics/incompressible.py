@@ -419,6 +419,7 @@ class IncompressibleFlow(Declared):
         """Both by the velocity of before; an obstacle is closed for scalars, which diffuse first."""
         space = self.volumes(time, given, state[0][0].dtype)
         velocity = space.variables.velocity_fields(state[0])
+        # Zero on the faces of an obstacle, into which diffusion has brought something.
         carrier = space.carrier(velocity)
         closed = self.solid.cells if isinstance(self.solid, FixedSolid) else None
 
@@ -432,7 +433,7 @@ class IncompressibleFlow(Declared):
                 return self.scheme.carry(scalar, carrier, dt, closed).values
 
         with jax.named_scope("advection"):
-            moved = tuple(self.scheme.carry(part, velocity, dt, closed).values for part in velocity)
+            moved = tuple(self.scheme.carry(part, carrier, dt, closed).values for part in carrier)
         moved = flow_sides.carried_out(space.variables.sides, velocity, moved, dt)
         return moved, {name: carried(name, values) for name, values in state[1].items()}
 

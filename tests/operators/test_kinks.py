@@ -8,7 +8,7 @@ import pytest
 import diffphys as dp
 from diffphys.grids import face_offset
 from diffphys.operators import advection_rate, cubic_semi_lagrangian, maccormack, semi_lagrangian
-from diffphys.operators.advection.fluxes import _harmonic
+from diffphys.operators.advection.fluxes import harmonic
 from diffphys.physics.incompressible import largest_ratio
 
 
@@ -185,6 +185,6 @@ def test_the_size_of_a_speed_and_its_limited_slopes_at_zero():
     np.testing.assert_allclose(around(courant), [-0.5, 0.0, 0.5], atol=1e-6)
     np.testing.assert_allclose(around(lambda x: dp.Sphere((0.0,), 1.0).distance([x]) + 1.0), [-1, 0, 1], atol=1e-6)
     for other in (1.0, -1.0):  # of one sign twice the smaller slope, of two signs none
-        slopes = around(lambda step, other=other: _harmonic(step, jnp.asarray(other)))
+        slopes = around(lambda step, other=other: harmonic(step, jnp.asarray(other)))
         np.testing.assert_allclose(np.sort(slopes), [0.0, 0.0, 2.0], atol=1e-6)
         assert slopes[1] == 0.0

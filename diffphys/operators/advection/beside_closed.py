@@ -1,53 +1,65 @@
-"""Look-ups of higher order around closed cells."""
+"""Where look-ups of higher order keep away from closed cells."""
 
 from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from jax import Array
 
-from diffphys.grids import Field
+from diffphys.devices import beside
+from diffphys.grids import Field, center_offset
 from diffphys.operators.advection.look_ups import cells_around
-from diffphys.operators.advection.semi_lagrangian import semi_lagrangian
-from diffphys.operators.interpolation import interpolate
+from diffphys.operators.obstructed import leads_freely, thin_walls
 
 
-def beside_closed_cells(
-    carried: Field, field: Field, velocity: Sequence[Field], dt: ArrayLike, closed: np.ndarray
-) -> Field:
-    """`carried`, a look-up with more points than the linear one, where none of these can lie in a closed cell or behind
-    one; elsewhere the linear look-up, which reads neither: see `semi_lagrangian`.
+def sees_nothing_closed(field: Field, positions: Sequence[Array], closed: np.ndarray, reach: int) -> Array:
+    """For each point of a field whether the way to a position, and an interpolation there, lead through open cells.
+
+    Around the place of a centered field no cell may be closed, for it holds nothing. A velocity component is zero on
+    the faces of an obstacle, as it should be, and may be read there; but no wall may be so thin that the interpolation
+    reaches to the other side of it, straight on or along the diagonal of the points it reads.
 
     Args:
-        carried: The result of the look-up of higher order.
-        field: The centered field before.
-        velocity: The velocity's components on the faces.
-        dt: Duration of the step.
+        field: The field, centered or a velocity component.
+        positions: For each axis the coordinates that are looked up.
         closed: For each cell whether it is closed.
+        reach: How many points on each side of the place the interpolation reads along an axis.
     """
-    if not closed.any():
-        return carried
-    within = semi_lagrangian(field, velocity, dt, closed=closed).values
-    plain = semi_lagrangian(field, velocity, dt).values
-    dt = jnp.asarray(dt, field.values.dtype)
-    speeds = [interpolate(component, field.offset).values for component in velocity]
-    lines = [line.astype(field.values.dtype) for line in field.coordinates()]
-    lows, _ = cells_around(field, [line - dt * speed for line, speed in zip(lines, speeds, strict=True)])
-    near = closed
-    for axis, wraps in enumerate(field.periodic):  # the points of the stencil, and one more for the path's own error
-        near = _dilated(near, axis, 3, wraps)
+    centered = field.offset == center_offset(field.grid)
+    cells = closed if centered else thin_walls(closed, field.periodic, reach * field.grid.dimensions - 1)
+    near = _points_beside(field, cells)
+    for axis, wraps in enumerate(field.periodic):
+        near = _dilated(near, axis, reach, wraps)
     padded = np.pad(near, 2, mode="edge")
     for axis, wraps in enumerate(field.periodic):
         if wraps:
             inner = np.moveaxis(padded, axis, 0)
             inner[:2], inner[-2:] = inner[-4:-2], inner[2:4]
-    beside = jnp.asarray(padded)[tuple(lows)] | (within != plain)
-    return field.with_values(jnp.where(beside, within, carried.values))
+    lows, _ = cells_around(field, positions)
+    return leads_freely(field, positions, closed) & ~beside(jnp.asarray(padded), lows)[tuple(lows)]
 
 
-def _dilated(cells: np.ndarray, axis: int, reach: int, wraps: bool) -> np.ndarray:
-    """The cells that lie within `reach` of one of these along an axis."""
-    widths = [(reach, reach) if a == axis else (0, 0) for a in range(cells.ndim)]
-    padded = np.pad(cells, widths, mode="wrap" if wraps else "constant")
+def open_faces(field: Field, closed: np.ndarray) -> Array:
+    """1 at a velocity component's points between open cells, 0 at those beside a closed one."""
+    return jnp.asarray(~_points_beside(field, closed), field.values.dtype)
+
+
+def _points_beside(field: Field, cells: np.ndarray) -> np.ndarray:
+    """The points of a field that lie in, or on the faces of, one of these cells."""
+    for axis, (place, wraps) in enumerate(zip(field.offset, field.periodic, strict=True)):
+        if place == 0.0:
+            before = np.roll(cells, 1, axis) if wraps else np.pad(cells, _at_end(cells, axis, (1, 0)))
+            behind = cells if wraps else np.pad(cells, _at_end(cells, axis, (0, 1)))
+            cells = before | behind
+    return cells
+
+
+def _dilated(points: np.ndarray, axis: int, reach: int, wraps: bool) -> np.ndarray:
+    """The points that lie within `reach` of one of these along an axis."""
+    padded = np.pad(points, _at_end(points, axis, (reach, reach)), mode="wrap" if wraps else "constant")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis)
     return np.asarray(windows.any(axis=-1))
+
+
+def _at_end(points: np.ndarray, axis: int, widths: tuple[int, int]) -> list[tuple[int, int]]:
+    return [widths if a == axis else (0, 0) for a in range(points.ndim)]

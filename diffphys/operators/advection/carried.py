@@ -4,10 +4,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.grids import Field, center_offset
+from diffphys.operators.advection.beside_closed import open_faces
 from diffphys.operators.advection.convection import component_convection
 from diffphys.operators.advection.fluxes import advect
 from diffphys.operators.advection.scheme import FluxAdvection
@@ -20,13 +22,20 @@ class _Carried:
 
     scheme: FluxAdvection
     velocity: Sequence[Field]
+    open_part: Array | None
 
     def rate(self, time: Any, field: Field, input: Any) -> Array:
-        return -component_convection(field, self.velocity, self.scheme.order, self.scheme.scheme)
+        rate = -component_convection(field, self.velocity, self.scheme.order, self.scheme.scheme)
+        # What came to the faces of an obstacle in one stage would be seen from behind it in the next.
+        return rate if self.open_part is None else rate * self.open_part
 
 
-def carried(scheme: FluxAdvection, field: Field, velocity: Sequence[Field], dt: ArrayLike) -> Field:
+def carried(
+    scheme: FluxAdvection, field: Field, velocity: Sequence[Field], dt: ArrayLike, closed: np.ndarray | None = None
+) -> Field:
     """The field one step later, by the Runge-Kutta method with as many stages as suit the scheme."""
     if field.offset == center_offset(field.grid):
-        return advect(field, velocity, dt, scheme.scheme)
-    return RungeKutta(scheme.stages).advance(_Carried(scheme, velocity), field, dt).state
+        open_parts = None if closed is None else [open_faces(component, closed) for component in velocity]
+        return advect(field, velocity, dt, scheme.scheme, open_parts)
+    open_part = None if closed is None else open_faces(field, closed)
+    return RungeKutta(scheme.stages).advance(_Carried(scheme, velocity, open_part), field, dt).state

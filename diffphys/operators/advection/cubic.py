@@ -12,14 +12,15 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.grids import Field, center_offset
-from diffphys.operators.advection.beside_closed import beside_closed_cells
+from diffphys.devices import beside
+from diffphys.grids import Field
+from diffphys.operators.advection.beside_closed import sees_nothing_closed
 from diffphys.operators.advection.look_ups import (
     cells_around,
     check_carried,
     extremes,
 )
-from diffphys.operators.advection.semi_lagrangian import nothing_from_behind
+from diffphys.operators.advection.semi_lagrangian import SemiLagrangian
 from diffphys.operators.differences import points_with_two_ghosts
 from diffphys.operators.interpolation import interpolate, sample, slope_shares, two_sided, two_sided_within
 
@@ -42,11 +43,12 @@ class CubicSemiLagrangian:
     def carry(self, field: Field, velocity: Sequence[Field], dt: ArrayLike, closed: np.ndarray | None = None) -> Field:
         """The field one step later."""
         carried = cubic_semi_lagrangian(field, velocity, dt, limited=self.limited)
-        if closed is None:
+        if closed is None or not closed.any():
             return carried
-        if field.offset != center_offset(field.grid):
-            return nothing_from_behind(carried, field, velocity, dt, closed)
-        return beside_closed_cells(carried, field, velocity, dt, closed)
+        linear = SemiLagrangian().carry(field, velocity, dt, closed)
+        middle, upstream = _followed_back(field, velocity, jnp.asarray(dt, field.values.dtype))
+        free = sees_nothing_closed(field, middle, closed, 1) & sees_nothing_closed(field, upstream, closed, 2)
+        return field.with_values(jnp.where(free, carried.values, linear.values))
 
 
 def cubic_semi_lagrangian(field: Field, velocity: Sequence[Field], dt: ArrayLike, *, limited: bool = False) -> Field:
@@ -71,13 +73,9 @@ def cubic_semi_lagrangian(field: Field, velocity: Sequence[Field], dt: ArrayLike
         InputError: for a velocity that does not fit, ghost values that nothing defines, or an axis of too few points.
     """
     check_carried("cubic_semi_lagrangian", field, velocity, dt)
-    dt = jnp.asarray(dt, field.values.dtype)
-    here = [jnp.broadcast_to(line, field.shape).astype(field.values.dtype) for line in field.coordinates()]
-    speeds = [interpolate(component, field.offset).values for component in velocity]
-    middle = [point - dt / 2 * speed for point, speed in zip(here, speeds, strict=True)]
-    upstream = [point - dt * sample(component, middle) for point, component in zip(here, velocity, strict=True)]
+    _, upstream = _followed_back(field, velocity, jnp.asarray(dt, field.values.dtype))
     lows, fractions = cells_around(field, upstream)
-    padded = field.padded([(2, 2)] * field.grid.dimensions)
+    padded = beside(field.padded([(2, 2)] * field.grid.dimensions), lows)
 
     def cubic(padded: Array, lows: Sequence[Array], fractions: Sequence[Array]) -> Array:
         weights = [_cubic_weights(field, axis, *place) for axis, place in enumerate(zip(lows, fractions, strict=True))]
@@ -89,6 +87,14 @@ def cubic_semi_lagrangian(field: Field, velocity: Sequence[Field], dt: ArrayLike
     return field.with_values(values)
 
 
+def _followed_back(field: Field, velocity: Sequence[Field], dt: Array) -> tuple[list[Array], list[Array]]:
+    """The places where each point was half a step and a step before."""
+    here = [jnp.broadcast_to(line, field.shape).astype(field.values.dtype) for line in field.coordinates()]
+    speeds = [interpolate(component, field.offset).values for component in velocity]
+    middle = [point - dt / 2 * speed for point, speed in zip(here, speeds, strict=True)]
+    return middle, [point - dt * sample(component, middle) for point, component in zip(here, velocity, strict=True)]
+
+
 def _cubic_weights(field: Field, axis: int, low: Array, t: Array) -> list[Array]:
     """Lagrange's weights of the four points around, from the one before the point below to the one behind the next."""
     if field.grid.uniform[axis]:
@@ -98,7 +104,7 @@ def _cubic_weights(field: Field, axis: int, low: Array, t: Array) -> list[Array]
             -(t + 1) * t * (t - 2) / 2,
             (t + 1) * t * (t - 1) / 6,
         ]
-    points = jnp.asarray(points_with_two_ghosts(field, axis), t.dtype)
+    points = beside(jnp.asarray(points_with_two_ghosts(field, axis), t.dtype), low)
     nodes = [points[low + shift] for shift in (-1, 0, 1, 2)]
     place = nodes[1] + t * (nodes[2] - nodes[1])
     weights = []

@@ -9,6 +9,7 @@ The schemes differ in how the value on a face is taken from the centers beside i
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -17,7 +18,7 @@ from jax.typing import ArrayLike
 from diffphys.errors import InputError
 from diffphys.grids import Field, Periodic, Unknown, center_offset, face_offset
 from diffphys.grids.field import check_field, check_velocity
-from diffphys.grids.numbers import check_numbers, shown
+from diffphys.grids.numbers import as_array_of_shape, as_components, check_numbers, shown
 from diffphys.operators.differences import distances, points_with_two_ghosts, slice_axis
 from diffphys.stepping import RungeKutta
 
@@ -25,7 +26,9 @@ from diffphys.stepping import RungeKutta
 SCHEMES = ("upwind", "van_leer", "central", "fourth_order")
 
 
-def advection_rate(field: Field, velocity: Sequence[Field], scheme: str) -> Field:
+def advection_rate(
+    field: Field, velocity: Sequence[Field], scheme: str, open_parts: Sequence[ArrayLike] | None = None
+) -> Field:
     r"""The rate $-\nabla \cdot (v f)$ at which a centered field changes, in conservative form.
 
     - `"upwind"`: the value of the cell that the fluid comes from. First order; the rate of an Euler step that makes no
@@ -45,6 +48,9 @@ def advection_rate(field: Field, velocity: Sequence[Field], scheme: str) -> Fiel
             `"fourth_order"`.
         velocity: The velocity's components on the faces.
         scheme: One of the above.
+        open_parts: For each axis which part of each face is open, between 0 and 1, where something closes them: the
+            velocity has to be zero on a face that is closed. `"van_leer"` then takes for the slope across a face no
+            more of it than is open; `"fourth_order"`, which would look through, is refused. Default: all of it.
 
     Returns:
         The rate, at the centers.
@@ -53,9 +59,10 @@ def advection_rate(field: Field, velocity: Sequence[Field], scheme: str) -> Fiel
         InputError: for another scheme, a field or a velocity at another place, or `"fourth_order"` on a stretched axis.
     """
     _check("advection_rate", field, velocity, scheme)
+    parts = _checked_parts("advection_rate", open_parts, velocity, scheme)
     total = jnp.zeros_like(field.values)
     for axis, component in enumerate(velocity):
-        flux = advective_flux(field, component, axis, scheme)
+        flux = advective_flux(field, component, axis, scheme, parts[axis])
         if field.periodic[axis]:
             flux = jnp.concatenate([flux, slice_axis(flux, axis, 0, 1)], axis)
         count = field.shape[axis]
@@ -65,7 +72,7 @@ def advection_rate(field: Field, velocity: Sequence[Field], scheme: str) -> Fiel
     return Field(total, field.grid, field.offset, forgotten)
 
 
-def advective_flux(field: Field, component: Field, axis: int, scheme: str) -> Array:
+def advective_flux(field: Field, component: Field, axis: int, scheme: str, open_part: Array | None = None) -> Array:
     """The flux `v f` of a centered field on the faces normal to an axis: see `advection_rate`.
 
     Args:
@@ -73,14 +80,17 @@ def advective_flux(field: Field, component: Field, axis: int, scheme: str) -> Ar
         component: The velocity's component on these faces.
         axis: The axis.
         scheme: "upwind", "van_leer", "central" or "fourth_order".
+        open_part: As of `advection_rate`, of these faces.
     """
-    flux = component.values * _face_values(field, component.values, axis, scheme)
+    flux = component.values * _face_values(field, component.values, axis, scheme, open_part)
     if scheme == "fourth_order":
         flux = flux - _second_difference(flux, axis, field.periodic[axis]) / 24
     return flux
 
 
-def advect(field: Field, velocity: Sequence[Field], dt: ArrayLike, scheme: str) -> Field:
+def advect(
+    field: Field, velocity: Sequence[Field], dt: ArrayLike, scheme: str, open_parts: Sequence[ArrayLike] | None = None
+) -> Field:
     """One step of `df/dt + div(v f) = 0`: `advection_rate` with the Runge-Kutta method that suits the scheme.
 
     | scheme | method | stable up to a Courant number of |
@@ -97,6 +107,7 @@ def advect(field: Field, velocity: Sequence[Field], dt: ArrayLike, scheme: str) 
         velocity: The velocity's components on the faces, for the whole step.
         dt: Duration of the step.
         scheme: "upwind", "van_leer", "central" or "fourth_order".
+        open_parts: As of `advection_rate`.
 
     Returns:
         The carried field, with the conditions of `field`.
@@ -107,7 +118,9 @@ def advect(field: Field, velocity: Sequence[Field], dt: ArrayLike, scheme: str) 
     _check("advect", field, velocity, scheme)
     check_numbers("advect", dt=dt)
     method = RungeKutta({"upwind": 1, "van_leer": 2}.get(scheme, 4))
-    return method.advance(_Transport(tuple(velocity), scheme), field, jnp.asarray(dt, field.values.dtype)).state
+    return method.advance(
+        _Transport(tuple(velocity), scheme, open_parts), field, jnp.asarray(dt, field.values.dtype)
+    ).state
 
 
 class _Transport(NamedTuple):
@@ -115,12 +128,13 @@ class _Transport(NamedTuple):
 
     velocity: tuple[Field, ...]
     scheme: str
+    open_parts: Sequence[ArrayLike] | None
 
     def rate(self, time: Any, field: Field, input: Any) -> Field:
-        return advection_rate(field, self.velocity, self.scheme)
+        return advection_rate(field, self.velocity, self.scheme, self.open_parts)
 
 
-def _face_values(field: Field, speed: Array, axis: int, scheme: str) -> Array:
+def _face_values(field: Field, speed: Array, axis: int, scheme: str, open_part: Array | None) -> Array:
     """The field on the faces normal to an axis."""
     periodic, count = field.periodic[axis], field.shape[axis]
     faces = count if periodic else count + 1
@@ -135,7 +149,7 @@ def _face_values(field: Field, speed: Array, axis: int, scheme: str) -> Array:
     before, behind = (slice_axis(padded, axis, start, start + faces) for start in (0, 3))
     if scheme == "fourth_order":
         return with_sides(field, axis, (9 * (below + above) - before - behind) / 16, below, above, None)
-    lower, upper = limited_steps(field, axis, before, below, above, behind)
+    lower, upper = limited_steps(field, axis, before, below, above, behind, open_part)
     carried = upstream(speed, below + lower, above - upper)
     return with_sides(field, axis, carried, below, above, speed)
 
@@ -148,15 +162,26 @@ def upstream(speed: Array, below: Array, above: Array) -> Array:
 
 
 def limited_steps(
-    field: Field, axis: int, before: Array, below: Array, above: Array, behind: Array
+    field: Field,
+    axis: int,
+    before: Array,
+    below: Array,
+    above: Array,
+    behind: Array,
+    open_part: Array | None = None,
 ) -> tuple[Array, Array]:
     """By how much the limited slopes (van Leer 1974) of the points below and above each face change the values on the
-    way to it, given the four values around the face.
+    way to it, given the four values around the face. Of the slope across a face counts what is open of it.
     """
     steps = (below - before, above - below, behind - above)
+    if open_part is not None:
+        count, ends = open_part.shape[axis], [(1, 1) if a == axis else (0, 0) for a in range(below.ndim)]
+        beside = jnp.pad(open_part, ends, mode="wrap") if field.periodic[axis] else jnp.pad(open_part, ends)
+        around = [slice_axis(beside, axis, start, start + count) for start in range(3)]
+        steps = tuple(step * part for step, part in zip(steps, around, strict=True))
     grid = field.grid
     if grid.uniform[axis]:  # in units of the spacing
-        return 0.5 * _harmonic(steps[0], steps[1]), 0.5 * _harmonic(steps[1], steps[2])
+        return 0.5 * harmonic(steps[0], steps[1]), 0.5 * harmonic(steps[1], steps[2])
     dtype, count = below.dtype, below.shape[axis]
     # Lengths in the axis' own unit: products of two slopes in the user's units might overflow.
     points = points_with_two_ghosts(field, axis) / grid.units[axis]
@@ -170,15 +195,32 @@ def limited_steps(
         grid.along(axis, jnp.asarray(line, dtype))
         for line in (faces - points[1 : 1 + count], points[2 : 2 + count] - faces)
     ]
-    lower = _bounded(_harmonic(gradients[0], gradients[1]), steps[0], steps[1], 2 * to_face[0])
-    upper = _bounded(_harmonic(gradients[1], gradients[2]), steps[1], steps[2], 2 * to_face[1])
+    lower = _bounded(harmonic(gradients[0], gradients[1]), steps[0], steps[1], 2 * to_face[0])
+    upper = _bounded(harmonic(gradients[1], gradients[2]), steps[1], steps[2], 2 * to_face[1])
     return lower * to_face[0], upper * to_face[1]
 
 
-def _harmonic(one: Array, other: Array) -> Array:
-    """The harmonic mean of two slopes of one sign, zero otherwise; with a finite derivative where slopes vanish."""
-    same = one * other > 0
-    return jnp.where(same, 2 * one * other / jnp.where(same, one + other, 1.0), 0.0)
+@jax.custom_jvp
+def harmonic(one: Array, other: Array) -> Array:
+    """The harmonic mean of two slopes of one sign, zero otherwise; with a finite derivative where slopes vanish.
+
+    By their shares in the sum: of slopes that differ by round-off at small speeds the product, and the square in the
+    derivative of a quotient, would leave the range of single precision.
+    """
+    return 2 * one * _shares(one, other)[1]
+
+
+@harmonic.defjvp
+def _harmonic_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    first, second = _shares(*primals)
+    return 2 * primals[0] * second, 2 * (second**2 * tangents[0] + first**2 * tangents[1])
+
+
+def _shares(one: Array, other: Array) -> tuple[Array, Array]:
+    """What each of two numbers of one sign is of their sum; nothing where the signs differ."""
+    alike = jnp.sign(one) * jnp.sign(other) > 0
+    total = jnp.where(alike, one + other, 1.0)
+    return jnp.where(alike, one / total, 0.0), jnp.where(alike, other / total, 0.0)
 
 
 def _bounded(slope: Array, before: Array, behind: Array, width: Array) -> Array:
@@ -220,6 +262,20 @@ def _second_difference(flux: Array, axis: int, periodic: bool) -> Array:
         + slice_axis(flux, axis, 2, count)
     )
     return jnp.pad(inner, [(1, 1) if a == axis else (0, 0) for a in range(flux.ndim)])
+
+
+def _checked_parts(
+    owner: str, open_parts: Any, velocity: Sequence[Field], scheme: str
+) -> Sequence[Array] | Sequence[None]:
+    if open_parts is None:
+        return [None] * len(velocity)
+    if scheme == "fourth_order":
+        raise InputError(f"{owner}: scheme 'fourth_order' is given with open_parts; None is accepted with it.")
+    parts = as_components(owner, "open_parts", open_parts, len(velocity))
+    return [
+        as_array_of_shape(owner, f"open_parts[{axis}]", part, component.shape).astype(component.values.dtype)
+        for axis, (part, component) in enumerate(zip(parts, velocity, strict=True))
+    ]
 
 
 def _check(owner: str, field: Field, velocity: Sequence[Field], scheme: str) -> None:

@@ -9,18 +9,20 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.typing import ArrayLike
 
+from diffphys.devices import beside
 from diffphys.grids import Field, center_offset
 from diffphys.grids.numbers import plain
-from diffphys.operators.advection.beside_closed import beside_closed_cells
+from diffphys.operators.advection.beside_closed import open_faces, sees_nothing_closed
 from diffphys.operators.advection.look_ups import (
     as_largest_courant,
     cells_around,
     check_carried,
     extremes,
 )
-from diffphys.operators.advection.semi_lagrangian import nothing_from_behind, semi_lagrangian
+from diffphys.operators.advection.semi_lagrangian import SemiLagrangian, semi_lagrangian
 from diffphys.operators.interpolation import interpolate, kept_between
 
 
@@ -52,12 +54,18 @@ class MacCormack:
 
     def carry(self, field: Field, velocity: Sequence[Field], dt: ArrayLike, closed: np.ndarray | None = None) -> Field:
         """The field one step later."""
-        carried = maccormack(field, velocity, dt, limited=self.limited, largest_courant=self.largest_courant)
-        if closed is None:
-            return carried
+        if closed is None or not closed.any():
+            return maccormack(field, velocity, dt, limited=self.limited, largest_courant=self.largest_courant)
+        linear = SemiLagrangian(self.largest_courant)
+        dt = jnp.asarray(dt, field.values.dtype)
+        forth = linear.carry(field, velocity, dt, closed)
         if field.offset != center_offset(field.grid):
-            return nothing_from_behind(carried, field, velocity, dt, closed, self.largest_courant)
-        return beside_closed_cells(carried, field, velocity, dt, closed)
+            forth = forth.with_values(forth.values * open_faces(field, closed))
+        corrected = _corrected(field, forth, linear.carry(forth, velocity, -dt, closed), velocity, dt, self.limited)
+        free = jnp.asarray(True)
+        for duration in (dt, -dt):
+            free &= sees_nothing_closed(field, _upstream(field, velocity, duration), closed, 1)
+        return field.with_values(jnp.where(free, corrected, forth.values))
 
 
 def maccormack(
@@ -91,11 +99,21 @@ def maccormack(
     check_carried("maccormack", field, velocity, dt)
     forth = semi_lagrangian(field, velocity, dt, largest_courant)
     back = semi_lagrangian(forth, velocity, -jnp.asarray(dt), largest_courant)
+    return field.with_values(_corrected(field, forth, back, velocity, jnp.asarray(dt, field.values.dtype), limited))
+
+
+def _corrected(field: Field, forth: Field, back: Field, velocity: Sequence[Field], dt: Array, limited: bool) -> Array:
+    """A look-up with half of what is missing after the way back, perhaps within the extremes around its foot."""
     values = forth.values + (field.values - back.values) / 2
-    if limited:
-        dt = jnp.asarray(dt, values.dtype)
-        speeds = [interpolate(component, field.offset).values for component in velocity]
-        lines = [line.astype(values.dtype) for line in field.coordinates()]
-        lows, _ = cells_around(field, [line - dt * speed for line, speed in zip(lines, speeds, strict=True)])
-        values = kept_between(values, *extremes(field.padded([(2, 2)] * field.grid.dimensions), lows))
-    return field.with_values(values)
+    if not limited:
+        return values
+    lows, _ = cells_around(field, _upstream(field, velocity, dt))
+    padded = beside(field.padded([(2, 2)] * field.grid.dimensions), lows)
+    return kept_between(values, *extremes(padded, lows))
+
+
+def _upstream(field: Field, velocity: Sequence[Field], dt: Array) -> list[Array]:
+    """The places where the linear look-up finds the points a step before."""
+    speeds = [interpolate(component, field.offset).values for component in velocity]
+    lines = [line.astype(field.values.dtype) for line in field.coordinates()]
+    return [line - dt * speed for line, speed in zip(lines, speeds, strict=True)]

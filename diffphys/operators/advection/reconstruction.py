@@ -1,9 +1,9 @@
 """Values on both sides of each face, from limited linear profiles within the cells."""
 
-import jax.numpy as jnp
 from jax import Array
 
 from diffphys.grids import Field
+from diffphys.operators.advection.fluxes import harmonic
 from diffphys.operators.differences import slice_axis
 
 
@@ -25,7 +25,6 @@ def limited_sides(field: Field, axis: int) -> tuple[Array, Array]:
     count = field.shape[axis]
     steps = slice_axis(padded, axis, 1, count + 4) - slice_axis(padded, axis, 0, count + 3)
     before, behind = slice_axis(steps, axis, 0, count + 2), slice_axis(steps, axis, 1, count + 3)
-    same = before * behind > 0
-    half = jnp.where(same, before * behind / jnp.where(same, before + behind, 1.0), 0.0)
+    half = harmonic(before, behind) / 2
     cells = slice_axis(padded, axis, 1, count + 3)
     return slice_axis(cells + half, axis, 0, count + 1), slice_axis(cells - half, axis, 1, count + 2)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.grids import Field
@@ -48,6 +49,10 @@ class FluxAdvection(Advection, Protocol):
         """The rate `div(v w)` at which a velocity `w` on the faces is carried by `v`: see `operators.convection`."""
         ...
 
-    def scalar_convection(self, scalar: Field, carrier: Sequence[Field]) -> Field:
-        """The rate `div(v s)` at which a centered scalar is carried."""
+    def scalar_convection(
+        self, scalar: Field, carrier: Sequence[Field], open_parts: Sequence[Array] | None = None
+    ) -> Field:
+        """The rate `div(v s)` at which a centered scalar is carried; with an obstacle for each axis the part of each
+        face that is open.
+        """
         ...

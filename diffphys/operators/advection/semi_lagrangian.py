@@ -132,7 +132,7 @@ def nothing_from_behind(
     """`carried`, a look-up of a velocity component around obstacles, without what lies behind them.
 
     Within an obstacle a look-up finds the zero on the faces of its cells. Where a displacement is longer than an
-    obstacle is thick it would find the fluid on the other side: there the value is zero, that of the surface which the
+    obstacle is thick it may find the fluid on the other side: there the value is zero, that of the surface which the
     path meets. Where no displacement is so long nothing is done, and where a bound on the Courant number says so
     nothing is asked.
 
@@ -147,7 +147,7 @@ def nothing_from_behind(
     axes = range(field.grid.dimensions)
     reach = largest_courant if isinstance(largest_courant, tuple) else (largest_courant,) * len(axes)
     walls = [thinnest_wall(closed, axis, field.periodic[axis]) for axis in axes]
-    if not any(wall is not None and (far is None or far > wall) for wall, far in zip(walls, reach, strict=True)):
+    if not longer_than_walls([np.inf if far is None else far for far in reach], walls):
         return carried
     displacement = [
         jax.lax.stop_gradient(

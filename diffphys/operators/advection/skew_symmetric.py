@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.grids import Field
@@ -42,12 +43,14 @@ class SkewSymmetric:
 
     def carry(self, field: Field, velocity: Sequence[Field], dt: ArrayLike, closed: np.ndarray | None = None) -> Field:
         """The field one step later, by the classical Runge-Kutta method."""
-        return carried(self, field, velocity, dt)
+        return carried(self, field, velocity, dt, closed)
 
     def convection(self, velocity: Sequence[Field], carrier: Sequence[Field]) -> tuple[Field, ...]:
         """The rate at which a velocity is carried."""
         return convection(velocity, carrier, order=self.order)
 
-    def scalar_convection(self, scalar: Field, carrier: Sequence[Field]) -> Field:
+    def scalar_convection(
+        self, scalar: Field, carrier: Sequence[Field], open_parts: Sequence[Array] | None = None
+    ) -> Field:
         """The rate at which a scalar is carried."""
         return scalar_convection(scalar, carrier, order=self.order)

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.grids import Field
@@ -22,15 +23,17 @@ class _Upstream(abc.ABC):
 
     def carry(self, field: Field, velocity: Sequence[Field], dt: ArrayLike, closed: np.ndarray | None = None) -> Field:
         """The field one step later, by the Runge-Kutta method that suits the scheme."""
-        return carried(self, field, velocity, dt)
+        return carried(self, field, velocity, dt, closed)
 
     def convection(self, velocity: Sequence[Field], carrier: Sequence[Field]) -> tuple[Field, ...]:
         """The rate at which a velocity is carried."""
         return convection(velocity, carrier, scheme=self.scheme)
 
-    def scalar_convection(self, scalar: Field, carrier: Sequence[Field]) -> Field:
+    def scalar_convection(
+        self, scalar: Field, carrier: Sequence[Field], open_parts: Sequence[Array] | None = None
+    ) -> Field:
         """The rate at which a scalar is carried."""
-        rate = advection_rate(scalar, carrier, self.scheme)
+        rate = advection_rate(scalar, carrier, self.scheme, open_parts)
         return rate.with_values(-rate.values)
 
 

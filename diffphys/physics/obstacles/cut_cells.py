@@ -84,6 +84,10 @@ class CutCells(FiniteVolumes):
             for field, cut in zip(velocity, self.cuts, strict=True)
         )
 
+    def scalar_convection(self, scheme: Any, scalar: Field, carrier: Sequence[Field]) -> Field:
+        """The rate at which a scalar is carried, its slopes taken as far as the faces are open."""
+        return scheme.scalar_convection(scalar, carrier, [cut.open for cut in self.cuts])
+
     def project(self, velocity: Sequence[Field]) -> tuple[tuple[Array, ...], Solution]:
         """The nearest velocity, in the norm of the control volumes' masses, for which what crosses the faces has no
         divergence; and the potential of the correction.

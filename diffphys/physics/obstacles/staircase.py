@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -151,6 +152,12 @@ class WholeCells(FiniteVolumes):
         """That of the box on the free faces."""
         rates = self.box.momentum(velocity, convection, acceleration)
         return tuple(rate * self._free(axis, rate.dtype) for axis, rate in enumerate(rates))
+
+    def scalar_convection(self, scheme: Any, scalar: Field, carrier: Sequence[Field]) -> Field:
+        """The rate at which a scalar is carried, which the scheme takes from fluid cells alone."""
+        return scheme.scalar_convection(
+            scalar, carrier, [self._free(axis, scalar.values.dtype) for axis in range(len(carrier))]
+        )
 
     def viscous(self, velocity: Sequence[Field], viscosity: Array) -> tuple[Array, ...]:
         """That of all faces on the free ones."""

@@ -181,6 +181,13 @@ class Grid:
             4.0 ** round(math.log2(length / count) / 2) for length, count in zip(self.size, self.cells, strict=True)
         )
 
+    def measured(self, unit: float) -> "Grid":
+        """The same grid with its lengths measured in a unit: divided by it."""
+        grid = Grid(self.cells, [length / unit for length in self.size], [place / unit for place in self.origin])
+        lines = tuple(None if edges is None else tuple(edge / unit for edge in edges) for edges in self.stretched)
+        object.__setattr__(grid, "stretched", lines)
+        return grid
+
     def volumes(self) -> np.ndarray:
         """The volume of each cell (area in 2D, width in 1D): the product of its widths."""
         return functools.reduce(np.multiply.outer, _widths(self))

@@ -480,6 +480,34 @@ class Repeated(Shape):
         return tuple(own or other for own, other in zip(self.periods, periods, strict=True))
 
 
+class Measured(Shape):
+    """A shape whose places and distances are measured in another unit than its own numbers: divided by it.
+
+    Args:
+        shape: The shape.
+        unit: The unit, a power of two, so that no bit of a number changes.
+    """
+
+    shape: Shape
+    unit: float = eqx.field(static=True)
+
+    def distance(self, points: Sequence[Array]) -> Array:
+        return self.shape.distance([point * self.unit for point in points]) / self.unit
+
+    def _nearest(self, points: Sequence[Array], periods: Periods) -> tuple[Array, list[Array]]:
+        distance, near = self.shape._nearest([point * self.unit for point in points], self._own(periods))
+        return distance / self.unit, [point / self.unit for point in near]
+
+    def _fractions(self, grid: Grid, normal: int | None, periodic: bool, periods: Periods) -> Array:
+        return self.shape._fractions(grid.measured(1 / self.unit), normal, periodic, self._own(periods))
+
+    def _middle(self) -> Array:
+        return self.shape._middle() / self.unit
+
+    def _own(self, periods: Periods) -> Periods:
+        return tuple(None if period is None else period * self.unit for period in periods)
+
+
 def rotation_matrix(rotation: Any) -> Array:
     r"""The matrix of a rotation: of an angle in 2D, of a rotation vector in 3D; a matrix is returned as it is.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -15,7 +16,7 @@ from jax import Array
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid
 from diffphys.grids.declared import Declared, Refusals, choice, not_among, quantity, within
-from diffphys.grids.numbers import concrete, shown
+from diffphys.grids.numbers import concrete, magnitude, shown
 from diffphys.operators import difference, interpolate
 
 
@@ -79,6 +80,10 @@ class DynamicSmagorinsky(eqx.Module):
     def constant_of(self, velocity: Sequence[Field]) -> Array:
         """The $c = C_s^2$ of this velocity, one number."""
         grid, periodic = velocity[0].grid, velocity[0].periodic
+        # It is the same for every unit of speed; of fourth powers some would leave the range of single precision.
+        largest = jnp.max(jnp.stack([jnp.max(magnitude(part.values)) for part in velocity]))
+        unit = jax.lax.stop_gradient(jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1.0))
+        velocity = [part / unit for part in velocity]
         square = filter_width(grid, velocity[0].values.dtype) ** 2
         strain = strain_rate(velocity)
         size = magnitude_of(strain)

@@ -18,6 +18,7 @@ from diffphys.operators import convection, explicit_diffusion, semi_lagrangian
 from diffphys.operators.advection.look_ups import as_largest_courant
 from diffphys.operators.diffusion import diffusion_rate
 from diffphys.physics.heat import diffusion_limit, diffusion_number, implicit_change
+from diffphys.physics.units import conditions_in, step_in, unit_of
 from diffphys.stepping import ImplicitExplicit, RungeKutta, Splitting
 
 
@@ -89,6 +90,9 @@ class Burgers(Declared):
     def __call__(self, velocity: tuple[Field, ...]) -> tuple[Field, ...]:
         check_velocity("Burgers", "velocity", velocity, self.grid, on_faces=True)
         step = in_precision_of("Burgers", self, velocity[0].values)
+        if (unit := unit_of(self.grid)) != 1.0:
+            own = dict(viscosity=step.viscosity / unit, conditions=conditions_in(unit, step.conditions))
+            return of_types(step_in(unit, step, velocity, **own), velocity)
         start = tuple(component.with_conditions(step.conditions) for component in velocity)
         return of_types(self.stepping.advance(step, start, step.dt).state, velocity)
 

@@ -14,6 +14,7 @@ from diffphys.grids.field import check_field
 from diffphys.grids.numbers import as_array_of_shape, in_precision_of, of_types
 from diffphys.operators import implicit_diffusion, stable_diffusion_step
 from diffphys.operators.diffusion import diffusion_rate
+from diffphys.physics.units import conditions_in, step_in, unit_of
 from diffphys.stepping import ImplicitExplicit, RungeKutta
 
 
@@ -72,6 +73,9 @@ class Heat(Declared):
     def __call__(self, temperature: Field) -> Field:
         check_field("Heat", "temperature", temperature, self.grid, center_offset(self.grid))
         step = in_precision_of("Heat", self, temperature.values)
+        if (unit := unit_of(self.grid)) != 1.0:
+            own = dict(diffusivity=step.diffusivity / unit, conditions=conditions_in(unit, step.conditions))
+            return of_types(step_in(unit, step, temperature, **own), temperature)
         start = temperature.with_conditions(step.conditions)
         return of_types(self.stepping.advance(step, start, step.dt).state, temperature)
 

@@ -62,6 +62,7 @@ from diffphys.physics import flow_sides
 from diffphys.physics.added_viscosity import as_added_viscosity
 from diffphys.physics.flow_parts import as_obstacle, as_scalars, refused, refused_input
 from diffphys.physics.flow_state import FlowState, Forces, Unknowns
+from diffphys.physics.flow_units import flow_in, input_in
 from diffphys.physics.forces import FlowInput, Held, as_forces
 from diffphys.physics.heat import diffusion_limit, diffusion_number
 from diffphys.physics.momentum import MomentumEquation, implicit_scalar, momentum_equation
@@ -82,6 +83,7 @@ from diffphys.physics.obstacles import (
 from diffphys.physics.obstacles.space import face_volumes
 from diffphys.physics.scalars import PassiveScalar
 from diffphys.physics.spectral import SpectralFlow, SpectralState
+from diffphys.physics.units import field_in, unit_of
 from diffphys.poisson import FictitiousDomain, PressureProblem, PressureSolver, Solution, direct
 from diffphys.poisson.constrained import solve_constrained
 from diffphys.stepping import (
@@ -236,27 +238,33 @@ class IncompressibleFlow(Declared):
             return None
         flow_sides.check_state("IncompressibleFlow", self.grid, state, self.scalars)
         values = state.velocity[0].values
-        flow = in_precision_of("IncompressibleFlow", self, values)
-        space, axes = flow.space(state.time), periods(self.grid, self.sides)
+        whole = in_precision_of("IncompressibleFlow", self, values)
+        unit = unit_of(self.grid)
+        flow = whole if unit == 1.0 else flow_in(unit, whole)
+        space, axes = flow.space(state.time), periods(flow.grid, flow.sides)
         assert isinstance(space, Fourier)
         system = SpectralFlow(
             space,
             flow.viscosity,
             {name: scalar.diffusivity for name, scalar in flow.scalars.items()},
-            {name: scalar.release(self.grid, axes, values.dtype) for name, scalar in flow.scalars.items()},
+            {name: scalar.release(flow.grid, axes, values.dtype) for name, scalar in flow.scalars.items()},
             flow.forces,
         )
 
+        def acting(given: FlowInput | Sequence[ArrayLike] | None) -> FlowInput:
+            own = self._input(given, values)
+            return own if unit == 1.0 else input_in(unit, self.grid, own)
+
         def step(now: SpectralState, given: FlowInput | Sequence[ArrayLike] | None = None) -> SpectralState:
-            return system.advanced(flow.stepping, flow.dt, now, self._input(given, values))
+            return system.advanced(flow.stepping, flow.dt, now, acting(given), unit)
 
         def back(now: SpectralState) -> FlowState:
             velocity, scalars = space.on_grid(now.modes)
             pressure = system.pressure(now.before, now.given)
-            return of_types(flow._state(velocity, pressure, scalars, now.time, now.time_remainder), state)
+            return of_types(whole._state(velocity, pressure, scalars, now.time, now.time_remainder), state)
 
         modes = space.modes(*self._unknowns(state))
-        start = SpectralState(modes, modes, self._input(given, values), state.time, state.time_remainder)
+        start = SpectralState(modes, modes, acting(given), state.time, state.time_remainder)
         return WorkingForm(start, step, back)
 
     def _input(self, given: FlowInput | Sequence[ArrayLike] | None, values: Array) -> FlowInput:
@@ -270,11 +278,18 @@ class IncompressibleFlow(Declared):
         return velocity, {name: state.scalars[name].values for name in self.scalars}
 
     def _step(self, state: FlowState, given: FlowInput) -> tuple[FlowState, Any]:
-        (velocity, scalars), potential, report = self.stepping.advance(
-            self, self._unknowns(state), self.dt, state.after, given, state.pressure.values * self.dt
+        unit = unit_of(self.grid)
+        flow, acting, after = self, given, state.after
+        if unit != 1.0:
+            flow, acting = flow_in(unit, self), input_in(unit, self.grid, given)
+            after = lambda duration: state.after(unit * duration)  # noqa: E731
+        (velocity, scalars), potential, report = flow.stepping.advance(
+            flow, self._unknowns(state), flow.dt, after, acting, state.pressure.values * flow.dt
         )
+        if unit != 1.0 and report is not None:  # of the pressure the residual is a divergence
+            report = report._replace(pressure=report.pressure._replace(residual=report.pressure.residual / unit))
         time, remainder = later(state.time, state.time_remainder, self.dt)
-        return self._state(velocity, potential / self.dt, scalars, time, remainder, given), report
+        return self._state(velocity, potential / flow.dt, scalars, time, remainder, given), report
 
     # What an integrator asks: see `stepping.System`. The state that it advances are the `Unknowns`.
 
@@ -627,6 +642,24 @@ class IncompressibleFlow(Declared):
         flow_sides.check_state("IncompressibleFlow.forces_on_solid", self.grid, state, self.scalars)
         given = given if isinstance(given, FlowInput) else FlowInput(force=given)
         refuse("FlowInput", refused_input(self, given))
+        unit = unit_of(self.grid)
+        if unit == 1.0:
+            return self._forces_on_solid(state, given)
+        flow, acting = flow_in(unit, self), input_in(unit, self.grid, given)
+        own = flow.grid
+        there = FlowState(
+            tuple(field_in(unit, own, part) for part in state.velocity),
+            field_in(unit, own, state.pressure),
+            {name: field_in(unit, own, field) for name, field in state.scalars.items()},
+            state.time,
+        )
+        found = flow._forces_on_solid(there, acting)
+        force, torque = found.force, found.torque * unit
+        for _ in range(self.grid.dimensions - 1):  # one after the other: their product may be too small a number
+            force, torque = force * unit, torque * unit
+        return Forces(force, torque)
+
+    def _forces_on_solid(self, state: FlowState, given: FlowInput) -> Forces:
         space = self.volumes(state.time, given, state.velocity[0].values.dtype)
         fields = space.variables.velocity_fields([part.values for part in state.velocity])
         scheme = self._fluxes if hasattr(self.scheme, "convection") else SkewSymmetric()

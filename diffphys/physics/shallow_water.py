@@ -14,6 +14,7 @@ from diffphys.grids.field import check_centered
 from diffphys.grids.numbers import as_array_of_shape, as_components, concrete, in_precision_of, magnitude, of_types
 from diffphys.operators.advection.reconstruction import limited_sides
 from diffphys.operators.differences import slice_axis
+from diffphys.physics.units import step_in, unit_of
 from diffphys.stepping import RungeKutta
 
 
@@ -113,6 +114,15 @@ class ShallowWater(Declared):
     def __call__(self, state: WaterState) -> WaterState:
         check_centered("ShallowWater", state, ("depth", "momentum"), self.grid)
         step = in_precision_of("ShallowWater", self, state.depth.values)
+        if (unit := unit_of(self.grid)) != 1.0:
+            own = dict(
+                bottom=step.bottom / unit,
+                gravity=step.gravity * unit,
+                coriolis=step.coriolis * unit,
+                dry=step.dry / unit,
+            )
+            after = step_in(unit, step, _times(1 / unit, state), **own)
+            return of_types(_times(unit, after), state)
         start = step._state(state.depth.values, *(part.values for part in state.momentum))
         return of_types(step.stepping.advance(step, start, step.dt).state, state)
 
@@ -158,10 +168,11 @@ class ShallowWater(Declared):
         slowest = jnp.minimum(jnp.minimum(ul - cl, ur - cr), 0.0)
         fastest = jnp.maximum(jnp.maximum(ul + cl, ur + cr), 0.0)
         moving = fastest > slowest
+        spread = jnp.where(moving, fastest - slowest, 1.0)
+        upper, lower = (jnp.where(moving, one / spread, 0.0) for one in (fastest, slowest))
 
         def flux(below: Array, above: Array, jump: Array) -> Array:
-            total = fastest * below - slowest * above + fastest * slowest * jump
-            return jnp.where(moving, total / jnp.where(moving, fastest - slowest, 1.0), 0.0)
+            return upper * below - lower * above + upper * slowest * jump
 
         def net(below: Array, above: Array) -> Array:
             """What enters less what leaves, of a flux as the cells below and above each face have it."""
@@ -186,6 +197,11 @@ class ShallowWater(Declared):
             walls = [Dirichlet() if isinstance(side, Wall) and axis == normal else Neumann() for side in pair]
             conditions.append(pair if isinstance(pair[0], Periodic) else tuple(walls))
         return Field(values, self.grid, conditions=tuple(conditions))
+
+
+def _times(factor: float, state: WaterState) -> WaterState:
+    """The state with all its values times a number."""
+    return jax.tree.map(lambda values: values * factor, state)
 
 
 def _root(values: Array) -> Array:

@@ -61,14 +61,16 @@ class SpectralFlow(eqx.Module):
     sources: dict[str, Array | None]
     forces: tuple[Any, ...]
 
-    def advanced(self, stepping: Integrator, dt: Array, now: SpectralState, given: FlowInput) -> SpectralState:
-        """The state after a step."""
+    def advanced(
+        self, stepping: Integrator, dt: Array, now: SpectralState, given: FlowInput, unit: float = 1.0
+    ) -> SpectralState:
+        """The state after a step; its time counts `unit` for each of what `dt` is given in."""
 
         def after(duration: ArrayLike) -> Array:
-            return later(now.time, now.time_remainder, duration)[0]
+            return later(now.time, now.time_remainder, unit * duration)[0]
 
         modes = stepping.advance(self, now.modes, dt, after, given).state
-        return SpectralState(modes, now.modes, given, *later(now.time, now.time_remainder, dt))
+        return SpectralState(modes, now.modes, given, *later(now.time, now.time_remainder, unit * dt))
 
     # What an integrator asks: see `stepping.System`.
 

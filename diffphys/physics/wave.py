@@ -15,6 +15,7 @@ from diffphys.grids.declared import Declared, Limit, choice, ends, quantity, wit
 from diffphys.grids.field import check_centered
 from diffphys.grids.numbers import as_array_of_shape, in_precision_of, of_types
 from diffphys.operators import control_volume, gradient, laplacian, stable_diffusion_step
+from diffphys.physics.units import conditions_in, step_in, unit_of
 from diffphys.stepping import RungeKutta, Splitting
 
 
@@ -97,7 +98,11 @@ class Wave(Declared):
     def __call__(self, state: WaveState) -> WaveState:
         check_centered("Wave", state, ("displacement", "velocity"), self.grid)
         step = in_precision_of("Wave", self, state.displacement.values)
-        return of_types(step.stepping.advance(step, step._with_conditions(state), step.dt).state, state)
+        if (unit := unit_of(self.grid)) == 1.0:
+            return of_types(step.stepping.advance(step, step._with_conditions(state), step.dt).state, state)
+        own = dict(damping=step.damping * unit, conditions=conditions_in(unit, step.conditions))
+        after = step_in(unit, step, self._with_velocity(state, state.velocity.values * unit), **own)
+        return of_types(self._with_velocity(after, after.velocity.values / unit), state)
 
     def rate(self, time: Any, state: WaveState, input: Any) -> tuple[Array, Array]:
         """Velocity and acceleration."""

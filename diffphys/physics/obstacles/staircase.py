@@ -1,6 +1,7 @@
 """The space of a flow around an obstacle made of whole cells, whose surface is a staircase."""
 
 import abc
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from diffphys.grids import Field, Grid, Repeated, Shape, Sides
 from diffphys.grids.declared import refuse
 from diffphys.grids.ends import values_beside
 from diffphys.grids.numbers import check_kind
-from diffphys.grids.shapes import Periods, is_traced
+from diffphys.grids.shapes import Measured, Periods, is_traced
 from diffphys.grids.sides import periods
 from diffphys.operators import difference, divergence
 from diffphys.operators.advection.convection import times_volume_unit, without_fixed_ends
@@ -72,6 +73,15 @@ class FixedSolid:
         fixed = FixedSolid(solid, grid, periods(grid, sides))
         refuse(owner, fills_nothing_or_all(fixed.cells))
         return fixed
+
+    def measured(self, unit: float) -> "FixedSolid":
+        """The same cells of the same grid, whose lengths are measured in a unit."""
+        other = copy.copy(self)
+        other.shape, other.grid = Measured(self.shape, unit), self.grid.measured(unit)
+        other.periods = tuple(None if period is None else period / unit for period in self.periods)
+        other.images = other.shape.repeated(other.periods)
+        other._key = (other.grid, other.periods, self.cells.tobytes())
+        return other
 
     def cells_on(self, owner: str, grid: Grid) -> np.ndarray:
         """Its cells; `InputError` where they were found on another grid than the flow's."""

@@ -122,7 +122,8 @@ class Shape(eqx.Module):
 
     def _fractions(self, grid: Grid, normal: int | None, periodic: bool, periods: Periods) -> Array:
         """The fraction inside, of cells or of the faces normal to an axis."""
-        return inside_fractions(self.repeated(periods).distance, grid, normal, periodic)
+        touching = 4 * float(jnp.finfo(jnp.result_type(float)).eps) * max(float(abs(e).max()) for e in grid.edges)
+        return inside_fractions(growing(self.repeated(periods), touching).distance, grid, normal, periodic)
 
     def _nearest(self, points: Sequence[Array], periods: Periods) -> tuple[Array, list[Array]]:
         """The signed distance to the nearest image, and the points, moved by whole periods, as that image's own shape
@@ -261,8 +262,10 @@ class Box(Shape):
 
 
 class GrowingBox(Box):
-    """A box whose derivatives are, at each kink of its distance, those of a box with the face in question a little
-    farther out: at an edge, and where two faces are equally near, one face alone changes nothing.
+    """A box that takes what differs by round-off for equal: on its surface and at its edges a point lies within, as in
+    a box that is a little larger on all sides, and where two faces are equally near the derivative is the mean of
+    theirs. So it is right for every move of the faces, alone or together: where they move alike, that of the distance
+    itself, else the mean of what it is before and behind.
 
     Args:
         touching: A distance that is none.
@@ -273,33 +276,35 @@ class GrowingBox(Box):
     def distance(self, points: Sequence[Array]) -> Array:
         _check_axes("Box", "lower", self.lower, points)
         ends = [(self.lower[a] - point, point - self.upper[a]) for a, point in enumerate(points)]
-        deepest = _largest_alone(self.touching, *[end for pair in ends for end in pair])
+        # Of each axis first: where it is equally far to opposite faces and to another one, that counts for half.
+        deepest = _largest(self.touching, *[_largest(self.touching, *pair) for pair in ends])
         outside = _norm([jnp.maximum(jnp.maximum(*pair), 0) for pair in ends])
         return jnp.where(deepest > self.touching, outside, deepest)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _largest_alone(touching: float, *values: Array) -> Array:
-    """The largest of the values, which changes with the one that is larger than all others."""
+def _largest(touching: float, *values: Array) -> Array:
+    """The largest of the values, whose derivative is the mean of those that are as large to round-off."""
     return functools.reduce(jnp.maximum, values)
 
 
-@_largest_alone.defjvp
-def _largest_alone_jvp(touching: float, primals: tuple[Array, ...], tangents: tuple[Array, ...]):
-    largest = _largest_alone(touching, *primals)
-    near = [value >= largest - touching for value in primals]
-    alone = sum(one.astype(int) for one in near) == 1
-    parts = [jnp.where(one & alone, tangent, 0.0) for one, tangent in zip(near, tangents, strict=True)]
-    return largest, sum(parts[1:], parts[0])
+@_largest.defjvp
+def _largest_jvp(touching: float, primals: tuple[Array, ...], tangents: tuple[Array, ...]):
+    largest = _largest(touching, *primals)
+    near = [jnp.where(value >= largest - touching, 1.0, 0.0).astype(largest.dtype) for value in primals]
+    parts = [one * jnp.where(one > 0, tangent, 0.0) for one, tangent in zip(near, tangents, strict=True)]
+    return largest, sum(parts[1:], parts[0]) / sum(near[1:], near[0])
 
 
 def growing(shape: Shape, touching: float) -> Shape:
     """The shape with its boxes as `GrowingBox`."""
 
     def grown(piece: Any) -> Any:
+        if isinstance(piece, Measured):
+            return Measured(growing(piece.shape, touching * piece.unit), piece.unit)
         return GrowingBox(piece.lower, piece.upper, touching=touching) if type(piece) is Box else piece
 
-    return jax.tree.map(grown, shape, is_leaf=lambda piece: isinstance(piece, Box))
+    return jax.tree.map(grown, shape, is_leaf=lambda piece: isinstance(piece, (Box, Measured)))
 
 
 class Union(Shape):

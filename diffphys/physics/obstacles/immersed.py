@@ -204,16 +204,15 @@ def geometry(body: Immersed, field: Field, axis: int) -> Geometry:
     face = _patch(body, rulers, [ruler.inner for ruler in rulers], axis, dtype, shape)
     active = face.opening > LEAST_OPENING
     middle = jnp.where(active, face.distance, 1.0)
-    distance = jnp.maximum(middle, LEAST_DISTANCE * narrowest)
+    distance = at_least(middle, LEAST_DISTANCE * narrowest, narrowest)
     open_ = jnp.where(active, face.opening * (middle / distance), 0.0)
 
     # The body's velocity on them: at the center, in the middle of the open part, and of the closed part.
     points = [jnp.broadcast_to(line, shape) for line in _lines([ruler.inner for ruler in rulers], dtype)]
     closed = 1 - face.opening
-    opposite = jnp.where(closed > 1e-6, -face.opening / jnp.where(closed > 1e-6, closed, 1.0), 0.0)
     at_center = body.velocity_at(points, axis)
     in_open = body.velocity_at([point + face.shift.get(a, 0.0) for a, point in enumerate(points)], axis)
-    in_closed = body.velocity_at([point + opposite * face.shift.get(a, 0.0) for a, point in enumerate(points)], axis)
+    in_closed = body.velocity_at([point + face.opposite.get(a, 0.0) for a, point in enumerate(points)], axis)
     _, turning = jax.jvp(
         lambda *points: body.velocity_at(points, axis), points, [body.velocity_at(points, a) for a in axes]
     )
@@ -280,12 +279,14 @@ class Patch(NamedTuple):
         opening: Its fraction of the rectangle.
         distance: The mean distance in it.
         shift: For each tangential axis how far its middle is from that of the rectangle.
+        opposite: For each tangential axis how far the middle of the closed part is.
         whole: Whether the surface is clear of the rectangle and all of it is open.
     """
 
     opening: Array
     distance: Array
     shift: dict[int, Array]
+    opposite: dict[int, Array]
     whole: Array
 
 
@@ -344,15 +345,19 @@ def _patch(
         changes.append(jnp.broadcast_to(beyond - before, shape))
     middle = jnp.broadcast_to(body.shape.distance(_lines(places, dtype)), shape)
     least = 1e-6 * float(min(ruler.length.min() for ruler in rulers))
-    opening, mean, shifts, whole = open_part(middle, changes, least, _touching(rulers, dtype))
-    return Patch(opening, mean, {a: shift * lengths[a] for a, shift in zip(tangential, shifts, strict=True)}, whole)
+    opening, mean, shifts, whole, opposite = open_part(middle, changes, least, _touching(rulers, dtype))
+    shift, other = (
+        {a: part * lengths[a] for a, part in zip(tangential, parts, strict=True)} for parts in (shifts, opposite)
+    )
+    return Patch(opening, mean, shift, other, whole)
 
 
 def open_part(
     middle: Array, changes: Sequence[Array], least: float, touching: float
-) -> tuple[Array, Array, list[Array], Array]:
+) -> tuple[Array, Array, list[Array], Array, list[Array]]:
     """Where a linear function on a rectangle is positive: the fraction, the mean of the function there, the place of
-    that part's middle along each side, in units of the side, and whether it is all of the rectangle.
+    that part's middle along each side, in units of the side, whether it is all of the rectangle, and the place of the
+    middle of the other part.
 
     At a kink, where the surface passes through a corner or lies in the rectangle, everything is as it is for a body
     that is larger by round-off: value and derivative belong to that side, the same one for all faces.
@@ -382,7 +387,12 @@ def open_part(
     if len(changes) == 2:
         shifts.append(mean(sum(weight * opening * place for weight, place, opening, _, _, _ in parts)))
     integral = mean(sum(weight * integral for weight, _, _, integral, _, _ in parts))
-    return fraction, integral, shifts, functools.reduce(jnp.logical_and, [part[-1] for part in parts])
+    if len(changes) == 1:  # also where the other part is nothing yet: there it begins at the end that is touched
+        opposite = [-jnp.sign(changes[0]) * fraction / 2]
+    else:
+        rest = 1 - fraction
+        opposite = [jnp.where(rest > 1e-6, -fraction * one / jnp.where(rest > 1e-6, rest, 1.0), 0.0) for one in shifts]
+    return fraction, integral, shifts, functools.reduce(jnp.logical_and, [part[-1] for part in parts]), opposite
 
 
 def _open_segment(middle: Array, change: Array, least: float, touching: float) -> tuple[Array, Array, Array, Array]:
@@ -433,11 +443,11 @@ def _lines(lines: Sequence[np.ndarray], dtype: Any) -> list[Array]:
     ]
 
 
-def at_least(part: Array, floor: Any) -> Array:
-    """A part of a cell or a face that is open, or what it counts as if it is less. Where both agree to round-off it is
-    the latter, as for a body that is a little larger.
+def at_least(part: Array, floor: Any, unit: Any = 1.0) -> Array:
+    """A part of a cell or a face that is open, or with its unit a distance, or what it counts as if it is less. Where
+    both agree to round-off it is the latter, as for a body that is a little larger.
     """
-    return jnp.where(part > floor + 64 * jnp.finfo(part.dtype).eps, part, floor)
+    return jnp.where(part > floor + 64 * jnp.finfo(part.dtype).eps * unit, part, floor)
 
 
 def entry(value: Array, index: int) -> Array:

@@ -19,7 +19,10 @@ import diffphys as dp
 from diffphys import inversion, learning, nets, operators, poisson
 from diffphys.grids import (
     Complement,
+    ConvectiveOutflow,
     Ghost,
+    Kept,
+    Robin,
     Rotated,
     Translated,
     Union,
@@ -31,6 +34,7 @@ from diffphys.grids import (
     tanh_edges,
 )
 from diffphys.grids.numbers import as_floating, as_number, as_whole
+from diffphys.physics import Concentrations, PlasmaState, WaterState, WaveState
 from diffphys.stepping import SubSteps
 
 
@@ -417,6 +421,17 @@ SPLITTING, RUNGE_KUTTA = FLOWS["splitting"](GRID), FLOWS["runge_kutta"](GRID)
 STATE = state_on(GRID)["runge_kutta"]
 
 
+def _pushed(state, control):
+    return 0.9 * state + control
+
+
+def _last(state, target):
+    return state**2
+
+
+PROBLEM_OF_CONTROL = dp.control.ControlProblem(_pushed, 2, jnp.zeros(()), terminal_cost=_last)
+
+
 def entrances():
     """A name, a function and arguments that it accepts."""
     number, key = dict(diffusivity=0.1, dt=0.1), jax.random.key(0)
@@ -449,6 +464,10 @@ def entrances():
     yield dp.Inflow, dict(speed=1.0, scalar=0.0, tangential=0.0)
     yield dp.Outflow, dict(pressure=0.0, slope=0.0, scalar=1.0, from_rest=True)
     yield dp.Open, dict(scalar=1.0, from_rest=True)
+    yield dp.Wall, dict(velocity=0.0, slip=False, slip_length=0.1)
+    yield ConvectiveOutflow, dict(speed=1.0, scalar=1.0)
+    yield Robin, dict(value=1.0, length=0.1)
+    yield Kept, dict()
     for operator in (operators.gradient, operators.laplacian, operators.control_volume):
         yield operator, dict(field=FIELD)
     for operator in (operators.divergence, operators.faces_to_centers):
@@ -463,7 +482,11 @@ def entrances():
     yield operators.semi_lagrangian, dict(carried, largest_courant=None, closed=np.zeros((8, 8), bool))
     yield operators.cubic_semi_lagrangian, carried
     yield operators.maccormack, carried
-    yield operators.advect, dict(carried, scheme="upwind")
+    yield operators.advect, dict(carried, scheme="upwind", open_parts=None)
+    yield operators.advection_rate, dict(field=FIELD, velocity=FACES, scheme="van_leer", open_parts=None)
+    yield operators.centers_to_faces, dict(velocity=(FIELD, FIELD))
+    yield operators.poisson_bracket, dict(first=FIELD, second=FIELD, scheme=operators.Arakawa())
+    yield operators.Waves, dict(grid=GRID, dealiasing=2 / 3)
     yield operators.stable_diffusion_step, dict(grid=GRID, diffusivity=1.0)
     yield operators.explicit_diffusion, dict(number, field=FIELD, closed=(np.zeros((8, 8), bool),) * 2)
     yield operators.implicit_diffusion, dict(number, field=FIELD)
@@ -480,7 +503,92 @@ def entrances():
     yield HEAT.initial_state, dict(temperature=1.0)
     yield dp.Burgers, dict(grid=GRID, viscosity=0.001, dt=0.01, conditions=CLOSED, largest_courant=None)
     yield SYSTEMS["burgers"](GRID), dict(velocity=FACES)
-    yield dp.IncompressibleFlow, dict(flow, forces=(), advection=None, stepping=dp.RungeKutta(3))
+    yield dp.Wave, dict(grid=GRID, speed=1.0, dt=0.01, conditions=CLOSED, damping=0.1, stepping=dp.Splitting())
+    yield dp.Wave(GRID, 1.0, 0.01, CLOSED).initial_state, dict(displacement=1.0, velocity=0.0)
+    yield dp.Wave(GRID, 1.0, 0.01, CLOSED), dict(state=WaveState(FIELD, FIELD))
+    yield dp.Wave(GRID, 1.0, 0.01, CLOSED).energy, dict(state=WaveState(FIELD, FIELD))
+    yield (
+        dp.GrayScott,
+        dict(
+            grid=GRID,
+            substrate_diffusivity=1e-3,
+            activator_diffusivity=1e-3,
+            feed=0.1,
+            kill=0.1,
+            dt=0.1,
+            conditions=CLOSED,
+            stepping=dp.RungeKutta(2),
+        ),
+    )
+    yield dp.GrayScott(GRID, 1e-3, 1e-3, 0.1, 0.1, 0.1, CLOSED), dict(state=Concentrations(FIELD, FIELD))
+    yield (
+        dp.ShallowWater,
+        dict(
+            grid=GRID,
+            dt=0.01,
+            sides=dp.Periodic(),
+            bottom=0.0,
+            gravity=9.81,
+            coriolis=0.0,
+            dry=1e-6,
+            stepping=dp.RungeKutta(3),
+        ),
+    )
+    yield dp.ShallowWater(GRID, 0.01, dp.Periodic()).initial_state, dict(surface=1.0, velocity=0.0)
+    yield dp.ShallowWater(GRID, 0.01, dp.Periodic()), dict(state=WaterState(FIELD, (FIELD, FIELD)))
+    yield (
+        dp.HasegawaWakatani,
+        dict(
+            grid=GRID,
+            dt=0.01,
+            adiabaticity=1.0,
+            density_gradient=1.0,
+            hyperviscosity=1e-4,
+            hyperviscosity_order=2.0,
+            modified=False,
+            bracket=operators.Arakawa(),
+            stepping=dp.RungeKutta(4),
+        ),
+    )
+    yield dp.HasegawaWakatani(GRID, 0.01), dict(state=PlasmaState(FIELD, FIELD))
+    yield (
+        dp.IncompressibleFlow,
+        dict(flow, forces=(), advection=None, stepping=dp.RungeKutta(3), pressure_solver=None, added_viscosity=()),
+    )
+    yield dp.Smagorinsky, dict(constant=0.2)
+    yield dp.Sponge, dict(axis="x", start=0.5, largest=0.1, lower=False)
+    yield dp.LinearDrag, dict(rate=0.1)
+    yield dp.SinusoidalForce, dict(amplitude=0.1, waves=2)
+    yield (
+        dp.PISO,
+        dict(correctors=2, order=1, old_pressure=True, without_gradient=(), tolerance=None, largest_iterations=9),
+    )
+    yield dp.Spectral, dict(dealiasing=2 / 3)
+    yield dp.ExponentialRungeKutta, dict(order=2)
+    yield dp.CubicSemiLagrangian, dict(limited=True)
+    yield dp.MacCormack, dict(limited=True, largest_courant=None)
+    yield dp.to_xarray, dict(frames=FIELD)
+    yield (
+        dp.control.ControlProblem,
+        dict(
+            step=_pushed,
+            steps=2,
+            control=jnp.zeros(()),
+            terminal_cost=_last,
+            target=None,
+            regularizers=(dp.control.Force(0.1),),
+            lower=-1.0,
+            upper=1.0,
+        ),
+    )
+    yield dp.control.Force, dict(weight=1.0)
+    yield dp.control.Jerk, dict(weight=1.0)
+    for function in (dp.control.simulate, dp.control.cost):  # what the user's own step is given, it checks itself
+        yield functools.partial(function, state=1.0), dict(problem=PROBLEM_OF_CONTROL, controls=jnp.zeros(2))
+    yield RUNGE_KUTTA.reported, dict(state=STATE, given=None)
+    yield RUNGE_KUTTA.at_centers, dict(state=STATE)
+    yield RUNGE_KUTTA.at_faces, dict(state=STATE)
+    yield RUNGE_KUTTA.diffusion_number, dict(state=STATE)
     yield dp.SkewSymmetric, dict(order=2)
     yield dp.SemiLagrangian, dict(largest_courant=None)
     yield dp.RungeKutta, dict(order=3)

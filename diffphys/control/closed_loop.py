@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from diffphys.control.problem import ControlProblem, Trajectory, price_type
+from diffphys.control.problem import ControlProblem, Trajectory, check_problem, price_type
 from diffphys.errors import InputError
 from diffphys.grids.numbers import as_floating, shown
 from diffphys.stepping import Adjoint, Checkpointed, rollout
@@ -38,6 +38,7 @@ def closed_loop(
     Raises:
         InputError: for a policy that returns a control of another structure or shape.
     """
+    check_problem("closed_loop", problem)
     check_policy("closed_loop", policy)
     carry = first_carry(problem, policy, state)
     carry, (states, controls, prices) = rollout(

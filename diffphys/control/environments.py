@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from diffphys.control.problem import ControlProblem
+from diffphys.control.problem import ControlProblem, check_problem
 from diffphys.errors import InputError, optional
 from diffphys.grids.field import values_of
 from diffphys.grids.numbers import shown, whole_number
@@ -147,6 +147,7 @@ def environment(
     Raises:
         InputError: where Gymnasium is not installed, or for another render_mode.
     """
+    check_problem("environment", problem)
     home = _with("gymnasium", "gymnasium", "diffphys.control.gymnasium_environments")
     return home.ControlEnvironment(Episodes(problem, draw, observe, failure), render_mode, picture)
 
@@ -173,6 +174,7 @@ def vector_environment(
     Raises:
         InputError: where Gymnasium is not installed, or for a count below one.
     """
+    check_problem("vector_environment", problem)
     home = _with("gymnasium", "gymnasium", "diffphys.control.gymnasium_environments")
     count = whole_number("vector_environment: count", count)
     return home.ControlVectorEnvironment(Episodes(problem, draw, observe, failure), count)

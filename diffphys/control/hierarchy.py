@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from diffphys.control.problem import ControlProblem, Trajectory, price_type
+from diffphys.control.problem import ControlProblem, Trajectory, check_problem, price_type
 from diffphys.errors import InputError
 from diffphys.grids.numbers import shown
 
@@ -88,6 +88,7 @@ def execute(hierarchy: PredictorCorrector, problem: ControlProblem, state: Any, 
     Raises:
         InputError: for a problem of another number of steps.
     """
+    check_problem("execute", problem)
     if problem.steps != hierarchy.steps:
         raise InputError(
             f"execute: the problem has {problem.steps} steps and the hierarchy predictors for {hierarchy.steps}; equal "

@@ -113,6 +113,10 @@ class ControlProblem(eqx.Module):
         upper: Any = np.inf,
     ):
         self.step, self.running_cost, self.terminal_cost = step, running_cost, terminal_cost
+        if not isinstance(regularizers, (tuple, list)):
+            raise InputError(
+                f"ControlProblem: regularizers is {shown(regularizers)}; a tuple of functions is accepted."
+            )
         self.steps, self.regularizers = plain(steps), tuple(regularizers)
         self.control = jax.tree.map(lambda leaf: as_floating(leaf, "ControlProblem: control"), control)
         self.target = jax.tree.map(lambda leaf: as_floating(leaf, "ControlProblem: target", complex=True), target)
@@ -221,6 +225,12 @@ class Trajectory(NamedTuple):
     cost: Array
 
 
+def check_problem(owner: str, problem: Any) -> None:
+    """Raise `InputError` unless it is a `ControlProblem`."""
+    if not isinstance(problem, ControlProblem):
+        raise InputError(f"{owner}: problem is {shown(problem)}; a ControlProblem is accepted.")
+
+
 def simulate(
     problem: ControlProblem,
     state: Any,
@@ -239,6 +249,7 @@ def simulate(
     Raises:
         InputError: for controls of another structure or shape, or a state that the step does not keep.
     """
+    check_problem("simulate", problem)
     controls = problem.bounded(problem.checked_controls("simulate", controls))
     (final, _), (states, prices) = _priced_rollout(problem, state, controls, adjoint, _all_of_it)
     return Trajectory(final, states, controls, jnp.sum(prices) + problem.terminal_cost(final, problem.target))
@@ -264,6 +275,7 @@ def cost(
     Raises:
         InputError: as `simulate`.
     """
+    check_problem("cost", problem)
     controls = problem.checked_controls("cost", controls)
     (final, _), prices = _priced_rollout(problem, state, controls, adjoint, _price)
     return jnp.sum(prices) + problem.terminal_cost(final, problem.target)

@@ -12,7 +12,7 @@ import optax
 from jax import Array
 
 from diffphys.control.closed_loop import PolicyStep, check_policy, first_carry
-from diffphys.control.problem import ControlProblem
+from diffphys.control.problem import ControlProblem, check_problem
 from diffphys.errors import InputError
 from diffphys.grids.numbers import shown, whole_number
 from diffphys.stepping import Adjoint, Checkpointed, rollout
@@ -73,6 +73,7 @@ def train_policy(
     Raises:
         InputError: for a window that does not divide the task, a policy with nothing to train, or numbers out of range.
     """
+    check_problem("train_policy", problem)
     check_policy("train_policy", policy)
     for name, value in (("episodes", episodes), ("batch", batch)):
         whole_number(f"train_policy: {name}", value)

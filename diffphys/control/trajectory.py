@@ -14,7 +14,7 @@ import optax
 import optimistix
 from jax import Array
 
-from diffphys.control.problem import ControlProblem, cost
+from diffphys.control.problem import ControlProblem, check_problem, cost
 from diffphys.errors import InputError
 from diffphys.grids.numbers import shown, whole_number
 from diffphys.stepping import Adjoint, Checkpointed
@@ -70,6 +70,7 @@ def optimize_controls(
     Raises:
         InputError: for controls of another structure or shape, or another optimizer.
     """
+    check_problem("optimize_controls", problem)
     iterations = whole_number("optimize_controls: iterations", iterations)
     optimizer = _DEFAULT if optimizer is None else optimizer
     if not isinstance(optimizer, Optimizer):

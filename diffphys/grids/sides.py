@@ -117,6 +117,7 @@ class Wall(_Bounding):
     slip_length: Any = eqx.field(converter=_given_or_none("Wall: slip_length"), default=None)
 
     def __check_init__(self):
+        _check_truth("Wall", slip=self.slip)
         if self.slip and self.slip_length is not None:
             raise InputError("Wall: slip is True and slip_length is given; one of the two is accepted.")
 

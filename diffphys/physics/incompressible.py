@@ -619,6 +619,8 @@ class IncompressibleFlow(Declared):
         Where `dt`, the viscosity or a diffusivity is traced a flow beyond the bound cannot be refused: there this
         number tells, which `rollout` reports with `outcome=True`.
         """
+        check_parts("diffusion_number", state, ("velocity",), "a FlowState")
+        check_velocity("diffusion_number", "the state's velocity", state.velocity, self.grid, on_faces=True)
         fastest = jnp.max(self._viscosity(state.velocity))
         for scalar in self.scalars.values():
             fastest = jnp.maximum(fastest, scalar.diffusivity)

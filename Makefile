@@ -19,9 +19,9 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 PIP_INSTALL := $(PIP) install -c constraints.txt
 
-# Test processes and later runs share what JAX has compiled; it stays inside this checkout.
+# Test processes and later runs share all that JAX has compiled, small programs too; it stays inside this checkout.
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
-export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.3
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 # Material announces MkDocs 2 on every build; pyright announces its newer versions. The constraints file decides.
 export NO_MKDOCS_2_WARNING := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1

@@ -4,6 +4,7 @@
 #   make test     install and run every check: ruff, pyright, import layers, tests, the snippets of README and docs
 #   make test-slow  the tests that take longest, which `make test` leaves out
 #   make test-lowest  quick tests with the oldest versions that pyproject.toml allows
+#   make notebooks  execute the scripts of docs/gallery and docs/notebooks whose code has changed
 #   make docs     build the documentation into site/, warnings are errors
 #   make wheel    build the wheel into dist/
 #
@@ -25,12 +26,12 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 # Material announces MkDocs 2 on every build; pyright announces its newer versions. The constraints file decides.
 export NO_MKDOCS_2_WARNING := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
-# The kernel that executes the notebook; the usual one warns that other users of this machine could listen.
-docs serve: export JUPYTER_PATH := $(CURDIR)/docs/.jupyter
+# The kernel that executes the notebooks; the usual one warns that other users of this machine could listen.
+notebooks: export JUPYTER_PATH := $(CURDIR)/docs/.jupyter
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-slow test-lowest lint types layers pytest format docs serve wheel constraints clean
+.PHONY: help demo test test-slow test-lowest lint types layers pytest format notebooks docs serve wheel constraints clean
 
 help:
 	@sed -n 's/^#   make/make/p' Makefile
@@ -90,6 +91,10 @@ test-lowest: $(LOWEST)/.installed
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+notebooks: $(VENV)/.installed-docs
+	$(PIP_INSTALL) -e ".[torch]" blackjax
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/scripts/notebooks.py
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/mkdocs build --strict

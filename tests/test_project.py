@@ -10,6 +10,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 import yaml
 
 
@@ -129,3 +130,17 @@ def test_the_site_loads_nothing_from_a_network():
     for kind in ("extra_javascript", "extra_css"):
         loaded = re.findall(r"^  - (\S+)$", settings.split(f"\n{kind}:\n")[1].split("\n\n")[0], re.MULTILINE)
         assert loaded and all((ROOT / "docs" / path).is_file() for path in loaded), loaded
+
+
+def test_pages_of_the_interface_show_the_signatures_of_modules():
+    griffe = pytest.importorskip("griffe")  # with the extra `docs`
+    code = (
+        "import equinox as eqx\nfrom typing import ClassVar\n\n"
+        "class Base(eqx.Module):\n    grid: int = eqx.field(static=True)\n    kind: ClassVar[str] = 'a'\n\n"
+        "class Heat(Base):\n    dt: float = eqx.field(converter=float, default=0.1)\n"
+        "    hidden: int = eqx.field(init=False)\n"
+    )
+    extensions = griffe.load_extensions(str(ROOT / "docs" / "scripts" / "signatures.py"))
+    with griffe.temporary_visited_package("package", {"__init__.py": code}, extensions=extensions) as package:
+        given = [(one.name, one.default and str(one.default)) for one in package["Heat"].parameters]
+    assert given == [("self", None), ("grid", None), ("dt", "0.1")]

@@ -15,6 +15,7 @@ from diffphys.plots.theme import (
     SMALL_TEXT,
     TEXT,
     WIDTH,
+    NotebookFigure,
     Number,
     colors_of,
     positive,
@@ -65,7 +66,7 @@ def panels_figure(panels: Sequence[Panel], columns: int = 2, height: Number = 3.
         raise InputError("panels: needs at least one panel, but it is empty")
     columns = min(columns, len(panels))
     lines = ceil(len(panels) / columns)
-    figure = Figure(figsize=(WIDTH, height * lines + 0.2), dpi=DPI, layout="constrained")
+    figure = NotebookFigure(figsize=(WIDTH, height * lines + 0.2), dpi=DPI, layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False)
     named = [name for panel in panels for name in [*panel.lines, *panel.marked]]
     colors = colors_of(list(dict.fromkeys(named)))

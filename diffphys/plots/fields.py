@@ -21,6 +21,7 @@ from diffphys.plots.theme import (
     VALUE_COLORS,
     WIDTH,
     ArrayLike,
+    NotebookFigure,
     Number,
     checked_times,
 )
@@ -160,7 +161,7 @@ def space_time_figure(
     for name, row in values.items():
         if row.ndim != 2 or len(row) != len(times) or 0 in row.shape:
             raise InputError(f'rows: "{name}" has shape {row.shape}; give ({len(times)}, cells), a row for each time')
-    figure = Figure(figsize=(WIDTH, 1.15 * len(values) + 0.6), dpi=DPI, layout="constrained")
+    figure = NotebookFigure(figsize=(WIDTH, 1.15 * len(values) + 0.6), dpi=DPI, layout="constrained")
     panels = figure.subplots(len(values), 1, squeeze=False, sharex=True, sharey=True)
     limit = color_limit(values)
     scale = matplotlib.colormaps[VALUE_COLORS].with_extremes(bad=NAN_COLOR)
@@ -297,7 +298,7 @@ def draw_frame(
 def roomy_figure(lines: int, columns: int, size: tuple[float, float], horizontal: int, dpi: Number) -> Figure:
     """A figure high enough for panels as wide as they can be; what is left over goes with `trim_height`."""
     panel_height = WIDTH / columns * (size[0] / size[1] if horizontal == 1 else size[1] / size[0])
-    figure = Figure(figsize=(WIDTH, lines * (panel_height + 0.3) + 1.0), dpi=dpi, layout="compressed")
+    figure = NotebookFigure(figsize=(WIDTH, lines * (panel_height + 0.3) + 1.0), dpi=dpi, layout="compressed")
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
     return figure
 

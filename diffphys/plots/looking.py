@@ -30,6 +30,7 @@ from diffphys.plots.theme import (
     VALUE_COLORS,
     WIDTH,
     ArrayLike,
+    NotebookFigure,
     Number,
     checked_times,
     style_axes,
@@ -207,7 +208,7 @@ def prepared(
 
 def curves(picture: Picture, columns: Sequence[int] | np.ndarray) -> Figure:
     """In one dimension: a panel for each quantity, a curve for each frame, late ones darker."""
-    figure = Figure(figsize=(WIDTH, 2.4 * len(picture.quantities) + 0.5), dpi=DPI, layout="constrained")
+    figure = NotebookFigure(figsize=(WIDTH, 2.4 * len(picture.quantities) + 0.5), dpi=DPI, layout="constrained")
     panels = figure.subplots(len(picture.quantities), 1, squeeze=False, sharex=True)[:, 0]
     shades = matplotlib.colormaps["viridis_r"](np.linspace(0.15, 1.0, len(columns)))
     if len(columns) == 1:
@@ -247,7 +248,7 @@ def colors(picture: Picture, columns: Sequence[int] | np.ndarray, dpi: Number = 
     height = min(max(width * ratio, 1.0), TALLEST)
     bars = beside if one_row else 1
     size = (max(beside * width + 0.9 * bars + 0.4, 3.6), lines * (height + 0.45) + 0.3)
-    figure = Figure(figsize=size, dpi=dpi, layout="constrained")
+    figure = NotebookFigure(figsize=size, dpi=dpi, layout="constrained")
     panels = figure.subplots(lines, beside, squeeze=False, sharex=not one_row, sharey=not one_row)
     drawn = []
     for row, (name, values) in enumerate(picture.quantities.items()):

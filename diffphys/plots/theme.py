@@ -1,11 +1,13 @@
 """What all figures share: their size, text and colors."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 
 from diffphys.errors import InputError
@@ -33,6 +35,15 @@ SOLID_COLOR = "0.55"
 NAN_COLOR = "0.85"
 
 Number = float | int
+
+
+class NotebookFigure(Figure):
+    """A figure that a notebook shows by itself, also where pyplot has drawn nothing before."""
+
+    def _repr_png_(self) -> bytes:
+        written = io.BytesIO()
+        self.savefig(written, format="png")
+        return written.getvalue()
 
 
 def save_for_page(figure: Path, target: Path) -> None:

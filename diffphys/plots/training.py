@@ -18,6 +18,7 @@ from diffphys.plots.theme import (
     TEXT,
     WIDTH,
     ArrayLike,
+    NotebookFigure,
     Number,
     checked_times,
     colors_of,
@@ -60,7 +61,7 @@ def error_over_time_figure(
     lines = ceil(len(curves) / columns)
     # The legend stands in the hole at the end of the last line; without a hole, above the panels.
     hole = lines * columns > len(curves)
-    figure = Figure(figsize=(WIDTH, 2.1 * lines + (0.5 if hole else 0.9)), dpi=DPI, layout="constrained")
+    figure = NotebookFigure(figsize=(WIDTH, 2.1 * lines + (0.5 if hole else 0.9)), dpi=DPI, layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
 
     for panel, (case, of_case) in zip(panels.flat, curves.items(), strict=False):
@@ -120,7 +121,7 @@ def training_loss_figure(losses: ArrayLike, unroll: ArrayLike, *, label: str = "
     edges = np.concatenate([[0], np.flatnonzero(np.diff(unroll)) + 1, [losses.size]])
     window = max(11, losses.size // 50)
 
-    figure = Figure(figsize=(WIDTH, 3.8), dpi=DPI, layout="constrained")
+    figure = NotebookFigure(figsize=(WIDTH, 3.8), dpi=DPI, layout="constrained")
     panel = figure.add_subplot()
     panel.set_yscale("log")
     panel.plot(updates, loss, color=COLORS[5], linewidth=0.5, alpha=0.7, label="each update", rasterized=True)
@@ -178,7 +179,7 @@ def arms_figure(
         raise InputError("table: needs at least one arm, but it is empty")
 
     colors = colors_of(arms)
-    figure = Figure(figsize=(WIDTH, 0.38 * len(arms) + 1.3), dpi=DPI, layout="constrained")
+    figure = NotebookFigure(figsize=(WIDTH, 0.38 * len(arms) + 1.3), dpi=DPI, layout="constrained")
     panel = figure.add_subplot()
     panel.set_xscale("log")
     beside = panel.get_yaxis_transform()  # x in parts of the panel, y the arm's line

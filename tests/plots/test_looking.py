@@ -12,6 +12,7 @@ from matplotlib.animation import FFMpegWriter
 from PIL import Image
 
 import diffphys as dp
+from diffphys import plots
 from diffphys.plots.looking import color_range
 from diffphys.plots.quantities import quantities
 
@@ -267,3 +268,10 @@ def test_a_film_needs_ffmpeg_and_says_so(tmp_path, monkeypatch):
 def test_looking_is_imported_only_where_somebody_looks():
     program = "import sys, diffphys as dp; dp.Field, dp.rollout; assert 'matplotlib' not in sys.modules; dp.plot"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def test_a_notebook_shows_a_figure_by_itself():
+    """Matplotlib's own shows only once pyplot has drawn something."""
+    field = dp.Field(np.ones((4, 4)), dp.Grid((4, 4), (1.0, 1.0)))
+    assert field.plot()._repr_png_()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert plots.frames_figure(field)._repr_png_()[:4] == b"\x89PNG"

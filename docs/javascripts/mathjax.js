@@ -2,8 +2,8 @@
 // with fonts drawn as paths, so that formulas need no network.
 window.MathJax = {
   tex: {
-    inlineMath: [["\\(", "\\)"]],
-    displayMath: [["\\[", "\\]"]],
+    inlineMath: [["\\(", "\\)"], ["$", "$"]],  // notebooks have dollars
+    displayMath: [["\\[", "\\]"], ["$$", "$$"]],
     processEscapes: true,
     processEnvironments: true,
   },
@@ -11,6 +11,8 @@ window.MathJax = {
 };
 
 document$.subscribe(() => {
+  const text = document.querySelectorAll(".jp-RenderedMarkdown :is(p, li, td)");
+  text.forEach((element) => element.classList.add("arithmatex"));
   if (!MathJax.typesetPromise) return; // still loading: it typesets the first page by itself
   MathJax.startup.output.clearFontCache();
   MathJax.typesetClear();

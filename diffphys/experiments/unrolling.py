@@ -63,12 +63,16 @@ def run_unrolling(study: Study, settings: UnrollingSettings, run: Run) -> None:
     run_study(study, settings, run)
     metrics = run.read_metrics()
     test = load_cases(study, settings, run, study.test_cases, settings.frames + 1)
-    measure = eqx.filter_jit(lambda step: window_errors(study, step, test, settings.horizon, settings.starts))
-    windows: dict[str, Any] = {"source": {"errors": [float(measure(study.source))]}}
+
+    @eqx.filter_jit
+    def measured(step: Any, test: Trajectories) -> Array:  # data within would be folded into the program
+        return window_errors(study, step, test, settings.horizon, settings.starts)
+
+    windows: dict[str, Any] = {"source": {"errors": [float(measured(study.source, test))]}}
     for arm in settings.arms:
         names = [arm, *(f"{arm}-{seed}" for seed in range(1, settings.seeds))]
         networks = [load_network(study, str(run.checkpoint_path(f"network-{name}"))) for name in names]
-        windows[arm] = {"errors": [float(measure(study.corrected(*one))) for one in networks]}
+        windows[arm] = {"errors": [float(measured(study.corrected(*one), test)) for one in networks]}
     for found in windows.values():
         found["mean"] = float(np.mean(found["errors"]))
         if len(found["errors"]) > 1:

@@ -2,6 +2,7 @@
 
 import json
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,7 +44,7 @@ def test_the_orders_of_source_and_reference(order):
 
 def test_windows_are_compared_as_one_by_one():
     data = Trajectories({"u": jax.random.normal(jax.random.key(0), (2, 9, CELLS))}, STUDY.parameters_of((0.9, 1.1)))
-    found = window_errors(STUDY, STUDY.source, data, 3, 2)
+    found = eqx.filter_jit(lambda step, data: window_errors(STUDY, step, data, 3, 2))(STUDY.source, data)
     errors = []
     for case in range(2):
         frames, numbers = data.case(case)

@@ -8,6 +8,7 @@ and what it accepts), 130 and 143 stopped by SIGINT and SIGTERM with everything 
 """
 
 import dataclasses
+import importlib
 import io
 import os
 import shlex
@@ -269,7 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except InputError as error:
         return _complain(str(error))
-    except typer.TyperException as error:
+    except _usage_errors() as error:
         # `str` leaves out which argument is meant; the method that names it belongs to all usage errors.
         return _complain(f"{getattr(error, 'format_message', error.__str__)()} (see diffphys --help)")
     except OSError as error:  # a full disk, met by a library that writes files itself
@@ -283,6 +284,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", 128 + signal.SIGINT)
+
+
+def _usage_errors() -> type[Exception]:
+    """What Typer raises where the words of a command are wrong; an older one those of Click."""
+    if hasattr(typer, "TyperException"):
+        return typer.TyperException
+    return importlib.import_module("click").ClickException
 
 
 def _carry_out(

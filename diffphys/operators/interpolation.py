@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
-from diffphys.devices import beside
+from diffphys.devices import are_several, beside
 from diffphys.errors import InputError
 from diffphys.grids import Field, Periodic, Unknown
 from diffphys.grids.ends import lengths_beside
@@ -102,7 +102,12 @@ def _between(position: Array, points: Array, indices: Array) -> Array:
     """Linear between the points. On a point the slope is that across the two intervals beside it, of which
     `slope_shares` makes the mean slope of a look-up.
     """
-    return jnp.interp(position, points, indices)
+    if not are_several(position):
+        return jnp.interp(position, points, indices)
+    # The search of JAX (0.10.2) fails for what is explicitly spread over devices.
+    low = jnp.sum(position[..., None] >= points[1:-1], -1)
+    share = (position - points[low]) / (points[low + 1] - points[low])
+    return indices[low] + jnp.clip(share, 0, 1) * (indices[low + 1] - indices[low])
 
 
 @_between.defjvp

@@ -27,7 +27,8 @@ def broken_early(lines: list[str]) -> list[str]:
         if not text or not word or CODE.search(line) or CODE.search(following):
             continue
         indented_less = len(following) - len(following.lstrip()) < len(line) - len(line.lstrip())
-        if indented_less or ENDS.search(text) or BEGINS.match(following.strip()) or text.startswith(("|", "#", "$")):
+        is_other = text.startswith(("|", "#", "$", ">>>"))  # a table, a heading, a formula, an example
+        if indented_less or is_other or ENDS.search(text) or BEGINS.match(following.strip()):
             continue
         if len(line.rstrip()) + 1 + len(word[0]) <= WIDTH:
             found.append(text)

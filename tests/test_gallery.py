@@ -34,8 +34,7 @@ def run(name: str, small: dict[str, Any]) -> dict[str, Any]:
     module = types.ModuleType(name)
     sys.modules[name] = module
     try:
-        with jax.enable_x64(False):
-            exec(compile(tree, str(path), "exec"), module.__dict__)
+        exec(compile(tree, str(path), "exec"), module.__dict__)
     finally:
         del sys.modules[name]
         matplotlib.pyplot.close("all")
@@ -87,8 +86,9 @@ def check_shallow_water(page):
     highest, bottom = page["highest"], page["bottom"]
     away = jnp.exp(-(((page["x"] - 26e3) / 4e3) ** 2) - ((page["y"] - 20e3) / 4e3) ** 2)
     value = jax.jit(highest)
-    expected = (value(bottom + 4 * away) - value(bottom - 4 * away)) / 8
-    np.testing.assert_allclose(jnp.vdot(page["gradient"], away), expected, rtol=0.05)
+    rise = 1e-2  # meters: farther on the limiter has kinks
+    expected = (value(bottom + rise * away) - value(bottom - rise * away)) / (2 * rise)
+    np.testing.assert_allclose(jnp.vdot(page["gradient"], away), expected, rtol=1e-3)
 
 
 def check_moving_body(page):
@@ -167,6 +167,7 @@ LONG = (
     "adjoint_sensitivity",
     "optimal_shape",
 )
+DOUBLE = ("shallow_water",)  # 200 m of water leave single precision too few digits for a quotient
 NEEDS = {"torch_in_the_loop": "torch", "sample_a_viscosity": "blackjax"}
 
 
@@ -193,7 +194,8 @@ def check_page(name, small, monkeypatch):
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
     monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))  # which the page of two devices sets
-    PAGES[name][1](run(name, small))
+    with jax.enable_x64(name in DOUBLE):
+        PAGES[name][1](run(name, small))
 
 
 NOTEBOOKS = sorted([*GALLERY.glob("*.py"), *(ROOT / "docs" / "notebooks").glob("*.py")])

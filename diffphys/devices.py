@@ -105,8 +105,8 @@ def argument_of(kind: ShapedArray) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(kind.shape, kind.dtype, sharding=sharding, **varies)
 
 
-def cotangent_of(kind: ShapedArray) -> ShapedArray:
-    """The type of a cotangent of what has this type."""
+def cotangent_of(kind: Any) -> ShapedArray:
+    """The type of a cotangent of what has this type, a `ShapedArray`."""
     return kind.to_ct_aval() if hasattr(kind, "to_ct_aval") else kind.to_cotangent_aval()  # as until JAX 0.9
 
 
@@ -182,8 +182,8 @@ def _cast(array: Array, axes: frozenset[str]) -> Array:
     missing = tuple(sorted(axes - _varying(array)))
     if not missing:
         return array
-    # JAX 0.9 renamed `pvary`.
-    return jax.lax.pcast(array, missing, to="varying") if hasattr(jax.lax, "pcast") else jax.lax.pvary(array, missing)
+    lax: Any = jax.lax  # JAX 0.9 renamed `pvary`
+    return lax.pcast(array, missing, to="varying") if hasattr(lax, "pcast") else lax.pvary(array, missing)
 
 
 def _varying(array: Any) -> frozenset[str]:

@@ -77,7 +77,7 @@ def test_every_experiment_runs(name, tmp_path):
         for seed, curve in enumerate(arm["curves"]):
             drawn = shown.curves()["comparison"][f"{name_of_arm}, seed {seed}"]
             np.testing.assert_allclose(drawn["error"], curve["error"], rtol=1e-5)
-    frames = {one: shown.dataset(one) for one in shown.frames}
+    frames: dict[str, Any] = {one: shown.dataset(one) for one in shown.frames}
     assert name == "sine" or {*metrics["arms"]} <= {*frames}  # whose answers are points, without a place
     assert all(np.isfinite(variable).all() for data in frames.values() for variable in data.values())
     if name in ("half-inverse-poisson", "poisson-inverse"):

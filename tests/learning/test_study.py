@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -141,7 +142,7 @@ def test_what_is_looked_at_is_what_was_measured(tmp_path):
     metrics = carry_out(tmp_path, arms=("one-step", "unrolled"))
     run = find_runs(tmp_path)["."]
     assert run.frames == ["reference", "source", "one-step", "unrolled"]
-    frames = {name: run.dataset(name) for name in run.frames}
+    frames: dict[str, Any] = {name: run.dataset(name) for name in run.frames}
     curves = run.curves()
     for name in run.frames:
         np.testing.assert_allclose(frames[name].time, 0.1 * np.arange(1, 6), rtol=1e-12)

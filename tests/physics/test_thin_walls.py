@@ -1,5 +1,7 @@
 """What is behind a wall of one cell changes nothing in front of it: in every scheme, for velocity and scalars alike."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -28,7 +30,7 @@ WALLS = {
     "aslant": Aslant(),
     "aslant, two cells": Aslant(2),
 }
-STEPS = dict(
+STEPS: dict[str, dict[str, Any]] = dict(
     linear=dict(advection=dp.SemiLagrangian()),
     shifts=dict(advection=dp.SemiLagrangian(3)),
     cubic=dict(advection=dp.CubicSemiLagrangian()),

@@ -115,12 +115,8 @@ class ShallowWater(Declared):
         check_centered("ShallowWater", state, ("depth", "momentum"), self.grid)
         step = in_precision_of("ShallowWater", self, state.depth.values)
         if (unit := unit_of(self.grid)) != 1.0:
-            own = dict(
-                bottom=step.bottom / unit,
-                gravity=step.gravity * unit,
-                coriolis=step.coriolis * unit,
-                dry=step.dry / unit,
-            )
+            own = dict(bottom=step.bottom / unit, dry=step.dry / unit)
+            own |= dict(gravity=step.gravity * unit, coriolis=step.coriolis * unit)
             after = step_in(unit, step, _times(1 / unit, state), **own)
             return of_types(_times(unit, after), state)
         start = step._state(state.depth.values, *(part.values for part in state.momentum))

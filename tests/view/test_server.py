@@ -17,20 +17,29 @@ from diffphys.view.server import _free
 
 
 ROOT = Path(__file__).parents[2]
+# What a shell starts in the background ignores Ctrl-C, and so does what it starts in turn; here it has its meaning.
+INTERRUPTED = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("diffphys", run_name="__main__")
+"""
 
 
 @pytest.fixture
 def address(runs):
     """A server in a process of its own."""
     pytest.importorskip("bokeh")
-    command = [sys.executable, "-m", "diffphys", "view", str(runs), "--no-browser", "--port", str(_free(None))]
+    command = [sys.executable, "-c", INTERRUPTED, "view", str(runs), "--no-browser", "--port", str(_free(None))]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
             yield server.stdout.readline().split()[1]  # pyright: ignore[reportOptionalMemberAccess]
         finally:
             server.send_signal(signal.SIGINT)
-            assert server.wait(20) == 0
+            try:
+                assert server.wait(20) == 0
+            finally:
+                server.kill()
 
 
 def asked(address, path, **headers):

@@ -58,6 +58,7 @@ from diffphys.grids.sides import depends_on_time, periods, sides_at
 from diffphys.operators import Waves, explicit_diffusion, faces_to_centers
 from diffphys.operators.advection import Advection, FluxAdvection, SemiLagrangian, SkewSymmetric, Spectral
 from diffphys.operators.advection.convection import times_volume_unit
+from diffphys.operators.advection.semi_lagrangian import carried_velocity
 from diffphys.physics import flow_sides
 from diffphys.physics.added_viscosity import as_added_viscosity
 from diffphys.physics.flow_parts import as_obstacle, as_scalars, refused, refused_input
@@ -448,7 +449,7 @@ class IncompressibleFlow(Declared):
                 return self.scheme.carry(scalar, carrier, dt, closed).values
 
         with jax.named_scope("advection"):
-            moved = tuple(self.scheme.carry(part, carrier, dt, closed).values for part in carrier)
+            moved = tuple(part.values for part in carried_velocity(self.scheme, velocity, carrier, dt, closed))
         moved = flow_sides.carried_out(space.variables.sides, velocity, moved, dt)
         return moved, {name: carried(name, values) for name, values in state[1].items()}
 

@@ -8,6 +8,8 @@ import pytest
 
 import diffphys as dp
 from diffphys.grids import Shape
+from diffphys.operators.advection.beside_closed import open_faces
+from diffphys.operators.advection.semi_lagrangian import carried_velocity
 
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -107,3 +109,18 @@ def test_nothing_behind_a_wall_is_seen(name, wall):
         a, b = (state.scalars[dye].values for state in (one, two))
         np.testing.assert_allclose(a[before], b[before], atol=bound)
         assert np.max(np.abs(a - b)[behind]) > 1e-3
+
+
+def test_a_thick_wall_is_carried_as_published_and_by_both_forms():
+    """Where no path is long enough to see through it, as if no wall could be seen through."""
+    flow = dp.IncompressibleFlow(GRID, 0.05, 0.2, dp.Wall(), solid=dp.Box((3.0, 2.0), (7.0, 6.0)))
+    draw = np.random.default_rng(0)
+    velocity = [part.with_values(draw.uniform(-2, 2, part.shape)) for part in flow.initial_state().velocity]
+    closed, scheme = flow.solid.cells, dp.SemiLagrangian(1)
+    held = [part.with_values(part.values * open_faces(part, closed)) for part in velocity]
+    carried = carried_velocity(scheme, velocity, held, 0.2, closed)
+    for part, by_shifts, by_gathers in zip(
+        velocity, carried, carried_velocity(dp.SemiLagrangian(), velocity, held, 0.2, closed), strict=True
+    ):
+        np.testing.assert_array_equal(by_shifts.values, scheme.carry(part, velocity, 0.2).values)
+        np.testing.assert_allclose(by_gathers.values, by_shifts.values, atol=1e-13)

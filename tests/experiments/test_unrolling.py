@@ -14,6 +14,7 @@ from diffphys.experiments.kuramoto_sivashinsky import CELLS, LENGTH, KuramotoSiv
 from diffphys.experiments.unrolling import relative_error, window_errors
 from diffphys.learning import Trajectories, with_parameters
 from diffphys.stepping import rollout
+from diffphys.view import find_runs
 
 
 STUDY = study_of(Settings(seeds=2))
@@ -89,6 +90,8 @@ def test_a_small_run_writes_every_arm_and_seed(tmp_path, capsys):
     less = windows["unrolled"]["less_than_one_step"]
     assert less == pytest.approx(1 - windows["unrolled"]["mean"] / windows["one-step"]["mean"])
     assert {"space-time.png", "windows.png"} <= {path.name for path in (tmp_path / "run" / "figures").iterdir()}
+    trained = find_runs(tmp_path)["run"].curves()["training"]  # a curve for each network, not one over the other
+    assert set(trained) == {"one-step", "unrolled", "one-step-1", "unrolled-1"}
     assert "38 %" in capsys.readouterr().out
 
 

@@ -54,7 +54,7 @@ def knows(body, grid, field, axis) -> dict[str, jax.Array]:
     return parts
 
 
-def check_is_larger(axis, make, cases, larger_cases, moves):
+def check_is_larger(axis, make, cases, larger_cases, moves, atol=1e-4):
     """Of each case the values are those of the larger bodies, and so are the derivatives along moves."""
     grid, conditions = dp.Grid((6, 8), (0.75, 1.0)), ((dp.Dirichlet(0.0), dp.Dirichlet(0.0)),) * 2
     offset = face_offset(grid, axis)
@@ -72,10 +72,9 @@ def check_is_larger(axis, make, cases, larger_cases, moves):
     there = [measure(np.asarray(others), moves) for others in zip(*larger_cases, strict=True)]
     for name, value in values.items():
         for other, _ in there:
-            np.testing.assert_allclose(value, other[name], rtol=1e-5, atol=2e-5, err_msg=name)
+            np.testing.assert_allclose(value, other[name], rtol=1e-5, atol=1e-5, err_msg=name)
         mean = sum(other[name] for _, other in there) / len(there)
-        tolerance = 3e-4 * max(float(np.max(np.abs(mean))), 1.0)
-        np.testing.assert_allclose(slopes[name], mean, rtol=3e-4, atol=tolerance, err_msg=name)
+        np.testing.assert_allclose(slopes[name], mean, rtol=1e-4, atol=atol, err_msg=name)
 
 
 @pytest.mark.parametrize("axis", [0, pytest.param(1, marks=pytest.mark.slow)])
@@ -115,7 +114,9 @@ def test_so_it_is_of_other_shapes(name, axis):
     numbers, outward = np.asarray(numbers), np.asarray(outward)
     orders = [1.0 + np.asarray(order) for order in itertools.permutations(range(len(numbers)))]
     moves = np.concatenate([np.eye(len(numbers)), [outward, np.ones(len(numbers))]])
-    check_is_larger(axis, make, [numbers], [[numbers + EPSILON * outward * order for order in orders]], moves)
+    # Of the union two differences of bodies that far apart lie 1.3e-4 from zero.
+    others = [[numbers + EPSILON * outward * order for order in orders]]
+    check_is_larger(axis, make, [numbers], others, moves, atol=2e-4)
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ def test_the_projection_is_orthogonal_for_every_combination_of_sides(solid):
 
 
 @pytest.mark.slow
-@hypothesis.settings(max_examples=8)
+@hypothesis.settings(max_examples=12)
 @hypothesis.given(domain=domains(obstacle=True))
 def test_the_projection_is_orthogonal_in_any_domain(domain):
     check_projection(domain.flow(), np.random.default_rng(1))

@@ -76,7 +76,7 @@ def train_arm(study: Study, settings: StudySettings, run: Run, arm: str) -> Trai
             advance(note=f"loss {loss:.3g}")
             if run.curve_due() or number + 1 == total:
                 losses = np.asarray(current.losses)[: number + 1]
-                run.save_curve("training", arm, {"update": np.arange(1, number + 2), "loss": losses})
+                run.save_curve("training", name, {"update": np.arange(1, number + 2), "loss": losses})
             if run.checkpoint_due(settings.checkpoint_seconds):
                 save(current)
                 run.leave_if_asked()

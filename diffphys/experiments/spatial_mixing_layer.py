@@ -6,7 +6,7 @@ Afterwards the source and the unrolled arm go on for a long time, whose statisti
 those of the reference; how far these are known themselves a bootstrap over blocks of time tells (Efron 1979).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -273,12 +273,11 @@ def distance(one: np.ndarray, other: np.ndarray) -> list[float]:
     return (np.linalg.norm(one - other, axis=-1) / np.linalg.norm(other, axis=-1)).tolist()
 
 
-def _kept(run: Run, name: str, compute: Any) -> dict[str, Any]:
+def _kept(run: Run, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What `compute` gives, or what it gave before."""
-    key, shapes = f"long-{name}", "shapes"
-    if not run.has_checkpoint(key):
+    if not run.has_checkpoint(f"long-{name}"):
         found = jax.block_until_ready(compute())
-        run.save_checkpoint(key, found, {shapes: [list(leaf.shape) for leaf in jax.tree.leaves(found)]})
+        run.save_checkpoint(f"long-{name}", found, {"shapes": [list(leaf.shape) for leaf in jax.tree.leaves(found)]})
     return _loaded(run, name)
 
 
@@ -298,8 +297,7 @@ def report(run: Run) -> Table:
     y = np.asarray(grid.centers()[1]).reshape(-1)
     panels = [
         plots.Panel(
-            lines={name: (y, one[key][station]) for name, one in found.items() if name != "reference"},
-            points={"reference": (y, found["reference"][key][station])},
+            **beside_reference({name: (y, one[key][station]) for name, one in found.items()}),
             title=f"x = {STATIONS[station] * grid.size[0]:g}",
             x="y",
             y=label,

@@ -10,7 +10,6 @@ B. List, L.-W. Chen, N. Thuerey: Learned turbulence modelling with differentiabl
 """
 
 import dataclasses
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,8 +34,9 @@ from diffphys.learning.study import (
     Study,
     StudySettings,
     Variant,
+    compared,
     evaluate,
-    kept_frames,
+    gathered,
     load_cases,
     means,
     run_study,
@@ -297,41 +297,22 @@ def on_finer_grid(
     fine = case.flow(settings.resolution * factor, settings.dt / factor, stepping=PISO())
     empty, steps = fine.initial_state(), settings.frames
 
-    @eqx.filter_jit
-    def roll(step: Any, state: FlowState) -> dict[str, Array]:
-        return rollout(step, state, steps * factor, save_every=factor, save=partial(frame_of, factor))[1]
-
-    errors, shown, frames, seconds, left = [], {}, [], [], [0.0]
-    kept = kept_frames(study, test)
-    for index, label in enumerate(study.test_cases):
+    def first_state(label: float) -> tuple[Any, FlowState]:
         numbers = jax.tree.map(jnp.asarray, study.parameters(label))
-        system, step = with_parameters(study.reference, numbers), with_parameters(case.wrap(fine), numbers)
-        first, _ = rollout(system, study.begin(system), settings.warmup)
-        *velocity, pressure = frame_of(settings.scale // factor, first).values()
+        system = with_parameters(study.reference, numbers)
+        ready, _ = rollout(system, study.begin(system), settings.warmup)
+        *velocity, pressure = frame_of(settings.scale // factor, ready).values()
         parts = tuple(field.with_values(part) for field, part in zip(empty.velocity, velocity, strict=True))
-        start = FlowState(parts, empty.pressure.with_values(pressure), {}, first.time)
-        if not index:
-            jax.block_until_ready(roll(step, start))
-        began = time.perf_counter()
-        found = jax.block_until_ready(roll(step, start))
-        seconds.append(time.perf_counter() - began)
-        predicted = {name: found[name] for name in study.names}
-        target = {name: test.frames[name][index, 1:] for name in study.names}
-        errors.append(np.asarray(jax.vmap(study.metrics["mse"])(predicted, target)))
-        fields = jax.vmap(lambda frame: study.fields(study.state(frame)))(found)
-        left.append(max(float(jnp.max(jnp.abs(jax.vmap(one)(fields)))) for one in study.diagnostics.values()))
-        frames.append(jax.tree.map(lambda leaf: np.asarray(leaf)[kept], dict(zip(study.names, fields, strict=True))))
-        every = study.shown_every
-        shown = shown or {name: np.asarray(part)[every - 1 :: every] for name, part in predicted.items()}
-    step_ms = 1e3 * float(np.median(seconds)) / steps
-    return Evaluation(
-        {"mse": np.stack(errors)},
-        shown,
-        jax.tree.map(lambda *leaves: np.stack(leaves), *frames),
-        kept,
-        step_ms,
-        dict.fromkeys(study.diagnostics, float(max(left))),
-    )
+        start = FlowState(parts, empty.pressure.with_values(pressure), {}, ready.time)
+        return with_parameters(case.wrap(fine), numbers), start
+
+    @eqx.filter_jit
+    def roll(step: Any, state: FlowState, frames: Mapping[str, Array]):
+        _, found = rollout(step, state, steps * factor, save_every=factor, save=partial(frame_of, factor))
+        return compared(study, jax.vmap(lambda frame: study.fields(study.state(frame)))(found), frames)
+
+    starts = [first_state(label) for label in study.test_cases]
+    return gathered(study, test, lambda index: roll(*starts[index], test.case(index)[0]))
 
 
 # Figures and tables ---------------------------------------------------------------------------------------------------
@@ -396,12 +377,12 @@ def draw(
 ) -> None:
     """Vorticity of the first test case at some times and as an animation; the spectrum at the end."""
     settings, every = run.settings, study.shown_every
-    periodic = study.fields(study.state({name: part[0] for name, part in shown["reference"].items()} | _still(study)))
-    closed = [field.periodic for field in periodic]
+    fields = study.fields(study.state({name: part[0] for name, part in shown["reference"].items()} | _still(study)))
+    wraps = [field.periodic[axis] for axis, field in enumerate(fields)]  # then the last face is the first
 
     def vorticity(frames: Frames) -> np.ndarray:
         u, v = (
-            np.concatenate([part, part.take([0], axis + 1)], axis + 1) if closed[axis][axis] else part
+            np.concatenate([part, part.take([0], axis + 1)], axis + 1) if wraps[axis] else part
             for axis, part in enumerate(frames[name] for name in NAMES)
         )
         return plots.vorticity(u, v, study.grid.spacing)

@@ -4,7 +4,14 @@ A `Study` says what is compared; `run_study` does it. See `diffphys/experiments/
 """
 
 from diffphys.learning.study.data import data_path, generate_data, load_cases
-from diffphys.learning.study.evaluation import Evaluation, evaluate, kept_frames, load_evaluation, save_evaluation
+from diffphys.learning.study.evaluation import (
+    Evaluation,
+    compared,
+    evaluate,
+    gathered,
+    load_evaluation,
+    save_evaluation,
+)
 from diffphys.learning.study.running import means, run_study
 from diffphys.learning.study.seeded import Seeded
 from diffphys.learning.study.settings import ARMS, StudySettings
@@ -25,10 +32,11 @@ __all__ = [
     "train_arm",
     "precomputed_corrections",
     "load_network",
+    "compared",
     "evaluate",
+    "gathered",
     "Evaluation",
     "load_evaluation",
     "save_evaluation",
-    "kept_frames",
     "means",
 ]

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -50,20 +50,31 @@ def evaluate(study: Study, step: Any, test: Trajectories) -> Evaluation:
         first = jax.tree.map(lambda leaf: leaf[0], frames)
         adapted = with_parameters(step, parameters)
         _, states = rollout(adapted, study.state(first), steps, save_every=1, save=study.fields)
-        found = {name: jnp.max(jnp.abs(jax.vmap(measure)(states))) for name, measure in study.diagnostics.items()}
-        predicted = {name: field.values for name, field in zip(study.names, states, strict=True)}
-        target = {name: frames[name][1:] for name in predicted}
-        errors = {name: jax.vmap(metric)(predicted, target) for name, metric in study.metrics.items()}
-        return errors, dict(zip(study.names, states, strict=True)), found
+        return compared(study, states, frames)
 
+    return gathered(study, test, lambda index: roll(step, *test.case(index)))
+
+
+def compared(study: Study, states: tuple[Field, ...], frames: Mapping[str, Array]) -> tuple[Any, Any, Any]:
+    """The errors of a case's predicted frames, the frames by name, and the largest magnitude of each diagnostic."""
+    found = {name: jnp.max(jnp.abs(jax.vmap(measure)(states))) for name, measure in study.diagnostics.items()}
+    predicted = {name: field.values for name, field in zip(study.names, states, strict=True)}
+    target = {name: frames[name][1:] for name in predicted}
+    errors = {name: jax.vmap(metric)(predicted, target) for name, metric in study.metrics.items()}
+    return errors, dict(zip(study.names, states, strict=True)), found
+
+
+def gathered(study: Study, test: Trajectories, roll: Callable[[int], tuple[Any, Any, Any]]) -> Evaluation:
+    """All test cases together, of each of which `roll` gives what `compared` does; the first is rolled twice, so that
+    compiling is not timed.
+    """
     errors, shown, frames_of, found, seconds = [], {}, [], [], []
     kept = kept_frames(study, test)
     for index in range(test.cases):
-        frames, parameters = test.case(index)
         if not index:
-            jax.block_until_ready(roll(step, frames, parameters))
+            jax.block_until_ready(roll(index))
         started = time.perf_counter()
-        of_case, states, diagnosed = jax.block_until_ready(roll(step, frames, parameters))
+        of_case, states, diagnosed = jax.block_until_ready(roll(index))
         seconds.append(time.perf_counter() - started)
         errors.append({name: np.asarray(values) for name, values in of_case.items()})
         found.append({name: float(value) for name, value in diagnosed.items()})
@@ -75,7 +86,7 @@ def evaluate(study: Study, step: Any, test: Trajectories) -> Evaluation:
         shown,
         jax.tree.map(lambda *leaves: np.stack(leaves), *frames_of),
         kept,
-        1e3 * float(np.median(seconds)) / steps,
+        1e3 * float(np.median(seconds)) / (test.length - 1),
         {name: max(one[name] for one in found) for name in study.diagnostics},
     )
 

@@ -73,7 +73,10 @@ def error_over_time_figure(
         style_axes(panel)
     panels[0, 0].set_yscale("log")
     panels[0, 0].xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    _few_decades(panels[0, 0], np.concatenate([e for of_case in curves.values() for e in of_case.values()]))
+    every = [error for of_case in curves.values() for error in of_case.values()]
+    # An arm that diverges leaves the panel, and does not take the others' axis with it.
+    lasting = [error for error in every if np.isfinite(error).all()]
+    _few_decades(panels[0, 0], np.concatenate(lasting or every))
     for index, panel in enumerate(panels.flat):
         if index >= len(curves):
             panel.set_axis_off()

@@ -127,6 +127,47 @@ def thin_walls(closed: np.ndarray, periodic: Sequence[bool], thickest: int) -> n
     return thin
 
 
+def pinched(closed: np.ndarray, periodic: Sequence[bool]) -> np.ndarray:
+    """The closed cells at which two open cells meet along an edge alone: the two cells beside both are closed."""
+    found = np.zeros_like(closed)
+    for first, second in itertools.combinations(range(closed.ndim), 2):
+        for sign in (-1, 1):
+            # The cell next along the first axis, next along the second, and next along both; none is open outside.
+            along, across = np.roll(closed, -1, first), np.roll(closed, -sign, second)
+            beyond = np.roll(along, -sign, second)
+            meet = ~closed & ~beyond & along & across
+            for axis, last in ((first, -1), (second, -1 if sign == 1 else 0)):
+                if not periodic[axis]:
+                    meet[(slice(None),) * axis + (last,)] = False
+            found |= np.roll(meet, 1, first) | np.roll(meet, sign, second)
+    return found
+
+
+def points_near(field: Field, cells: np.ndarray, reach: int) -> np.ndarray:
+    """The points of a field that lie in, on the faces of, or within so many points along the axes of one of these
+    cells.
+    """
+    for axis, (place, wraps) in enumerate(zip(field.offset, field.periodic, strict=True)):
+        if place == 0.0:
+            before = np.roll(cells, 1, axis) if wraps else np.pad(cells, _at_end(cells, axis, (1, 0)))
+            behind = cells if wraps else np.pad(cells, _at_end(cells, axis, (0, 1)))
+            cells = before | behind
+    for axis, wraps in enumerate(field.periodic):
+        cells = _dilated(cells, axis, reach, wraps)
+    return cells
+
+
+def _dilated(points: np.ndarray, axis: int, reach: int, wraps: bool) -> np.ndarray:
+    """The points that lie within `reach` of one of these along an axis."""
+    padded = np.pad(points, _at_end(points, axis, (reach, reach)), mode="wrap" if wraps else "constant")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis)
+    return np.asarray(windows.any(axis=-1))
+
+
+def _at_end(points: np.ndarray, axis: int, widths: tuple[int, int]) -> list[tuple[int, int]]:
+    return [widths if a == axis else (0, 0) for a in range(points.ndim)]
+
+
 def leads_freely(field: Field, positions: Sequence[Array], closed: np.ndarray) -> Array:
     """For each point of a field whether a straight way leads to its position through open cells alone."""
     is_open = functools.partial(_is_open, closed, field.periodic)

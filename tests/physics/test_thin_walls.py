@@ -3,13 +3,15 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import diffphys as dp
 from diffphys.grids import Shape
 from diffphys.operators.advection.beside_closed import open_faces
-from diffphys.operators.advection.semi_lagrangian import carried_velocity
+from diffphys.operators.advection.semi_lagrangian import around_corners, carried_velocity
+from diffphys.operators.obstructed import points_near
 
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -124,3 +126,46 @@ def test_a_thick_wall_is_carried_as_published_and_by_both_forms():
     ):
         np.testing.assert_array_equal(by_shifts.values, scheme.carry(part, velocity, 0.2).values)
         np.testing.assert_allclose(by_gathers.values, by_shifts.values, atol=1e-13)
+
+
+BOX = dp.Grid((6, 6, 6), (6.0, 6.0, 6.0))
+
+
+class AslantAlongAll(Shape):
+    """A plate of one cell in three dimensions, whose cells have indices of the same sum."""
+
+    def distance(self, points):
+        return abs(points[0] + points[1] + points[2] - 7.5) - 0.6
+
+
+@pytest.mark.parametrize("largest_courant", [None, 1])
+def test_a_corner_behind_a_wall_aslant_along_all_axes_is_not_read(largest_courant):
+    """The eight points around an upstream place reach behind it, where the way to that place is free."""
+    flow = dp.IncompressibleFlow(BOX, 0.05, 0.1, dp.Wall(), solid=AslantAlongAll())
+    closed, scheme = flow.solid.cells, dp.SemiLagrangian(largest_courant)
+    behind = (np.indices(BOX.cells).sum(0) > 6) & ~closed
+    draw = np.random.default_rng(0)
+    front = [part.with_values(draw.uniform(-1, 1, part.shape)) for part in flow.initial_state().velocity]
+    front = [part.with_values(part.values * open_faces(part, closed)) for part in front]
+    hidden = [points_near(part, behind, 0) & np.asarray(open_faces(part, closed), bool) for part in front]
+    other = [part.with_values(part.values + away) for part, away in zip(front, hidden, strict=True)]
+    carry = jax.jit(lambda velocity: [scheme.carry(part, velocity, 0.6, closed).values for part in velocity])
+    seen = 0.0
+    for one, changed, away, part in zip(carry(front), carry(other), hidden, front, strict=True):
+        visible = ~away & np.asarray(open_faces(part, closed), bool)
+        np.testing.assert_array_equal(one[visible], changed[visible])
+        plain = scheme.carry(part, front, 0.6).values
+        seen = max(seen, float(np.max(np.abs(one - plain)[visible])))
+    assert seen > 1e-3  # the look-up over all eight points is another one there
+
+
+def test_without_the_far_corner_a_linear_field_is_carried_alike():
+    flow = dp.IncompressibleFlow(BOX, 0.05, 0.1, dp.Wall(), solid=AslantAlongAll())
+    wind = [part.with_values(np.full(part.shape, speed)) for part, speed in
+            zip(flow.initial_state().velocity, (0.3, -0.2, 0.5), strict=True)]  # fmt: skip
+    x, y, z = wind[0].coordinates()
+    field = wind[0].with_values(jnp.broadcast_to(x - 2 * y + 0.5 * z, wind[0].shape))
+    plain = dp.SemiLagrangian().carry(field, wind, 0.6)
+    found = around_corners(plain, field, wind, 0.6, flow.solid.cells)
+    within = (slice(1, -1),) * 3
+    np.testing.assert_allclose(found.values[within], plain.values[within], atol=1e-14)

@@ -9,7 +9,7 @@ from jax import Array
 from diffphys.devices import beside
 from diffphys.grids import Field, center_offset
 from diffphys.operators.advection.look_ups import cells_around
-from diffphys.operators.obstructed import leads_freely, thin_walls
+from diffphys.operators.obstructed import leads_freely, points_near, thin_walls
 
 
 def sees_nothing_closed(field: Field, positions: Sequence[Array], closed: np.ndarray, reach: int) -> Array:
@@ -27,9 +27,7 @@ def sees_nothing_closed(field: Field, positions: Sequence[Array], closed: np.nda
     """
     centered = field.offset == center_offset(field.grid)
     cells = closed if centered else thin_walls(closed, field.periodic, reach * field.grid.dimensions - 1)
-    near = _points_beside(field, cells)
-    for axis, wraps in enumerate(field.periodic):
-        near = _dilated(near, axis, reach, wraps)
+    near = points_near(field, cells, reach)
     padded = np.pad(near, 2, mode="edge")
     for axis, wraps in enumerate(field.periodic):
         if wraps:
@@ -41,25 +39,4 @@ def sees_nothing_closed(field: Field, positions: Sequence[Array], closed: np.nda
 
 def open_faces(field: Field, closed: np.ndarray) -> Array:
     """1 at a velocity component's points between open cells, 0 at those beside a closed one."""
-    return jnp.asarray(~_points_beside(field, closed), field.values.dtype)
-
-
-def _points_beside(field: Field, cells: np.ndarray) -> np.ndarray:
-    """The points of a field that lie in, or on the faces of, one of these cells."""
-    for axis, (place, wraps) in enumerate(zip(field.offset, field.periodic, strict=True)):
-        if place == 0.0:
-            before = np.roll(cells, 1, axis) if wraps else np.pad(cells, _at_end(cells, axis, (1, 0)))
-            behind = cells if wraps else np.pad(cells, _at_end(cells, axis, (0, 1)))
-            cells = before | behind
-    return cells
-
-
-def _dilated(points: np.ndarray, axis: int, reach: int, wraps: bool) -> np.ndarray:
-    """The points that lie within `reach` of one of these along an axis."""
-    padded = np.pad(points, _at_end(points, axis, (reach, reach)), mode="wrap" if wraps else "constant")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis)
-    return np.asarray(windows.any(axis=-1))
-
-
-def _at_end(points: np.ndarray, axis: int, widths: tuple[int, int]) -> list[tuple[int, int]]:
-    return [widths if a == axis else (0, 0) for a in range(points.ndim)]
+    return jnp.asarray(~points_near(field, closed, 0), field.values.dtype)

@@ -36,12 +36,11 @@ class Grid:
         cells: Number of cells along each axis.
         size: Length of the domain along each axis, in the user's units. Default: cells of length one.
         origin: Position of the lower corner. Default: zero.
-
-    Attributes:
-        stretched: For each axis its edges where they are not equally spaced, else None.
+        stretched: For each axis its edges where they are not equally spaced, else None; they have to fit the other
+            arguments. `with_edges` finds all four.
 
     Raises:
-        InputError: if an argument is not positive, not finite, or of the wrong length.
+        InputError: if an argument is not positive, not finite, or of the wrong length, or edges do not fit.
 
     Examples:
         >>> grid = dp.Grid((32, 64), (1.0, 2.0))
@@ -58,7 +57,12 @@ class Grid:
     stretched: tuple[tuple[float, ...] | None, ...]
 
     def __init__(
-        self, cells: Sequence[int], size: Sequence[float] | None = None, origin: Sequence[float] | None = None
+        self,
+        cells: Sequence[int],
+        size: Sequence[float] | None = None,
+        origin: Sequence[float] | None = None,
+        *,
+        stretched: Sequence[Any] | None = None,
     ):
         cells = _as_tuple("cells", cells)
         if not 1 <= len(cells) <= 3:
@@ -77,7 +81,7 @@ class Grid:
         object.__setattr__(self, "cells", tuple(int(count) for count in cells))
         object.__setattr__(self, "size", tuple(float(length) for length in size))
         object.__setattr__(self, "origin", tuple(float(position) for position in origin))
-        object.__setattr__(self, "stretched", (None,) * len(cells))
+        object.__setattr__(self, "stretched", self._fitting(stretched))
 
     @classmethod
     def from_edges(cls, edges: Sequence[Any]) -> "Grid":
@@ -106,16 +110,14 @@ class Grid:
         line, tolerance = _as_edges(AXIS_NAMES[axis], edges)
         equal = np.linspace(line[0], line[-1], len(line))
         uniform = bool(np.max(np.abs(line - equal)) <= tolerance * np.max(np.abs(line)))
-        grid = Grid(self.cells)
-        for name, value in (
-            ("cells", len(line) - 1),
-            ("size", float(line[-1] - line[0])),
-            ("origin", float(line[0])),
-            ("stretched", None if uniform else tuple(line.tolist())),
-        ):
-            old = getattr(self, name)
-            object.__setattr__(grid, name, (*old[:axis], value, *old[axis + 1 :]))
-        return grid
+        changes = {
+            "cells": len(line) - 1,
+            "size": float(line[-1] - line[0]),
+            "origin": float(line[0]),
+            "stretched": None if uniform else line,
+        }
+        old = {name: getattr(self, name) for name in changes}
+        return Grid(**{name: (*old[name][:axis], value, *old[name][axis + 1 :]) for name, value in changes.items()})
 
     def __repr__(self) -> str:
         places = f"cells={self.cells}, size={self.size}, origin={self.origin}"
@@ -183,10 +185,9 @@ class Grid:
 
     def measured(self, unit: float) -> "Grid":
         """The same grid with its lengths measured in a unit: divided by it."""
-        grid = Grid(self.cells, [length / unit for length in self.size], [place / unit for place in self.origin])
-        lines = tuple(None if edges is None else tuple(edge / unit for edge in edges) for edges in self.stretched)
-        object.__setattr__(grid, "stretched", lines)
-        return grid
+        size, origin = ([number / unit for number in numbers] for numbers in (self.size, self.origin))
+        lines = [None if edges is None else [edge / unit for edge in edges] for edges in self.stretched]
+        return Grid(self.cells, size, origin, stretched=lines)
 
     def volumes(self) -> np.ndarray:
         """The volume of each cell (area in 2D, width in 1D): the product of its widths."""
@@ -236,6 +237,31 @@ class Grid:
             if edges is not None:
                 coarse = coarse.with_edges(axis, edges[::factor])
         return coarse
+
+    def _fitting(self, stretched: Any) -> tuple[tuple[float, ...] | None, ...]:
+        """The edges of each stretched axis, which have to be those of its cells."""
+        if stretched is None:
+            return (None,) * self.dimensions
+        if not isinstance(stretched, Sequence) or len(stretched) != self.dimensions:
+            raise InputError(
+                f"Grid: stretched is {shown(stretched)}; edges or None for each of {self.dimensions} axes are accepted."
+            )
+        lines: list[tuple[float, ...] | None] = []
+        for axis, edges in enumerate(stretched):
+            if edges is None:
+                lines.append(None)
+                continue
+            line, tolerance = _as_edges(AXIS_NAMES[axis], edges)
+            ends = (self.origin[axis], self.origin[axis] + self.size[axis])
+            off = np.max(np.abs(line[[0, -1]] - ends))
+            if len(line) != self.cells[axis] + 1 or off > tolerance * np.max(np.abs(ends)):
+                raise InputError(
+                    f"Grid: axis {AXIS_NAMES[axis]} has {self.cells[axis]} cells from {ends[0]:g} to {ends[1]:g}, its "
+                    f"edges in stretched bound {len(line) - 1} from {line[0]:g} to {line[-1]:g}; edges that fit are "
+                    "accepted, and with_edges gives an axis others."
+                )
+            lines.append(tuple(line.tolist()))
+        return tuple(lines)
 
     def _check_axis(self, name: str, axis: int) -> None:
         if as_whole(axis, 0) not in range(self.dimensions):

@@ -1,5 +1,7 @@
 """Grids whose cells are given by their edges."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,6 +61,23 @@ def test_stretched_grids_are_equal_hashable_and_coarsened():
     assert one.coarsened(2) == dp.Grid.from_edges([[0.0, 0.4, 1.2]] * 2)
     traced = jax.jit(lambda field: field.grid.centers()[0])(dp.Field(jnp.zeros((4, 4)), one))
     np.testing.assert_allclose(traced[:, 0], [0.05, 0.25, 0.7, 1.1])
+
+
+def test_a_grid_is_replaced_as_any_dataclass_is():
+    """`dataclasses.replace` keeps edges that fit, and refuses to forget them."""
+    uniform = dp.Grid((4, 3), (2.0, 3.3))
+    assert dataclasses.replace(uniform, size=(1.0, 1.0)) == dp.Grid((4, 3), (1.0, 1.0))
+    grid = dp.Grid.from_edges([EDGES, [2.0, 2.5, 3.0]])
+    other = dataclasses.replace(grid, cells=(4, 8), origin=(0.0, 1.0))
+    assert other == dp.Grid.from_edges([EDGES, np.linspace(1.0, 2.0, 9)])
+    assert dp.Grid(grid.cells, grid.size, grid.origin, stretched=grid.stretched) == grid == grid.measured(1.0)
+    np.testing.assert_array_equal(grid.measured(7.0).edges[0], EDGES / 7.0)
+    for change in ({"cells": (5, 2)}, {"size": (1.0, 1.0)}, {"origin": (0.5, 2.0)}, {"stretched": (EDGES * 2, None)}):
+        with pytest.raises(dp.InputError, match="axis x has .* with_edges gives an axis others"):
+            dataclasses.replace(grid, **change)
+    for wrong in (3.0, (None,), "xy"):
+        with pytest.raises(dp.InputError, match="stretched|edges"):
+            dataclasses.replace(grid, stretched=wrong)
 
 
 def test_what_was_written_for_uniform_grids_refuses():

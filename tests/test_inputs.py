@@ -282,6 +282,17 @@ def test_operators_refuse_a_velocity_of_another_grid():
     refused_for_its_grid(lambda: operators.convection(state_on(GRID)["burgers"], other))
 
 
+def test_a_field_where_an_array_is_wanted_is_refused_inside_jit_and_outside():
+    """Its values would be taken for values on another grid."""
+    field = dp.Field(jnp.ones(WIDER.cells), WIDER)
+    solver = poisson.direct(dp.IncompressibleFlow(GRID, 0.01, 0.1, dp.Wall()).pressure_problem())
+    own = dp.Field(jnp.ones(GRID.cells), GRID)
+    for function in (solver.solve, lambda values: dp.Field(values, GRID), lambda values: own.with_values(values)):
+        for wrapped in (function, jax.jit(function)):
+            with pytest.raises(dp.InputError, match="is a Field; an array of numbers"):
+                wrapped(field)
+
+
 def test_a_step_onto_another_grid_is_named_as_one():
     refused_for_its_grid(lambda: dp.rollout(lambda field: state_on(WIDER)["heat"], state_on(GRID)["heat"], 2))
 

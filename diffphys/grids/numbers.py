@@ -59,6 +59,8 @@ def _as_array(value: Any, dtype: Any, name: str) -> Array:
         if _is_number_type(value.dtype):
             return jnp.asarray(value, dtype=dtype)
         raise InputError(f"{name} has type {value.dtype}; a number or an array of numbers is accepted.")
+    if hasattr(value, "values") and hasattr(value, "grid"):  # its grid could be another one
+        raise InputError(f"{name} is a {type(value).__name__}; an array of numbers is accepted, as its `values` are.")
     try:
         if value is None or isinstance(value, (str, bytes)) or _is_complex(value):
             raise TypeError

@@ -62,13 +62,18 @@ def no_conditioning(_: Any) -> Sequence[Array]:
     return ()
 
 
+def nothing_beside(solver: Any, predicted: Any) -> Sequence[Field | Array]:
+    """What a network sees beside the corrected fields unless something else is asked for: nothing."""
+    return ()
+
+
 class Corrected(eqx.Module):
     """A solver whose every step is corrected by a network: `s -> P(s) + C(P(s))` (Um et al. 2020), the solver first.
 
-    The network sees the corrected fields as channels of one array (channels, *cells), each divided by its scale, and
-    after them one constant channel for each conditioning number. Fields on faces enter with the faces that belong to
-    the cells, so that a bounded axis leaves out its last face; that face gets no correction. The network's output is
-    multiplied by the scales and added.
+    The network sees the corrected fields as channels of one array (channels, *cells), each divided by its scale, after
+    them one constant channel for each conditioning number, and last whatever stands beside. Fields on faces enter with
+    the faces that belong to the cells, so that a bounded axis leaves out its last face; that face gets no correction.
+    The network's output is multiplied by the scales and added.
 
     States of plain arrays are accepted, too: each array in a state is one channel, all of one shape, the cells. A state
     that is itself one array is what the network sees, (channels, *cells), as the states of Exponax are; of one axis
@@ -80,6 +85,8 @@ class Corrected(eqx.Module):
         normalization: The scales. Default: one.
         fields: From a state to the fields that are corrected. Default: `default_fields`.
         conditioning: From the solver to the numbers that the network is told, such as its viscosity. Default: none.
+        beside: From the solver and the state that it leads to, to further fields that the network sees, such as the
+            force of the step, in units in which they are of size one; they come last. Default: none.
 
     Examples:
         >>> ring = dp.Heat(dp.Grid((16,), (1.0,)), 0.01, 0.01, ((dp.Periodic(), dp.Periodic()),))
@@ -93,15 +100,17 @@ class Corrected(eqx.Module):
     normalization: Normalization | None = None
     fields: Callable[[Any], Sequence[Field | Array]] = eqx.field(static=True, default=default_fields)
     conditioning: Callable[[Any], Sequence[Array]] = eqx.field(static=True, default=no_conditioning)
+    beside: Callable[[Any, Any], Sequence[Field | Array]] = eqx.field(static=True, default=nothing_beside)
 
     def __call__(self, state: Any, *inputs: Any) -> Any:
         predicted = self.solver(state, *inputs)
+        further = self.beside(self.solver, predicted)
         if self.fields is default_fields and isinstance(predicted, (Array, np.ndarray)) and predicted.ndim:
             channels = predicted if predicted.ndim > 1 else predicted[None]
-            correction = self.correction(tuple(channels)).reshape(predicted.shape)
+            correction = self.correction(tuple(channels), further).reshape(predicted.shape)
             return predicted + correction.astype(predicted.dtype)
         fields = tuple(self.fields(predicted))
-        correction = self.correction(fields)
+        correction = self.correction(fields, further)
         corrected = {id(field): _added(field, part) for field, part in zip(fields, correction, strict=True)}
         leaves, structure = jax.tree.flatten(predicted, is_leaf=_is_field)
         if not corrected.keys() <= {id(leaf) for leaf in leaves}:
@@ -110,8 +119,12 @@ class Corrected(eqx.Module):
             )
         return jax.tree.unflatten(structure, [corrected.get(id(leaf), leaf) for leaf in leaves])
 
-    def correction(self, fields: Sequence[Field | Array]) -> Array:
+    def correction(self, fields: Sequence[Field | Array], further: Sequence[Field | Array] = ()) -> Array:
         """What is added to the fields, as an array (fields, *cells) in their units.
+
+        Args:
+            fields: What is corrected.
+            further: What the network sees besides, as `beside` gives it.
 
         Raises:
             InputError: if the fields have no common cells, or the network returns another shape.
@@ -119,7 +132,7 @@ class Corrected(eqx.Module):
         if not fields:
             raise InputError("Corrected: fields selects no field of the state; at least one is accepted.")
         cells = _cells(fields[0])
-        if others := [_cells(field) for field in fields if _cells(field) != cells]:
+        if others := [_cells(field) for field in (*fields, *further) if _cells(field) != cells]:
             raise InputError(
                 f"Corrected: fields have {cells} and {others[0]} cells; equal ones are accepted (fields= picks them)."
             )
@@ -133,6 +146,7 @@ class Corrected(eqx.Module):
             jnp.broadcast_to(number / scale, cells).astype(channels[0].dtype)
             for number, scale in zip(numbers, parameter_scales or [1.0] * len(numbers), strict=True)
         ]
+        channels += [_at_cells(field).astype(channels[0].dtype) for field in further]
         with jax.named_scope("network"):
             output = self.network(jnp.stack(channels))
         if output.shape != (len(fields), *cells):

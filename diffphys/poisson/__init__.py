@@ -6,7 +6,11 @@ side and reported, and the solution has none of it.
 """
 
 from diffphys.poisson.capacitance import ObstacleCorrected
-from diffphys.poisson.conjugate_gradients import ConjugateGradients
+from diffphys.poisson.conjugate_gradients import (
+    ConjugateGradients,
+    ConjugateGradientSteps,
+    conjugate_gradient_steps,
+)
 from diffphys.poisson.diagonalization import FastDiagonalization
 from diffphys.poisson.direct import direct
 from diffphys.poisson.fictitious_domain import FictitiousDomain
@@ -18,6 +22,8 @@ from diffphys.poisson.problem import PressureProblem, PressureSolver, Solution
 __all__ = [
     "ObstacleCorrected",
     "ConjugateGradients",
+    "ConjugateGradientSteps",
+    "conjugate_gradient_steps",
     "FastDiagonalization",
     "FictitiousDomain",
     "MultigridConjugateGradients",

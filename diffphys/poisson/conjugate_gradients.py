@@ -1,7 +1,7 @@
 """Conjugate gradients: the iterative solver, and the independent check of the direct ones."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -138,6 +138,78 @@ class _Scaled(eqx.Module):
         return jnp.where(converged, cotangent, jnp.nan), (steps, converged)  # nobody sees what it reports
 
 
+class ConjugateGradientSteps(NamedTuple):
+    """What a number of steps of conjugate gradients leads to.
+
+    Attributes:
+        pressure: Array at the cell centers.
+        residuals: Largest absolute value of `rhs - A pressure` before the first step and after each.
+    """
+
+    pressure: Array
+    residuals: Array
+
+
+def conjugate_gradient_steps(
+    problem: Problem,
+    rhs: Array,
+    guess: Array,
+    iterations: int,
+    preconditioner: Callable[[Array], Array] | None = None,
+) -> ConjugateGradientSteps:
+    r"""So many steps of conjugate gradients from a guess (Hestenes, Stiefel 1952), for training a network that guesses.
+
+    The derivative is that of the steps themselves, not that of the solution, in both modes: with k steps the pressure
+    depends on the guess, least of all on its parts that k steps remove. Among all pressures that differ from the guess
+    by an element of the Krylov space of its residual r, $\text{span}(r, A r, \dots, A^{k-1} r)$, the result is nearest
+    to the solution in the norm of -A.
+
+    `ConjugateGradients` solves to a tolerance, from zero.
+
+    Args:
+        problem: The problem, of any kind.
+        rhs: Array at the cell centers; its component in the null space is left out.
+        guess: Where the steps begin; its component in the null space stays.
+        iterations: How many steps, k. Steps beyond an exact solution change nothing.
+        preconditioner: From a residual times the volumes of the cells to an approximation of the error, linear,
+            symmetric and positive, such as `MultigridConjugateGradients.precondition`. Default: none.
+
+    Raises:
+        InputError: for arrays of another shape, or a number of steps below one.
+    """
+    check_problem("conjugate_gradient_steps", problem)
+    iterations = whole_number("conjugate_gradient_steps: iterations", iterations)
+    rhs = right_side(problem, rhs, "conjugate_gradient_steps: rhs")
+    guess = right_side(problem, guess, "conjugate_gradient_steps: guess").astype(rhs.dtype)
+    system = finite_volumes(problem, rhs.dtype)
+    remove = null_space_remover(problem, rhs.dtype)
+
+    def ratio(one: Array, other: Array) -> Array:
+        return jnp.where(other > 0, one / jnp.where(other > 0, other, 1), 0 * one)
+
+    def improved(state: tuple[Array, ...], _: None) -> tuple[tuple[Array, ...], Array]:
+        pressure, residual, direction, last = state
+        corrected = residual if preconditioner is None else preconditioner(residual)
+        product = jnp.sum(residual * corrected)
+        direction = corrected + ratio(product, last) * direction
+        response = outflow(system, direction)
+        length = ratio(product, jnp.sum(direction * response))
+        residual = within(residual - length * response)
+        return (pressure + length * direction, residual, direction, product), largest(residual)
+
+    def largest(residual: Array) -> Array:
+        return jnp.max(jnp.abs(residual / system.volumes))
+
+    def within(residual: Array) -> Array:
+        # What round-off brings into the null space would be divided by the eigenvalue zero once all else has vanished.
+        return system.volumes * remove(residual / system.volumes)[0]
+
+    first = within(-rhs * system.volumes - outflow(system, guess))
+    start = (guess, first, jnp.zeros_like(guess), jnp.ones((), rhs.dtype))
+    (pressure, *_), residuals = jax.lax.scan(improved, start, length=iterations)
+    return ConjugateGradientSteps(pressure, jnp.concatenate([largest(first)[None], residuals]))
+
+
 def preconditioned(
     operator: Callable[[Array], Array],
     preconditioner: Callable[[Array], Array],
@@ -181,13 +253,16 @@ def euclidean_norm(values: Array) -> Array:
 def check_iteration_settings(solver: Any) -> None:
     """Raise `InputError` for a tolerance or a number of iterations that no iteration can work with."""
     name = type(solver).__name__
-    if not isinstance(solver.problem, (PressureProblem, VariableProblem)):
-        raise InputError(
-            f"{name}: problem is {shown(solver.problem)}; a PressureProblem or VariableProblem is accepted."
-        )
+    check_problem(name, solver.problem)
     if solver.tolerance is not None:
         check_numbers(name, tolerance=solver.tolerance)
         if not 0 < solver.tolerance < 1:
             raise InputError(f"{name}: tolerance is {solver.tolerance}; a number between 0 and 1 is accepted.")
     if solver.largest_iterations is not None:
         whole_number(f"{name}: largest_iterations", solver.largest_iterations)
+
+
+def check_problem(name: str, problem: object) -> None:
+    """Raise `InputError` unless it is a problem."""
+    if not isinstance(problem, (PressureProblem, VariableProblem)):
+        raise InputError(f"{name}: problem is {shown(problem)}; a PressureProblem or VariableProblem is accepted.")

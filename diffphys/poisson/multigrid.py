@@ -99,17 +99,25 @@ class MultigridConjugateGradients(eqx.Module):
             size += bytes_of(_fixed_levels(self.problem, np.dtype(dtype).name, self.smoothing or 2))
         return size
 
+    def precondition(self, residual: Array) -> Array:
+        """One multigrid cycle from zero: from a residual times the volumes of the cells to an approximation of the
+        error, up to a factor; linear, symmetric and positive.
+
+        Args:
+            residual: `V (A pressure - rhs)`, an array at the cell centers.
+        """
+        return cycle(self._levels(finite_volumes(self.problem, residual.dtype), residual.dtype), residual)
+
     def _iterated(self, system: FiniteVolumes, given: Array, tolerance: float) -> tuple[Array, Array, Array]:
-        problem, smoothing = self.problem, self.smoothing
-        if smoothing is None:
-            smoothing = 2 if isinstance(problem, PressureProblem) else 5
-        if isinstance(problem, PressureProblem):
-            levels = _fixed_levels(problem, str(given.dtype), smoothing)
-        else:
-            levels = make_levels(system, problem, smoothing)
+        levels = self._levels(system, given.dtype)
         return preconditioned(
             levels[0].apply, lambda residual: cycle(levels, residual), given, tolerance, self.largest_iterations
         )
+
+    def _levels(self, system: FiniteVolumes, dtype: Any) -> tuple["Level", ...]:
+        if isinstance(self.problem, PressureProblem):
+            return _fixed_levels(self.problem, str(np.dtype(dtype)), self.smoothing or 2)
+        return make_levels(system, self.problem, self.smoothing or 5)
 
 
 class Interpolation(NamedTuple):

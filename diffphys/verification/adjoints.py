@@ -66,6 +66,7 @@ NOT_COMPUTING = {
     "PressureProblem": "known before the program runs",
     "PressureSolver": "a protocol",
     "Solution": "a result",
+    "ConjugateGradientSteps": "a result",
     "Forces": "a result",
     "control_volume": "lengths of a grid, which is known before the program runs",
 }
@@ -277,6 +278,11 @@ def _solver(
     return make
 
 
+def _steps_from_a_guess(seed: int) -> Example:
+    rhs, guess = jnp.asarray(np.random.default_rng(seed).standard_normal((2, 6, 5)))
+    return lambda rhs, guess: poisson.conjugate_gradient_steps(_problem(True), rhs, guess, 4).pressure, (rhs, guess)
+
+
 def _applied(seed: int) -> Example:
     pressure = jnp.asarray(np.random.default_rng(seed).standard_normal((6, 5)))
     return lambda pressure: poisson.apply(_problem(True), pressure), (pressure,)
@@ -420,6 +426,7 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
     "FastDiagonalization": _solver(poisson.FastDiagonalization, False),
     "ObstacleCorrected": _solver(poisson.ObstacleCorrected, True),
     "ConjugateGradients": _solver(poisson.ConjugateGradients, True, tolerance=1e-14),
+    "conjugate_gradient_steps": _steps_from_a_guess,
     "MultigridConjugateGradients": _solver(poisson.MultigridConjugateGradients, True, tolerance=1e-14),
     "VariableProblem": _variable(poisson.MultigridConjugateGradients),
     "FictitiousDomain": _variable(poisson.FictitiousDomain),

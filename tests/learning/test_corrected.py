@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import diffphys as dp
+from diffphys.errors import InputError
 from diffphys.learning import with_parameters
 from diffphys.learning.corrected import default_fields
 
@@ -53,6 +54,24 @@ def test_the_correction_is_scaled_and_lands_on_the_faces_that_belong_to_cells():
     ]
     assert jnp.allclose(difference[0][:-1], 2.0) and jnp.all(difference[0][-1] == 0)
     assert jnp.allclose(difference[1][:, :-1], -3.0) and jnp.all(difference[1][:, -1] == 0)
+
+
+def test_the_network_sees_what_stands_beside_the_state_as_it_is():
+    flow = channel()
+    state = flow.initial_state()
+
+    class Last(eqx.Module):
+        def __call__(self, image):
+            assert image.shape[0] == 3
+            return jnp.stack([image[2], image[2]])
+
+    corrected = dp.Corrected(flow, Last(), beside=lambda solver, after: [after.pressure + 10 * solver.dt])
+    alone, after = flow(state), corrected(state)
+    added = after.velocity[0].values[:-1] - alone.velocity[0].values[:-1]
+    assert jnp.allclose(added, alone.pressure.values + 1.0, atol=1e-6)
+    wrong = dp.Corrected(flow, Last(), beside=lambda solver, after: [jnp.ones((3, 3))])
+    with pytest.raises(InputError, match="cells"):
+        wrong(state)
 
 
 def test_the_network_sees_normalized_fields_and_numbers():

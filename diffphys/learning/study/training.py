@@ -180,6 +180,8 @@ def precomputed_corrections(study: Study, data: Trajectories, steps: int) -> Tra
 
     alone = run_alone(study.source, starts, data.parameters)
     frames = jax.tree.map(lambda leaf: leaf[:, : length + 1], data.frames)
+    if study.interval is not None:
+        alone = alone | {"time": frames["time"][:, :-1] + study.interval}
     # The last frame is only ever a target; beside it stands what is never read.
     before = {f"before {name}": jnp.concatenate([part, part[:, -1:]], axis=1) for name, part in alone.items()}
     return Trajectories(frames | before, data.parameters)
@@ -209,6 +211,7 @@ def _only_correction(study: Study, corrected: Corrected) -> Corrected:
         corrected.normalization,
         fields=corrected.fields,
         conditioning=lambda made: study.conditioning(made.solver),
+        beside=lambda made, predicted: corrected.beside(made.solver, predicted),
     )
 
 

@@ -19,6 +19,7 @@ from diffphys.experiments.turbulence import (
     beside_reference,
     report_turbulence,
     run_turbulence,
+    variations,
 )
 from diffphys.learning.study import Study
 from diffphys.runs import Program, Run
@@ -110,10 +111,12 @@ def energy_over_time(study: Study, shown: Mapping[str, Frames], times: Any) -> S
     return [plots.Panel(**beside_reference(lines), x="time", y="kinetic energy")]
 
 
+COMMON: dict[str, Any] = {"dt": 0.01, "loss": (10.0, 0.05, 1e-5, 0.0)}
+
 PROGRAM = Program(
     "decaying-turbulence",
     TurbulenceSettings,
-    {name: {"dt": 0.01, "loss": (10.0, 0.05, 1e-5, 0.0), **preset} for name, preset in PRESETS.items()},
+    {name: COMMON | preset for name, preset in PRESETS.items()} | variations(COMMON | PRESETS["book"], (1, 5)),
     run,
     report,
 )

@@ -125,7 +125,7 @@ def study_of(settings: Settings) -> Study:
         label="Re {:g}".format,
         error="relative error of the velocity",
     )
-    return with_seeds(study, settings)
+    return with_seeds(study, settings.arms, settings.seeds, settings)
 
 
 def begin(reference: IncompressibleFlow) -> FlowState:

@@ -151,7 +151,7 @@ def study_of(settings: Settings) -> Study:
         label="{:g} lengths".format,
         error="relative error",
     )
-    return with_seeds(study, settings)
+    return with_seeds(study, settings.arms, settings.seeds, settings)
 
 
 def make_network(features: int, key: Array) -> ResNet:

@@ -28,6 +28,7 @@ from diffphys.experiments.turbulence import (
     report_turbulence,
     run_turbulence,
     turbulence_study,
+    variations,
 )
 from diffphys.learning import with_parameters
 from diffphys.learning.study import Study, load_cases, load_network
@@ -341,7 +342,7 @@ COMMON: dict[str, Any] = {
 PROGRAM = Program(
     "spatial-mixing-layer",
     Settings,
-    {name: COMMON | preset for name, preset in PRESETS.items()},
+    {name: COMMON | preset for name, preset in PRESETS.items()} | variations(COMMON | PRESETS["book"], (4, 8)),
     run,
     report,
 )

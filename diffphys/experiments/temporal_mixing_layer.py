@@ -21,6 +21,7 @@ from diffphys.experiments.turbulence import (
     beside_reference,
     report_turbulence,
     run_turbulence,
+    variations,
 )
 from diffphys.learning.study import Study
 from diffphys.learning.turbulence import momentum_thickness, vorticity_thickness
@@ -121,10 +122,12 @@ def thicknesses(study: Study, shown: Mapping[str, Frames], times: Any) -> Sequen
     ]
 
 
+COMMON: dict[str, Any] = {"dt": 0.1, "loss": (100.0, 2.0, 0.05, 0.0)}
+
 PROGRAM = Program(
     "temporal-mixing-layer",
     TurbulenceSettings,
-    {name: {"dt": 0.1, "loss": (100.0, 2.0, 0.05, 0.0), **preset} for name, preset in PRESETS.items()},
+    {name: COMMON | preset for name, preset in PRESETS.items()} | variations(COMMON | PRESETS["book"], (4, 12)),
     run,
     report,
 )

@@ -25,6 +25,7 @@ from rich.table import Table
 from diffphys import plots
 from diffphys.errors import InputError
 from diffphys.experiments.studies import Frames, report_study
+from diffphys.experiments.unrolling import over_seeds, with_seeds
 from diffphys.grids import Field
 from diffphys.learning import Normalization, Recovery, Trajectories, with_parameters
 from diffphys.learning.corrected import Precomputed
@@ -76,6 +77,10 @@ class TurbulenceSettings(StudySettings):
     windows: tuple[int, ...] = setting((0,), help="further unrolled arms with these sub-ranges; 0 for none", minimum=0)
     sizes: tuple[int, ...] = setting((0,), help="further unrolled arms with networks of these features", minimum=0)
     squares_only: bool = setting(False, help="whether a further arm is unrolled with the loss of squares alone")
+    mean_flow: float = setting(
+        0.0, help="weight of the mean flow in the loss of a further unrolled arm; 0 for none", minimum=0.0
+    )
+    seeds: int = setting(1, help="networks trained for each arm", minimum=1)
 
     def __post_init__(self):
         """Refuse what one setting alone cannot tell."""
@@ -210,7 +215,28 @@ def turbulence_study(case: TurbulentCase, settings: TurbulenceSettings) -> Study
     if settings.squares_only:
         squares = partial(unrolled_loss, LossWeights(weights.squared), settings.window)
         variants["squares-only"] = Variant(dataclasses.replace(study, unrolled_loss=squares), settings)
-    return dataclasses.replace(study, variants=variants)
+    if settings.mean_flow:
+        with_mean = partial(unrolled_loss, weights._replace(mean_flow=settings.mean_flow), settings.window)
+        variants["mean-flow"] = Variant(dataclasses.replace(study, unrolled_loss=with_mean), settings)
+    return with_seeds(dataclasses.replace(study, variants=variants), settings.arms, settings.seeds, settings)
+
+
+def variations(book: Mapping[str, Any], windows: tuple[int, ...]) -> dict[str, dict[str, Any]]:
+    """The presets that change one thing of `book`: how far gradients reach, the loss, the seed, the network's size.
+
+    Args:
+        book: That preset, whole.
+        windows: Sub-ranges of the gradient beside the full one.
+    """
+    halved = {"updates": tuple(updates // 2 for updates in book["updates"]), "simulator": False}
+    unrolled = halved | {"arms": ("unrolled",)}
+    changes = {
+        "sub-ranges": unrolled | {"windows": windows, "window": 0},
+        "losses": unrolled | {"squares_only": True, "mean_flow": 0.0 if book["loss"][3] else 0.5},
+        "seeds": halved | {"arms": ("one-step", "detached", "unrolled"), "seeds": 3},
+        "sizes": unrolled | {"features": 8, "sizes": (2, 4, 16)},
+    }
+    return {name: {**book, **change} for name, change in changes.items()}
 
 
 def make_network(channels: int, padding: tuple[str, str], features: int, key: Array) -> CNN:
@@ -257,7 +283,18 @@ def run_turbulence(case: TurbulentCase, settings: TurbulenceSettings, run: Run) 
         metrics["arms"][f"finer-{factor}"] = means(study, found)
         run.leave_if_asked()
     metrics["paper"] = {"arms": case.published}
+    if settings.seeds > 1:
+        metrics["seeds"] = {
+            arm: of_all_seeds(metrics["arms"], arm, settings.seeds, study.times) for arm in settings.arms
+        }
     run.write_metrics(metrics)
+
+
+def of_all_seeds(arms: Mapping[str, Any], arm: str, seeds: int, times: Sequence[int]) -> dict[str, dict[str, float]]:
+    """Of an arm's error at each time the mean over its seeds, and twice the standard error."""
+    names = [arm, *(f"{arm}-{seed}" for seed in range(1, seeds))]
+    keys = [f"mse_{time}" for time in times]
+    return {key: over_seeds([np.nan if arms[name][key] is None else arms[name][key] for name in names]) for key in keys}
 
 
 def with_eddies(case: TurbulentCase, settings: TurbulenceSettings, constant: float | Array) -> Any:
@@ -343,6 +380,20 @@ def report_turbulence(case: TurbulentCase, run: Run, title: str, more: Callable[
             logarithmic=True,
         )
         run.save_figure("error-over-cost.png", plots.panels_figure([panel], height=4.5))
+        sized = sorted(
+            (arm["parameters"], arm[f"mse_{last[0]}"])
+            for name, arm in arms.items()
+            if name == "unrolled" or name.startswith("features-")
+        )
+        if len(sized) > 1:
+            parameters, errors = zip(*sized, strict=True)
+            panel = plots.Panel(
+                lines={"unrolled": (parameters, errors)},
+                x="parameters of the network",
+                y=f"mean squared error after {last[0]} steps",
+                logarithmic=True,
+            )
+            run.save_figure("error-over-size.png", plots.panels_figure([panel], height=4.5))
     return table_of(title, arms, case.published, study.times)
 
 

@@ -7,7 +7,7 @@ transient dynamics, Comput. Methods Appl. Mech. Engrg. 433 (2025) 117441.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,14 +48,22 @@ class UnrollingSettings(StudySettings):
             raise InputError(f"horizon is {self.horizon}; at most frames ({self.frames}) is accepted.")
 
 
-def with_seeds(study: Study, settings: UnrollingSettings) -> Study:
+def with_seeds(study: Study, arms: Sequence[str], seeds: int, settings: StudySettings) -> Study:
     """The study with the further seeds of each arm as variants."""
     variants = {
         f"{arm}-{seed}": Variant(dataclasses.replace(study, seed=seed), settings, arm)
-        for seed in range(1, settings.seeds)
-        for arm in settings.arms
+        for seed in range(1, seeds)
+        for arm in arms
     }
-    return dataclasses.replace(study, variants=variants)
+    return dataclasses.replace(study, variants={**study.variants, **variants})
+
+
+def over_seeds(values: Sequence[float]) -> dict[str, float]:
+    """The mean of what several seeds give and, of at least two, twice its standard error."""
+    found = {"mean": float(np.mean(values))}
+    if len(values) > 1:
+        found["interval"] = float(2 * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return found
 
 
 def run_unrolling(study: Study, settings: UnrollingSettings, run: Run) -> None:
@@ -74,9 +82,7 @@ def run_unrolling(study: Study, settings: UnrollingSettings, run: Run) -> None:
         networks = [load_network(study, str(run.checkpoint_path(f"network-{name}"))) for name in names]
         windows[arm] = {"errors": [float(measured(study.corrected(*one), test)) for one in networks]}
     for found in windows.values():
-        found["mean"] = float(np.mean(found["errors"]))
-        if len(found["errors"]) > 1:
-            found["interval"] = float(2 * np.std(found["errors"], ddof=1) / np.sqrt(len(found["errors"])))
+        found |= over_seeds(found["errors"])
     if "one-step" in windows:
         for found in windows.values():
             found["less_than_one_step"] = 1 - found["mean"] / windows["one-step"]["mean"]

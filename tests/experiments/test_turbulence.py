@@ -10,6 +10,7 @@ import pytest
 
 from diffphys.cli import main
 from diffphys.errors import InputError
+from diffphys.experiments import EXPERIMENTS
 from diffphys.experiments import spatial_mixing_layer as spatial
 from diffphys.experiments.decaying_turbulence import case_of as decaying
 from diffphys.experiments.temporal_mixing_layer import case_of as mixing
@@ -17,6 +18,7 @@ from diffphys.experiments.turbulence import (
     TurbulenceSettings,
     frame_of,
     mean_squared_error,
+    of_all_seeds,
     table_of,
     turbulence_study,
 )
@@ -25,6 +27,7 @@ from diffphys.learning.turbulence import Average, Moments
 from diffphys.nets import count_parameters
 
 
+CASES = {"temporal-mixing-layer": mixing, "decaying-turbulence": decaying, "spatial-mixing-layer": spatial.case_of}
 SMALL = TurbulenceSettings(resolution=16, scale=2, features=1)
 
 
@@ -51,6 +54,7 @@ def test_the_published_cells_and_network_are_the_papers():
 
 def test_the_loss_of_all_steps_is_the_weighted_one_and_further_arms_change_one_thing_each():
     settings = dataclasses.replace(SMALL, loss=(2.0, 0.5, 0.0, 0.0), windows=(2,), sizes=(3,), squares_only=True)
+    settings = dataclasses.replace(settings, mean_flow=0.5, seeds=2)
     study = turbulence_study(decaying(settings), settings)
     shape = (3, 16, 16)
     one, other = (
@@ -59,7 +63,10 @@ def test_the_loss_of_all_steps_is_the_weighted_one_and_further_arms_change_one_t
     )
     assert study.unrolled_loss is not None
     squares = 2.0 * sum(float(jnp.sum((one[name] - other[name]) ** 2)) for name in study.names) / 6
-    assert set(study.variants) == {"simulator", "window-2", "features-3", "squares-only"}
+    assert set(study.variants) == {"simulator", "window-2", "features-3", "squares-only", "mean-flow", "unrolled-1"}
+    assert study.variants["unrolled-1"].study.seed == 1 and study.variants["window-2"].study.seed == 0
+    with_mean = study.variants["mean-flow"].study.unrolled_loss
+    assert with_mean is not None and float(with_mean(one, other)) > float(study.unrolled_loss(one, other))
     plain = study.variants["squares-only"].study.unrolled_loss
     assert plain is not None and float(plain(one, other)) == pytest.approx(squares, rel=1e-5)
     assert float(study.unrolled_loss(one, other)) > squares
@@ -139,18 +146,21 @@ def test_settings_that_do_not_fit_are_refused(wrong):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["decaying-turbulence", "temporal-mixing-layer", "spatial-mixing-layer"])
+@pytest.mark.parametrize("name", CASES)
 def test_a_small_run_writes_arms_and_baselines_and_its_figures(name, tmp_path, capsys):
     settings = """resolution=16 scale=2 warmup=2 train_frames=12 frames=8 compared_at=4,8 features=1 unroll=1,2
         updates=2,2 learning_rates=1e-3,1e-3 arms=supervised,unrolled smagorinsky=0.05,0.1
         simulator=true"""
     if name == "spatial-mixing-layer":
         settings += " dt=0.4 train_amplitudes=0.05 long_run=20 blocks=2"
+    varied = {"features-2", "unrolled-1"} if name == "decaying-turbulence" else set()
+    settings += " sizes=2 seeds=2 arms=unrolled" if varied else ""
     words = [word for text in settings.split() for word in ("--set", text)]
     assert main(["run", name, "--out", str(tmp_path / "run"), *words]) == 0
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     arms = metrics["arms"]
-    assert set(arms) == {"source", "supervised", "unrolled", "simulator", "smagorinsky", "finer-2"}
+    others = varied or {"supervised"}
+    assert set(arms) == {"source", "unrolled", "simulator", "smagorinsky", "finer-2"} | others
     assert all(arm["mse_8"] > arm["mse_4"] > 0 and arm["step_ms"] > 0 for arm in arms.values())
     if name == "spatial-mixing-layer":
         long = metrics["long_run"]
@@ -163,4 +173,31 @@ def test_a_small_run_writes_arms_and_baselines_and_its_figures(name, tmp_path, c
     assert tried[f"{arms['smagorinsky']['constant']:g}"] == min(tried.values())
     figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
     assert {"vorticity.png", "vorticity.gif", "statistics.png", "error-over-cost.png", "loss-unrolled.png"} <= figures
+    if varied:
+        assert "error-over-size.png" in figures
+        seeds = [arms[arm]["mse_8"] for arm in ("unrolled", "unrolled-1")]
+        assert seeds[0] != seeds[1] and metrics["seeds"]["unrolled"]["mse_8"]["mean"] == pytest.approx(np.mean(seeds))
     assert "published" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_presets_that_vary_one_thing_differ_from_book_in_that(name):
+    program = EXPERIMENTS.load(name)
+    book, case_of = program.presets["book"], CASES[name]
+    for preset, changed in (
+        ("sub-ranges", {"windows", "window"}),
+        ("losses", {"squares_only", "mean_flow"}),
+        ("seeds", {"seeds"}),
+        ("sizes", {"features", "sizes"}),
+    ):
+        given, settings = program.presets[preset], program.choose(preset)
+        different = {key for key in given if given[key] != book.get(key)}
+        assert different - changed <= {"arms", "updates", "simulator"} and different & changed
+        study = turbulence_study(case_of(settings), settings)
+        assert len(study.variants) >= (1 if name.startswith("spatial") else 2)
+
+
+def test_seeds_are_told_by_their_mean_and_interval():
+    arms = {"unrolled": {"mse_8": 1.0}, "unrolled-1": {"mse_8": 3.0}, "one-step": {"mse_8": None}}
+    assert of_all_seeds(arms, "unrolled", 2, (8,)) == {"mse_8": {"mean": 2.0, "interval": pytest.approx(2.0)}}
+    assert np.isnan(of_all_seeds(arms, "one-step", 1, (8,))["mse_8"]["mean"])

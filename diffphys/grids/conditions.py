@@ -292,15 +292,27 @@ def pad_axis(
 
 @dataclasses.dataclass(frozen=True)
 class _Copy:
-    """Points of an axis, `start` to `stop`, that are copied to one of its ends: times a factor, perhaps mirrored."""
+    """Points of an axis, `start` to `stop`, that are copied to one of its ends: times a factor, perhaps mirrored, and
+    added to twice the value at `about`, the point on the mirror.
+    """
 
     start: int
     stop: int
     factor: float = 1.0
     mirrored: bool = False
+    about: int | None = None
 
     def of(self, values: Array, axis: int) -> Array:
-        return self.turned(_take(values, axis, self.start, self.stop), axis)
+        copied = self.turned(_take(values, axis, self.start, self.stop), axis)
+        return copied if self.about is None else copied + 2 * _take(values, axis, self.about, self.about + 1)
+
+    def back(self, ghosts: Array, axis: int) -> tuple[Array, int]:
+        """The transpose: what comes to points from the ghosts, and which of the points is the first."""
+        turned = self.turned(ghosts, axis)
+        if self.about is None:
+            return turned, self.start
+        both = [2 * jnp.sum(ghosts, axis, keepdims=True), turned]
+        return jnp.concatenate(both if self.about < self.start else both[::-1], axis), min(self.about, self.start)
 
     def turned(self, values: Array, axis: int) -> Array:
         turned = jnp.flip(values, axis) if self.mirrored and self.stop - self.start > 1 else values
@@ -342,8 +354,9 @@ class _Extension:
         for copy, end in zip(self.copies, ends, strict=True):
             if copy is not None:
                 values = jax.lax.optimization_barrier(values)
-                changed = _take(values, self.axis, copy.start, copy.stop) + copy.turned(end, self.axis)
-                values = jax.lax.dynamic_update_slice_in_dim(values, changed, copy.start, self.axis)
+                given_back, start = copy.back(end, self.axis)
+                changed = _take(values, self.axis, start, start + given_back.shape[self.axis]) + given_back
+                values = jax.lax.dynamic_update_slice_in_dim(values, changed, start, self.axis)
         return [values, *(end for end, has_more in zip(ends, self.added, strict=True) if has_more)]
 
 
@@ -377,8 +390,7 @@ def _ghosts(
         case Dirichlet(value=value):
             return copy, jnp.broadcast_to(2 * _profile(value, values, axis), shape)
         case Kept() if not offset:
-            there = _take(values, axis, 0, 1) if lower else _take(values, axis, count - 1, count)
-            return copy, jnp.broadcast_to(2 * there, shape)
+            return _Copy(start, stop, -1.0, mirrored=True, about=0 if lower else count - 1), None
         case Neumann() | Robin():
             distance = _mirror_distances(width, offset, spacing, lower=lower, dtype=values.dtype)
             nearest_distance = distance[0] / 2

@@ -32,7 +32,7 @@ from diffphys.grids.conditions import homogeneous
 from diffphys.grids.ends import lengths_beside, places_beyond
 from diffphys.grids.field import check_field, check_velocity
 from diffphys.grids.numbers import as_whole, shown
-from diffphys.linear import along_axis, linear_map
+from diffphys.linear import linear_map
 
 
 def difference(field: Field, axis: int) -> Field:
@@ -208,11 +208,65 @@ class _Stencil:
         return [_sum_of_slices(operands[0], self.shape, self.terms)]
 
     def transposed_sum(self, _: Sequence[Array], cotangents: Sequence[Array]) -> list[Array]:
+        (cotangent,) = cotangents
+        shifts = list(zip(*[shift for shift, _ in self.terms], strict=True))
+        # Along the other axes something is only cut off at the ends.
+        reached = [len(self.terms) == 1 or len(set(along)) > 1 for along in shifts]
         spans = [full - extent for full, extent in zip(self.padded_shape, self.shape, strict=True)]
+        within = [span if one else 0 for span, one in zip(spans, reached, strict=True)]
         mirrored = tuple(
-            (tuple(span - s for span, s in zip(spans, shift, strict=True)), weight) for shift, weight in self.terms
+            (tuple((span - s) * one for span, s, one in zip(spans, shift, reached, strict=True)), weight)
+            for shift, weight in self.terms
         )
-        return [_sum_of_slices(with_zeros(cotangents[0], spans), self.padded_shape, mirrored)]
+        shape = [extent + span for extent, span in zip(self.shape, within, strict=True)]
+        total = _sum_of_slices(with_zeros(cotangent, within), shape, mirrored)
+        cut = [
+            (s[0] * (not one), (span - s[0]) * (not one)) for span, one, s in zip(spans, reached, shifts, strict=True)
+        ]
+        return [jnp.pad(total, cut) if any(map(any, cut)) else total]
+
+
+def weighted_sum(padded: Array, stencil: Mapping[tuple[int, ...], np.ndarray]) -> Array:
+    """`sum_s weight[s][i] * padded[i + s]`, with weights that differ from point to point: `shifted_sum` where something
+    stands in the way. Its transpose is such a sum, too.
+
+    Args:
+        padded: The values with points around them.
+        stencil: For each shift the weight at each point of the result.
+    """
+    shape = next(iter(stencil.values())).shape
+    spans = [full - extent for full, extent in zip(padded.shape, shape, strict=True)]
+    mirrored = {
+        tuple(span - s for span, s in zip(spans, shift, strict=True)): np.pad(
+            weights, [(s, span - s) for span, s in zip(spans, shift, strict=True)]
+        )
+        for shift, weights in stencil.items()
+    }
+    given = _WeightedStencil(tuple(spans), tuple(stencil), tuple(mirrored))
+    weights = [jnp.asarray(one, padded.dtype) for one in (*stencil.values(), *mirrored.values())]
+    return linear_map(given.sum, given.transposed_sum, weights, (padded,))[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class _WeightedStencil:
+    spans: tuple[int, ...]
+    shifts: tuple[tuple[int, ...], ...]
+    mirrored: tuple[tuple[int, ...], ...]
+
+    def sum(self, weights: Sequence[Array], operands: Sequence[Array]) -> list[Array]:
+        return [_weighted_slices(operands[0], self.shifts, weights[: len(self.shifts)])]
+
+    def transposed_sum(self, weights: Sequence[Array], cotangents: Sequence[Array]) -> list[Array]:
+        # Around the cotangent stand as many zeros as there are points around the values, at both ends of an axis.
+        return [_weighted_slices(with_zeros(cotangents[0], self.spans), self.mirrored, weights[len(self.shifts) :])]
+
+
+def _weighted_slices(values: Array, shifts: Sequence[tuple[int, ...]], weights: Sequence[Array]) -> Array:
+    parts = [
+        weight * values[tuple(slice(s, s + extent) for s, extent in zip(shift, weight.shape, strict=True))]
+        for shift, weight in zip(shifts, weights, strict=True)
+    ]
+    return sum(parts[1:], parts[0])
 
 
 def _sum_of_slices(values: Array, shape: Sequence[int], terms: Iterable[tuple[tuple[int, ...], float]]) -> Array:
@@ -232,6 +286,20 @@ def with_zeros(values: Array, widths: Sequence[int]) -> Array:
             zeros = jnp.zeros([width if a == axis else extent for a, extent in enumerate(values.shape)], values.dtype)
             values = jax.lax.optimization_barrier(jnp.concatenate([zeros, values, zeros], axis))
     return values
+
+
+def at_both_ends(parts: Sequence[Array], axis: int, count: int) -> list[Array]:
+    """Two arrays of `count` entries along an axis that begin with the first part and end with the second one, zeros
+    elsewhere: to be added to something.
+
+    They are two slices of one array in memory. XLA would fuse a concatenation that a single loop reads, or an update in
+    place, into that loop, which then branches in every element; one that is read twice it makes by itself.
+    """
+    first, last = parts
+    shape = [count - first.shape[axis] if a == axis else extent for a, extent in enumerate(first.shape)]
+    zeros = jnp.zeros(shape, first.dtype)
+    both = jax.lax.optimization_barrier(jnp.concatenate([zeros, last, first, zeros], axis))
+    return [slice_axis(both, axis, start, start + count) for start in (count, 0)]
 
 
 def distances(grid: Grid, axis: int, offset: float, periodic: bool, dtype) -> float | Array:
@@ -285,46 +353,3 @@ def points_with_two_ghosts(field: Field, axis: int) -> np.ndarray:
     edges = field.grid.edges[axis]
     points = (edges[:-1] + edges[1:]) / 2 if field.offset[axis] == 0.5 else edges[: field.shape[axis]]
     return places_beyond(points, edges, field.periodic[axis], 2)
-
-
-def cut_out(values: Array, window: tuple[slice, ...]) -> Array:
-    """The entries in a window, in memory; its transpose puts them among zeros."""
-    cut = _Window(window, values.shape)
-    return linear_map(cut.out, cut.back, (), (values,))[0]
-
-
-def added_within(values: Array, part: Array, window: tuple[slice, ...]) -> Array:
-    """`values` with `part` added to the entries in a window."""
-    cut = _Window(window, values.shape)
-    return linear_map(cut.added, cut.of_added, (), (values, part))[0]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Window:
-    """A window of an array as functions for `linear_map`."""
-
-    window: tuple[slice, ...]
-    shape: tuple[int, ...]
-
-    def __hash__(self) -> int:  # slices have a hash from Python 3.12 on only
-        return hash((tuple((one.start, one.stop) for one in self.window), self.shape))
-
-    def out(self, _: Sequence[Array], operands: Sequence[Array]) -> list[Array]:
-        return [jax.lax.optimization_barrier(operands[0][self.window])]
-
-    def back(self, _: Sequence[Array], cotangents: Sequence[Array]) -> list[Array]:
-        """By products with matrices of zeros and ones, which XLA fuses with nothing: an update in place would become a
-        branch in every element of the loops around it.
-        """
-        (part,) = cotangents
-        for axis, (one, count) in enumerate(zip(self.window, self.shape, strict=True)):
-            if one.stop - one.start < count:
-                part = along_axis(np.eye(count, one.stop - one.start, -one.start), part, axis)
-        return [part]
-
-    def added(self, _: Sequence[Array], operands: Sequence[Array]) -> list[Array]:
-        values, part = operands
-        return [values + self.back((), (part,))[0]]
-
-    def of_added(self, _: Sequence[Array], cotangents: Sequence[Array]) -> list[Array]:
-        return [cotangents[0], *self.out((), cotangents)]

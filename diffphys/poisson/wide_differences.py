@@ -78,9 +78,38 @@ class WideDifferences(eqx.Module):
         count = closed.shape[axis] - 1
         return closed.take(range(count), axis) | closed.take(range(1, count + 1), axis)
 
-    def put_back(self, values: Array, axis: int) -> Array:
-        """What leaving out those links adds to the flux of values on the faces normal to an axis."""
-        return self._second_difference(values, axis, self.left_out(axis)) / 24
+    def flux_weights(self, axis: int) -> tuple[np.ndarray, np.ndarray]:
+        """For each face normal to an axis, the last one of a periodic axis, too, the weights in M of its differences
+        with the face below and with the face above: 1/24, or zero where the link is left out. A side is a mirror.
+        """
+        kept = np.where(self.left_out(axis), 0.0, 1 / 24)
+        ends = [(1, 1) if a == axis else (0, 0) for a in range(kept.ndim)]
+        around = np.pad(kept, ends, mode="wrap" if self.problem.kinds[axis][0] == "periodic" else "edge")
+        faces = kept.shape[axis] + 1
+        return around.take(range(faces), axis), around.take(range(1, 1 + faces), axis)
+
+    def divergence_weights(self, axis: int) -> dict[tuple[int, ...], np.ndarray]:
+        """Of the four faces around a cell in its divergence, by their shift from the one before its lower face."""
+        below, above = self.flux_weights(axis)
+        own, count = 1 + below + above, self.problem.grid.cells[axis]
+        lower, upper = (
+            [one.take(range(start, start + count), axis) for one in (below, own, above)] for start in (0, 1)
+        )
+        unit = self.problem.grid.size[axis] / count
+        weights = (lower[0], -upper[0] - lower[1], upper[1] + lower[2], -upper[2])
+        return {self._along(axis, shift): weight / unit for shift, weight in enumerate(weights)}
+
+    def gradient_weights(self, axis: int) -> dict[tuple[int, ...], np.ndarray]:
+        """Of the four cells around a face in the slope on it, by their shift from the cell before the one below."""
+        closed = self.problem.closed_faces()[axis]
+        below, above = (one.take(range(closed.shape[axis]), axis) for one in self.flux_weights(axis))
+        own = ~closed * (1 + below + above)
+        unit = self.problem.grid.size[axis] / self.problem.grid.cells[axis]
+        weights = (below, -own - below, own + above, -above)
+        return {self._along(axis, shift): weight / unit for shift, weight in enumerate(weights)}
+
+    def _along(self, axis: int, shift: int) -> tuple[int, ...]:
+        return tuple(shift if a == axis else 0 for a in range(self.problem.grid.dimensions))
 
     def flux(self, values: Array, axis: int) -> Array:
         """`M values` for the faces normal to an axis, with mirror images beyond the ends that fit the pressure's."""

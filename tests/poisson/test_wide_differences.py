@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffphys.grids import Grid
-from diffphys.operators.differences import added_within, cut_out
-from diffphys.poisson.problem import PressureProblem, without_null_space
+from diffphys.grids import Dirichlet, Field, Grid, Neumann, Periodic
+from diffphys.grids.conditions import pad_axis
+from diffphys.operators.differences import at_both_ends, weighted_sum
+from diffphys.poisson.problem import PressureProblem, face_divergence, without_null_space
 from diffphys.poisson.wide_differences import WideDifferences
 
 
@@ -50,19 +51,72 @@ def test_the_direct_solution_is_that_of_the_iteration(kinds, cells, solid, hole)
     np.testing.assert_allclose(jnp.vdot(pulled, one), jnp.vdot(other, found), rtol=1e-11)
 
 
-def test_a_window_and_its_transpose():
-    window = (slice(1, 4), slice(0, 5))
-    values, part = np.random.default_rng(0).standard_normal((5, 5)), np.arange(15.0).reshape(3, 5)
-    expected = values.copy()
-    expected[window] += part
-    np.testing.assert_allclose(added_within(jnp.asarray(values), jnp.asarray(part), window), expected)
-    found, pull = jax.vjp(lambda values: cut_out(values, window), jnp.asarray(values))
-    np.testing.assert_array_equal(found, values[window])
-    expected = np.zeros((5, 5))
-    expected[window] = part
-    np.testing.assert_array_equal(pull(jnp.asarray(part))[0], expected)
-    pulled = jax.vjp(lambda one, other: added_within(one, other, window), jnp.asarray(values), jnp.asarray(part))[1](
-        values
-    )
-    np.testing.assert_array_equal(pulled[0], values)
-    np.testing.assert_array_equal(pulled[1], values[window])
+@pytest.mark.parametrize("kinds", [(PERIODIC, CLOSED), (CLOSED, OPEN)])
+def test_the_weights_are_those_of_the_differences(kinds):
+    """Gradient and divergence as one sum of neighbors, against M and the differences of second order; and the first is
+    minus the transpose of the second, on the faces that nothing closes.
+    """
+    cells = (9, 8)
+    filled = np.zeros(cells, bool)
+    filled[4:7, 5:] = True
+    problem = PressureProblem(Grid(cells, (1.0, 2.0)), kinds, filled.tobytes())
+    differences, generator = WideDifferences(problem), np.random.default_rng(0)
+    pressure = jnp.asarray(generator.standard_normal(cells))
+    conditions = {"periodic": Periodic(), "neumann": Neumann(), "dirichlet": Dirichlet()}
+    field = Field(pressure, problem.grid, conditions=tuple((conditions[a], conditions[b]) for a, b in kinds))
+
+    def slopes(values):
+        given, widths = field.with_values(values), [(2, 2 - wraps) for wraps in field.periodic]
+        return [
+            weighted_sum(
+                given.padded([pair if a == axis else (0, 0) for a, pair in enumerate(widths)]),
+                differences.gradient_weights(axis),
+            )
+            for axis in (0, 1)
+        ]
+
+    found = slopes(pressure)
+    for one, other in zip(found, differences.gradient(pressure), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-12)
+    fluxes = [jnp.asarray(generator.standard_normal(one.shape)) * (abs(one) > 1e-9) for one in found]
+    expected = face_divergence(problem, [differences.flux(one, axis) for axis, one in enumerate(fluxes)])
+    total = 0.0
+    for axis, one in enumerate(fluxes):
+        lower, upper = (opposite(conditions[kind]) for kind in kinds[axis])
+        padded = pad_axis(one, axis, (lower, upper), (1, 1 + field.periodic[axis]), offset=0.0, spacing=1.0)
+        total = total + weighted_sum(padded, differences.divergence_weights(axis))
+    np.testing.assert_allclose(total, expected, atol=1e-11)
+    halved = [one * half_on_open_sides(one.shape, axis, kinds[axis]) for axis, one in enumerate(fluxes)]
+    np.testing.assert_allclose(jax.vjp(slopes, pressure)[1](halved)[0], -expected, atol=1e-11)
+
+
+def opposite(end):
+    """What holds for the slope of a pressure with this end."""
+    if isinstance(end, Periodic):
+        return end
+    return Neumann() if isinstance(end, Dirichlet) else Dirichlet()
+
+
+def half_on_open_sides(shape, axis, kinds):
+    """A face on a side where the pressure is given has half of a volume."""
+    line = np.ones(shape[axis])
+    for end, kind in zip((0, -1), kinds, strict=True):
+        if kind == "dirichlet":
+            line[end] = 0.5
+    return line.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+
+
+def test_a_weighted_sum_and_what_is_added_at_both_ends():
+    generator = np.random.default_rng(0)
+    padded, cotangent = jnp.asarray(generator.standard_normal((7, 6))), generator.standard_normal((4, 5))
+    stencil = {shift: generator.standard_normal((4, 5)) for shift in ((0, 1), (2, 0), (3, 1))}
+    expected = sum(weight * padded[s : s + 4, t : t + 5] for (s, t), weight in stencil.items())
+    found, pull = jax.vjp(lambda values: weighted_sum(values, stencil), padded)
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+    (pulled,) = pull(jnp.asarray(cotangent))
+    np.testing.assert_allclose(jnp.vdot(pulled, padded), np.vdot(cotangent, expected), rtol=1e-13)
+    (again,) = jax.linear_transpose(lambda given: pull(given)[0], found)(padded)
+    np.testing.assert_allclose(again, expected, rtol=1e-14)
+    first, last = jnp.ones((4, 2)), 2 * jnp.ones((4, 2))
+    lower, upper = at_both_ends([first, last], 1, 5)
+    np.testing.assert_array_equal(lower + upper, np.tile([1.0, 1.0, 0.0, 2.0, 2.0], (4, 1)))

@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import Dirichlet, Field, Grid, Neumann, Periodic, face_offset
+from diffphys.grids import Field, Grid, Kept, Neumann, Periodic, face_offset
 from diffphys.grids.conditions import fixes_points, pad_axis
 from diffphys.grids.field import check_field, check_velocity
 from diffphys.linear import linear_map
@@ -30,6 +30,10 @@ from diffphys.operators.advection.fluxes import limited_steps, upstream, with_si
 from diffphys.operators.advection.loops import Closed, NetFlux
 from diffphys.operators.differences import shifted_sum, slice_axis
 from diffphys.operators.fourth_order import check_order, spans
+
+
+HALFWAY = {2: (0.5, 0.5), 4: (-1 / 16, 9 / 16, 9 / 16, -1 / 16)}
+"""For each order the weights of the nearest points in the value halfway between."""
 
 
 def convection(
@@ -153,7 +157,7 @@ def component_convection(component: Field, carrier: Sequence[Field], order: int 
     total = jnp.zeros_like(component.values)
     for direction, (flux, volume) in enumerate(zip(fluxes, volumes, strict=True)):
         carried = flux * _upstream_values(component, direction, flux, scheme)
-        net = _two_points(carried, direction, component.shape[direction], {0: -1.0, 1: 1.0})
+        net = _weighted(carried, direction, component.shape[direction], {0: -1.0, 1: 1.0})
         total = total + net / jnp.asarray(volume, component.values.dtype)
     return without_fixed_ends(component, axis, total)
 
@@ -196,15 +200,17 @@ def at_control_faces(flux: Array, component: Field, axis: int, direction: int, o
     periodic = component.periodic
     reach = 1 if order == 2 else 3
     if direction == axis:  # from faces to centers
-        return _mean(_with_images(flux, axis, (reach, reach), periodic[axis], odd=True), axis, order)
+        return _mean(with_images(flux, axis, (reach, reach), periodic[axis], odd=True), axis, order)
     reach = reach // 2
     width = (reach + 1, reach) if periodic[axis] else (reach + 1, reach + 1)
-    flux = _mean(_with_images(flux, axis, width, periodic[axis], odd=False), axis, order)  # to the component's faces
+    flux = _mean(with_images(flux, axis, width, periodic[axis], odd=False), axis, order)  # to the component's faces
     width = (reach, reach + 1) if periodic[direction] else (reach, reach)
-    return _with_images(flux, direction, width, periodic[direction], odd=True)
+    return with_images(flux, direction, width, periodic[direction], odd=True)
 
 
-def net_flux(component: Field, fluxes: Sequence[Array], volumes: Sequence[Any], order: int) -> Array:
+def net_flux(
+    component: Field, fluxes: Sequence[Array], volumes: Sequence[Any], order: int, narrow: Sequence[Array] = ()
+) -> Array:
     """What leaves the control volumes of a field, over their volume: see `loops`.
 
     Args:
@@ -212,16 +218,16 @@ def net_flux(component: Field, fluxes: Sequence[Array], volumes: Sequence[Any], 
         fluxes: For each axis what crosses the faces of the control volumes: see `at_control_faces`.
         volumes: For each axis the volumes in units of the area that the fluxes have, a number or an array.
         order: 2 or 4.
+        narrow: For each axis what crosses the faces of narrow volumes, if it is something else: see `NetFlux`.
     """
     dimensions = component.grid.dimensions
-    net = NetFlux(
-        order, tuple(not component.periodic[axis] and component.offset[axis] == 0.5 for axis in range(dimensions))
-    )
+    ends = tuple(not component.periodic[axis] and component.offset[axis] == 0.5 for axis in range(dimensions))
+    net = NetFlux(order, ends, own=bool(narrow))
     padded = [
         component.padded([(net.reach, net.reach) if a == axis else (0, 0) for a in range(dimensions)])
         for axis in range(dimensions)
     ]
-    return net(fluxes, padded, [1 / np.asarray(volume) for volume in volumes])
+    return net(fluxes, padded, [1 / np.asarray(volume) for volume in volumes], narrow)
 
 
 def _upstream_values(component: Field, direction: int, flux: Array, scheme: str) -> Array:
@@ -243,28 +249,18 @@ def _upstream_values(component: Field, direction: int, flux: Array, scheme: str)
 
 def _mean(values: Array, axis: int, order: int) -> Array:
     """Halfway between the points: of second order from the nearest two, of fourth from the nearest four."""
-    if order == 2:
-        return _near_mean(values, axis, 1)
-    return 9 / 8 * _near_mean(values, axis, 3) - 1 / 8 * _far_mean(values, axis)
+    weights = HALFWAY[order]
+    return _weighted(values, axis, values.shape[axis] - len(weights) + 1, dict(enumerate(weights)))
 
 
-def _near_mean(values: Array, axis: int, reach: int) -> Array:
-    start = reach // 2
-    return _two_points(values, axis, values.shape[axis] - 1 - 2 * start, {start: 0.5, start + 1: 0.5})
-
-
-def _far_mean(values: Array, axis: int) -> Array:
-    return _two_points(values, axis, values.shape[axis] - 3, {0: 0.5, 3: 0.5})
-
-
-def _two_points(values: Array, axis: int, count: int, weights: Mapping[int, float]) -> Array:
+def _weighted(values: Array, axis: int, count: int, weights: Mapping[int, float]) -> Array:
     """`sum_s weight[s] * values[i + s]` for `count` points i along an axis."""
     shape = [count if a == axis else extent for a, extent in enumerate(values.shape)]
     places = {tuple(s if a == axis else 0 for a in range(values.ndim)): weight for s, weight in weights.items()}
     return shifted_sum(values, shape, places)
 
 
-def _with_images(flux: Array, axis: int, widths: tuple[int, int], periodic: bool, *, odd: bool) -> Array:
+def with_images(flux: Array, axis: int, widths: tuple[int, int], periodic: bool, *, odd: bool) -> Array:
     """`flux` with ghost points such that the ghost cells have the divergence of the cells whose images they are.
 
     Beyond a side the flux along the normal is mirrored about its value there (`odd`), that across it plainly: whatever
@@ -274,8 +270,7 @@ def _with_images(flux: Array, axis: int, widths: tuple[int, int], periodic: bool
         return pad_axis(flux, axis, (Periodic(), Periodic()), widths, offset=0.5, spacing=1.0)
     if not odd:  # a mirror image beyond an end is that of a slope of zero between the points
         return pad_axis(flux, axis, (Neumann(0.0), Neumann(0.0)), widths, offset=0.5, spacing=1.0)
-    ends = [slice_axis(flux, axis, index, index + 1) for index in (0, flux.shape[axis] - 1)]
-    return pad_axis(flux, axis, (Dirichlet(ends[0]), Dirichlet(ends[1])), widths, offset=0.0, spacing=1.0)
+    return pad_axis(flux, axis, (Kept(), Kept()), widths, offset=0.0, spacing=1.0)
 
 
 def _line(grid: Grid, axis: int, line: np.ndarray) -> np.ndarray | float:

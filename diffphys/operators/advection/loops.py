@@ -13,15 +13,14 @@ of the sums, and the transpose in $m$ is the product of the sums of one with the
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.linear import along_axis, linear_map
-from diffphys.operators.differences import slice_axis, with_zeros, wrapped
+from diffphys.linear import linear_map
+from diffphys.operators.differences import at_both_ends, slice_axis, with_zeros, wrapped
 
 
 VOLUMES = {2: {1: 1.0}, 4: {1: 9 / 8, 3: -1 / 24}}
@@ -148,100 +147,121 @@ class NetFlux:
     Attributes:
         order: 2 or 4.
         ends: For each axis whether it ends half a cell beyond the field's last points.
+        own: Whether narrow volumes have fluxes of their own, in the place of 9/8 of the wide ones' (order 4).
     """
 
     order: int
     ends: tuple[bool, ...]
+    own: bool = False
 
     @property
     def reach(self) -> int:
         """How many ghost points there are."""
         return max(VOLUMES[self.order])
 
-    def __call__(self, fluxes: Sequence[Array], padded: Sequence[Array], factors: Sequence[ArrayLike]) -> Array:
+    def __call__(
+        self,
+        fluxes: Sequence[Array],
+        padded: Sequence[Array],
+        factors: Sequence[ArrayLike],
+        narrow: Sequence[Array] = (),
+    ) -> Array:
         """For each axis what leaves the control volumes along it, times a factor; the sum of all axes.
 
         Args:
             fluxes: For each axis what crosses the faces.
             padded: For each axis the values with ghost points along it.
             factors: For each axis the reciprocal of the volumes, a number or an array that broadcasts.
+            narrow: For each axis what crosses the faces of narrow volumes, if they have fluxes of their own: only of
+                volumes around points within.
         """
         factors = [jnp.asarray(factor, padded[0].dtype) for factor in factors]
-        return linear_map(self._of_values, self._pulled_to_values, [*factors, *fluxes], padded)[0]
+        return linear_map(self._of_values, self._pulled_to_values, [*factors, *fluxes, *narrow], padded)[0]
 
     def _of_values(self, given: Sequence[Array], padded: Sequence[Array]) -> tuple[Array, ...]:
         factors, fluxes = given[: len(padded)], given[len(padded) :]
         return linear_map(self._of_fluxes, self._pulled_to_fluxes, [*factors, *padded], fluxes)
 
     def _of_fluxes(self, given: Sequence[Array], fluxes: Sequence[Array]) -> list[Array]:
-        factors, padded = given[: len(fluxes)], given[len(fluxes) :]
+        axes = len(self.ends)
         parts = []
-        for axis, (factor, flux, values) in enumerate(zip(factors, fluxes, padded, strict=True)):
+        for axis, (factor, values) in enumerate(zip(given[:axes], given[axes:], strict=True)):
             count = values.shape[axis] - 2 * self.reach
             terms = []
-            for width, weight in VOLUMES[self.order].items():
+            for width, weight, flux, margin in self._volumes(fluxes, axis):
                 below, here, above = (self._points(values, axis, step, count) for step in (-width, 0, width))
-                first, last = (self._faces(flux, axis, width, end, count) for end in (0, 1))
+                first, last = (_faces(flux, axis, width, margin, end, count) for end in (0, 1))
                 terms.append((0.5 * weight) * (last * (here + above) - first * (below + here)))
-            if ends := self._beside_sides(axis, flux, values):
-                terms.append(_placed([part for _, part in ends], axis, count))
+            if self._has_sides(axis):
+                wide = fluxes[axis]
+                lost = [
+                    (sign / 48) * self._through_the_side(axis, wide, end) * self._rest(axis, values, end)
+                    for end, sign in enumerate(_SIGNS)
+                ]
+                terms += at_both_ends(lost, axis, count)
             parts.append(factor * sum(terms[1:], terms[0]))
         return [sum(parts[1:], parts[0])]
 
     def _pulled_to_fluxes(self, given: Sequence[Array], cotangents: Sequence[Array]) -> list[Array]:
-        axes = len(given) // 2
-        pulled = []
+        axes = len(self.ends)
+        pulled: dict[int, Array] = {}
         for axis, (factor, values) in enumerate(zip(given[:axes], given[axes:], strict=True)):
             lost = factor * cotangents[0]
             fall = with_zeros(lost, self._widths(axis, self.reach))
-            faces = values.shape[axis] - self.reach
-            terms = []
-            for width, weight in VOLUMES[self.order].items():
-                start = (self.reach - width) // 2
+            count = lost.shape[axis]
+            for width, weight, which, margin in self._volumes(range(2 * axes), axis):
+                start, faces = self.reach - (width + 1) // 2 - margin, count + 1 + 2 * margin
                 sides = [
                     [slice_axis(one, axis, start + step, start + step + faces) for step in (0, width)]
                     for one in (values, fall)
                 ]
-                terms.append((0.5 * weight) * (sides[0][0] + sides[0][1]) * (sides[1][0] - sides[1][1]))
-            total = sum(terms[1:], terms[0])
-            for end in self._sides(axis):
-                given_back = (_SIGNS[end] / 48) * self._rest(axis, values, end) * _three(lost, axis, end)
-                sum_on_side = jnp.sum(given_back, axis, keepdims=True) * _middle(axis, values)
-                total = _added(total, sum_on_side - given_back, axis, faces - 3 if end else 0)
-            pulled.append(total)
-        return pulled
+                part = (0.5 * weight) * (sides[0][0] + sides[0][1]) * (sides[1][0] - sides[1][1])
+                pulled[which] = pulled[which] + part if which in pulled else part
+            if self._has_sides(axis):
+                given_back = []
+                for end, sign in enumerate(_SIGNS):
+                    back = (sign / 48) * self._rest(axis, values, end) * _three(lost, axis, end)
+                    given_back.append(jnp.sum(back, axis, keepdims=True) * _middle(axis, values) - back)
+                for part in at_both_ends(given_back, axis, count + 3):
+                    pulled[axis] = pulled[axis] + part
+        return [pulled[place] for place in sorted(pulled)]
 
     def _pulled_to_values(self, given: Sequence[Array], cotangents: Sequence[Array]) -> list[Array]:
-        axes = len(given) // 2
-        pulled = []
-        for axis, (factor, flux) in enumerate(zip(given[:axes], given[axes:], strict=True)):
+        axes = len(self.ends)
+        fluxes, pulled = given[axes:], []
+        for axis, factor in enumerate(given[:axes]):
             lost = factor * cotangents[0]
             count = lost.shape[axis] + 2 * self.reach
             fall = with_zeros(lost, self._widths(axis, 2 * self.reach))
-            wide = with_zeros(flux, self._widths(axis, self.reach))  # faces that no control volume has
+            widths = self._widths(axis, self.reach)  # of faces that no control volume has
+            around = [with_zeros(one, widths) if place % axes == axis else one for place, one in enumerate(fluxes)]
             terms = []
-            for width, weight in VOLUMES[self.order].items():
+            for width, weight, flux, margin in self._volumes(around, axis):
                 below, here, above = (self._points(fall, axis, step, count) for step in (-width, 0, width))
-                first, last = (self._faces(wide, axis, width, end, count) for end in (0, 1))
+                first, last = (_faces(flux, axis, width, margin, end, count) for end in (0, 1))
                 terms.append((0.5 * weight) * (last * (here - above) + first * (below - here)))
-            total = sum(terms[1:], terms[0])
-            for end in self._sides(axis):
-                weighted = (_SIGNS[end] / 48) * self._through_the_side(axis, flux, end) * _three(lost, axis, end)
-                image = -jnp.flip(weighted, axis)
-                part = jnp.concatenate([image, weighted] if end else [weighted, image], axis)
-                total = _added(total, part, axis, count - 6 if end else 0)
-            pulled.append(total)
+            if self._has_sides(axis):
+                beside = []
+                for end, sign in enumerate(_SIGNS):
+                    through = self._through_the_side(axis, fluxes[axis], end)
+                    weighted = (sign / 48) * through * _three(lost, axis, end)
+                    image = -jnp.flip(weighted, axis)
+                    beside.append(jnp.concatenate([image, weighted] if end else [weighted, image], axis))
+                terms += at_both_ends(beside, axis, count)
+            pulled.append(sum(terms[1:], terms[0]))
         return pulled
 
-    def _beside_sides(self, axis: int, flux: Array, values: Array) -> list[tuple[int, Array]]:
-        """For each end what its three points lose less, since the side carries what is no mirror image."""
-        return [
-            (end, (_SIGNS[end] / 48) * self._through_the_side(axis, flux, end) * self._rest(axis, values, end))
-            for end in self._sides(axis)
-        ]
+    def _volumes(self, fluxes: Sequence[Any], axis: int) -> list[tuple[int, float, Any, int]]:
+        """For each width of control volumes along an axis the weight of their sum, their fluxes, and how many faces
+        beyond those around points within these have at both ends.
+        """
+        margin = (self.reach - 1) // 2
+        if not self.own:
+            return [(width, weight, fluxes[axis], margin) for width, weight in VOLUMES[self.order].items()]
+        return [(1, 1.0, fluxes[len(self.ends) + axis], 0), (3, VOLUMES[4][3], fluxes[axis], margin)]
 
-    def _sides(self, axis: int) -> tuple[int, ...]:
-        return (0, 1) if self.order == 4 and self.ends[axis] else ()
+    def _has_sides(self, axis: int) -> bool:
+        return self.order == 4 and self.ends[axis]
 
     def _through_the_side(self, axis: int, flux: Array, end: int) -> Array:
         """The flux through the side less that of each face which passes ghost values, of which the side is one."""
@@ -258,17 +278,18 @@ class NetFlux:
         """The points with this step from each of `count` within."""
         return slice_axis(padded, axis, self.reach + step, self.reach + step + count)
 
-    def _faces(self, flux: Array, axis: int, width: int, end: int, count: int) -> Array:
-        """The face at the lower or upper end of each point's control volume of this width."""
-        start = (self.reach - 1) // 2 + ((width + 1) // 2 if end else (1 - width) // 2)
-        return slice_axis(flux, axis, start, start + count)
-
     def _widths(self, axis: int, width: int) -> list[int]:
         return [width if other == axis else 0 for other in range(len(self.ends))]
 
 
 _SIGNS = (1.0, -1.0)
 """Of what comes in through a lower and an upper side."""
+
+
+def _faces(flux: Array, axis: int, width: int, margin: int, end: int, count: int) -> Array:
+    """The face at the lower or upper end of each point's control volume of this width."""
+    start = margin + ((width + 1) // 2 if end else (1 - width) // 2)
+    return slice_axis(flux, axis, start, start + count)
 
 
 def _middle(axis: int, like: Array) -> Array:
@@ -279,20 +300,3 @@ def _three(values: Array, axis: int, end: int) -> Array:
     """The three values next to an end."""
     count = values.shape[axis]
     return slice_axis(values, axis, count - 3 if end else 0, count if end else 3)
-
-
-def _placed(parts: Sequence[Array], axis: int, count: int) -> Array:
-    """The three values next to the lower and the upper end, zeros elsewhere.
-
-    As a product with a matrix of zeros and ones: XLA would fuse a concatenation, whatever stands around it, into the
-    loop that reads it, which then branches in every element (the whole step took 2.5 instead of 1.4 times order 2).
-    """
-    places = np.concatenate([np.eye(count, 3), np.eye(count, 3, 3 - count)], axis=1)
-    return along_axis(places, jnp.concatenate(parts, axis), axis)
-
-
-def _added(values: Array, part: Array, axis: int, start: int) -> Array:
-    """A thin update in place."""
-    values = jax.lax.optimization_barrier(values)
-    changed = slice_axis(values, axis, start, start + part.shape[axis]) + part
-    return jax.lax.dynamic_update_slice_in_dim(values, changed, start, axis)

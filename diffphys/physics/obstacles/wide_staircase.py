@@ -21,17 +21,15 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-from diffphys.grids import Field
-from diffphys.operators import laplacian
-from diffphys.operators.advection.convection import at_control_faces, net_flux, without_fixed_ends
-from diffphys.operators.advection.loops import NetFlux
-from diffphys.operators.differences import added_within, cut_out, slice_axis
-from diffphys.operators.fourth_order import fourth_order_divergence
+from diffphys.grids import Field, Robin
+from diffphys.grids.ends import ENDS
+from diffphys.operators import difference
+from diffphys.operators.advection.convection import HALFWAY, net_flux, with_images, without_fixed_ends
+from diffphys.operators.differences import shifted_sum, slice_axis, weighted_sum
 from diffphys.physics.obstacles.plain import Plain, preconditioned
 from diffphys.physics.obstacles.space import FOURTH_ORDER, Stokes, Variables, all_homogeneous, face_volumes
 from diffphys.physics.obstacles.staircase import FixedSolid, WholeCells, projected
 from diffphys.poisson import PressureSolver, Solution
-from diffphys.poisson.problem import face_divergence
 from diffphys.poisson.wide_differences import WideDifferences
 
 
@@ -60,73 +58,65 @@ class WideStaircase(WholeCells):
 
     def divergence(self, velocity: Sequence[Field]) -> Field:
         """The divergence, of second order beside the obstacle."""
-        wide = fourth_order_divergence(velocity)
-        put_back = [self.differences.put_back(part.values, axis) for axis, part in enumerate(velocity)]
-        return wide.with_values(wide.values + face_divergence(self.problem(), put_back))
+        terms = [
+            weighted_sum(_padded(part, axis, 1), self.differences.divergence_weights(axis))
+            for axis, part in enumerate(velocity)
+        ]
+        return difference(velocity[0], 0).with_values(sum(terms[1:], terms[0]))
 
     def solved(self, source: Array) -> Solution:
-        """The solution of the pressure problem, by conjugate gradients."""
+        """The solution of the pressure problem."""
         return self.differences.solve(source)
 
     def slopes(self, potential: Array) -> list[Array]:
         """The gradient of the potential, of second order beside the obstacle and zero on its faces."""
-        return self.differences.gradient(potential)
+        field = self.variables.potential_field(potential)
+        return [
+            weighted_sum(_padded(field, axis, 2), self.differences.gradient_weights(axis))
+            for axis in range(field.grid.dimensions)
+        ]
 
     def convection(self, scheme: Any, velocity: Sequence[Field], carrier: Sequence[Field]) -> tuple[Field, ...]:
         """Of fourth order, and of second beside the obstacle."""
-        put_back = [self.differences.put_back(part.values, axis) for axis, part in enumerate(carrier)]
+        given = [self._with_flux(part, axis) for axis, part in enumerate(carrier)]
         rates = []
         for axis, component in enumerate(velocity):
-            flux, missing = (
-                [at_control_faces(one, component, axis, direction, 4) for direction, one in enumerate(parts)]
-                for parts in ([part.values for part in carrier], put_back)
-            )
-            rate = self._net_flux(component, self.solid.faces(self.problem(), axis), flux, missing)
+            wide = [_at_control_faces(one, component, axis, to, 1) for to, (one, _) in enumerate(given)]
+            flux = [_at_control_faces(one, component, axis, to, 0) for to, (_, one) in enumerate(given)]
+            rate = _net_flux(component, self.solid.faces(self.problem(), axis), wide, flux)
             rates.append(component.with_values(without_fixed_ends(component, axis, rate)))
         return tuple(rates)
 
     def scalar_convection(self, scheme: Any, scalar: Field, carrier: Sequence[Field]) -> Field:
         """Of fourth order, and of second beside the obstacle, into which nothing is carried."""
-        flux, missing = [], []
-        for axis, part in enumerate(carrier):
-            widths = [(1, 1 + part.periodic[axis]) if a == axis else (0, 0) for a in range(scalar.grid.dimensions)]
-            flux.append(part.padded(widths))
-            missing.append(part.with_values(self.differences.put_back(part.values, axis)).padded(widths))
-        return scalar.with_values(self._net_flux(scalar, self.solid.cells, flux, missing))
+        wide = [_padded(part, axis, 1) for axis, part in enumerate(carrier)]
+        flux = [
+            weighted_sum(part, _flux_stencil(self.differences.flux_weights(axis), axis, 0))
+            for axis, part in enumerate(wide)
+        ]
+        return scalar.with_values(_net_flux(scalar, self.solid.cells, wide, flux))
 
-    def _net_flux(self, field: Field, closed: np.ndarray, flux: Sequence[Array], missing: Sequence[Array]) -> Array:
-        """What leaves the control volumes of a field: that of fourth order everywhere, and in a window around the
-        obstacle what narrow volumes carry there less what wide ones do that link a closed point.
-
-        Args:
-            field: The field.
-            closed: The points of the field that no wide volume may link.
-            flux: For each axis what crosses the faces of the control volumes, also of those around ghost points.
-            missing: What the divergence counts besides, as `WideDifferences.put_back` gives it.
+    def _with_flux(self, part: Field, axis: int) -> tuple[Array, Array]:
+        """What crosses the faces normal to an axis, and what the divergence counts of it, both with mirror images: two
+        beyond each end, of the first three along its own axis.
         """
-        axes, spacing = range(field.grid.dimensions), field.grid.spacing
-        ends = [not field.periodic[axis] and field.offset[axis] == 0.5 for axis in axes]
-        window = _window(field, closed, 7)
-        wide, narrow = [], []
-        for axis in axes:
-            points, faces = _with_ghosts(field, closed, axis, 3), flux[axis].shape[axis]
-            links = np.any([points.take(range(step, step + faces), axis) for step in range(4)], axis=0)
-            within = _moved(window, axis, 3)
-            part = cut_out(flux[axis], within) * jnp.asarray(links[within], flux[axis].dtype)
-            count = part.shape[axis] - 2
-            below, here, above = (slice_axis(part, axis, step, count + step) for step in range(3))
-            wide.append(part)
-            counted = slice_axis(cut_out(missing[axis], within), axis, 1, count + 1)
-            narrow.append(here - (below - 2 * here + above) / 24 + counted)
-        whole = [window[axis] == slice(0, field.shape[axis]) for axis in axes]
-        ends = tuple(end and one for end, one in zip(ends, whole, strict=True))
-        widths = [[(3, 3) if a == axis else (0, 0) for a in axes] for axis in axes]
-        padded = [cut_out(field.padded(widths[axis]), _moved(window, axis, 6)) for axis in axes]
-        nearer = [slice_axis(one, axis, 2, one.shape[axis] - 2) for axis, one in enumerate(padded)]
-        factors = [1 / one for one in spacing]
-        less = NetFlux(4, ends)(wide, padded, factors)
-        more = NetFlux(2, ends)(narrow, nearer, factors)
-        return added_within(net_flux(field, flux, spacing, 4), more - less, window)
+        kinds, values, periodic = self.problem().kinds[axis], part.values, part.periodic
+        below, above = (one.take(range(part.shape[axis]), axis).copy() for one in self.differences.flux_weights(axis))
+        if not periodic[
+            axis
+        ]:  # the image of the flux beyond a side is turned about the flux through it, whatever it is
+            for end, (inward, outward) in enumerate([(above, below), (below, above)]):
+                side = (slice(None),) * axis + (-end,)
+                inward[side], outward[side] = -ENDS[kinds[end]].weight * (1 / 24 - inward[side]), 0.0
+        for other in range(part.grid.dimensions):
+            if other != axis:
+                widths = (2, 1) if periodic[other] else (2, 2)
+                values = with_images(values, other, widths, periodic[other], odd=False)
+                ends = [widths if a == other else (0, 0) for a in range(values.ndim)]
+                below, above = (np.pad(one, ends, "wrap" if periodic[other] else "symmetric") for one in (below, above))
+        wide = with_images(values, axis, (3, 3), periodic[axis], odd=True)
+        flux = weighted_sum(wide, _flux_stencil((below, above), axis, 2))
+        return wide, with_images(flux, axis, (2, 2), periodic[axis], odd=True)
 
     def diffused(self, velocity: Sequence[Field], viscosity: Array) -> tuple[Array, ...]:
         """`viscosity * laplacian(v)`, of second order beside the obstacle; viscosity is one number."""
@@ -138,15 +128,32 @@ class WideStaircase(WholeCells):
     def velocity_laplacian(self, component: Field) -> Array:
         """The Laplacian of a velocity component, of second order beside the obstacle."""
         closed = self.solid.faces(self.problem(), component.offset.index(0.0))
-        at_rest = component.with_conditions(all_homogeneous(component.conditions))
-        total = laplacian(component).values
-        for axis in range(component.grid.dimensions):
+        axes = range(component.grid.dimensions)
+        stencil: dict[tuple[int, ...], np.ndarray] = {}
+        beyond = jnp.zeros((), component.values.dtype)
+        for axis in axes:
+            spacing, count = component.grid.size[axis] / component.grid.cells[axis], closed.shape[axis]
             points = _with_ghosts(component, closed, axis, 1)
-            beside = np.any([points.take(range(s, s + closed.shape[axis]), axis) for s in range(3)], axis=0)
-            curved = _second_difference(component, axis) * jnp.asarray(~beside, total.dtype)
-            spacing = component.grid.size[axis] / component.grid.cells[axis]
-            total = total - _second_difference(at_rest.with_values(curved), axis) / (12 * spacing**2)
-        return total
+            away = ~np.any([points.take(range(s, s + count), axis) for s in range(3)], axis=0)
+            if any(isinstance(end, Robin) for end in component.conditions[axis]):
+                # What lies beyond a side with friction is no mirror image: of the second difference it is another one.
+                curved = _second_difference(component, axis) * jnp.asarray(away, component.values.dtype)
+                at_rest = component.with_conditions(all_homogeneous(component.conditions)).with_values(curved)
+                beyond = beyond - _second_difference(at_rest, axis) / (12 * spacing**2)
+                away = np.zeros_like(away)
+            around = _with_ghosts(component, away, axis, 1) / 12
+            below, here, above = (around.take(range(s, s + count), axis) for s in range(3))
+            weights = (
+                -below,
+                1 + 2 * (below + here),
+                -2 - below - 4 * here - above,
+                1 + 2 * (here + above),
+                -above,
+            )
+            for step, weight in enumerate(weights):
+                place = tuple(step if a == axis else 2 for a in axes)
+                stencil[place] = stencil.get(place, 0.0) + weight / spacing**2
+        return weighted_sum(component.padded([(2, 2)] * len(axes)), stencil) + beyond
 
     def stokes(self, reach: Array) -> Stokes:
         """The parts of an implicit step of diffusion."""
@@ -164,21 +171,57 @@ class WideStaircase(WholeCells):
         )
 
 
-def _window(field: Field, closed: np.ndarray, margin: int) -> tuple[slice, ...]:
-    """The smallest box of a field's points around those that are closed, with a margin; along an axis on which that
-    would reach beyond an end, all of it.
+def _net_flux(field: Field, closed: np.ndarray, wide: Sequence[Array], flux: Sequence[Array]) -> Array:
+    r"""What leaves the control volumes of a field. Where a wide volume would link a closed point, of the sum
+
+    $$\frac1{24} \Big( \sum_{\text{three narrow volumes}} m - \sum_{\text{the wide one}} m \Big)$$
+
+    that it adds to what the narrow ones carry nothing is left.
+
+    Args:
+        field: The field.
+        closed: The points of the field that no wide volume may link.
+        wide: For each axis what crosses the faces of the control volumes, also of those around a ghost point.
+        flux: For each axis what the divergence counts of that, through the faces of volumes around points within.
     """
-    found = []
-    for axis, count in enumerate(field.shape):
-        lines = np.flatnonzero(closed.any(axis=tuple(a for a in range(closed.ndim) if a != axis)))
-        start, stop = int(lines.min()) - margin, int(lines.max()) + 1 + margin
-        found.append(slice(start, stop) if start >= 0 and stop <= count else slice(0, count))
-    return tuple(found)
+    carried, narrow = [], []
+    for axis, (one, counted) in enumerate(zip(wide, flux, strict=True)):
+        points, faces = _with_ghosts(field, closed, axis, 3), one.shape[axis]
+        free = ~np.any([points.take(range(step, step + faces), axis) for step in range(4)], axis=0)
+        one = one * jnp.asarray(free, one.dtype)
+        three = {tuple(step if a == axis else 0 for a in range(one.ndim)): 1 / 24 for step in range(3)}
+        carried.append(one)
+        narrow.append(counted + shifted_sum(one, counted.shape, three))
+    return net_flux(field, carried, field.grid.spacing, 4, narrow)
 
 
-def _moved(window: tuple[slice, ...], axis: int, more: int) -> tuple[slice, ...]:
-    """The window in an array with so many more entries along an axis."""
-    return tuple(slice(one.start, one.stop + more) if a == axis else one for a, one in enumerate(window))
+def _at_control_faces(given: Array, component: Field, axis: int, direction: int, beyond: int) -> Array:
+    """What `WideStaircase._with_flux` gives for the faces normal to a direction, at the faces of the control volumes of
+    a component, and so many beyond those around its points.
+    """
+    starts = [0 if a == axis else 2 for a in range(given.ndim)]
+    extents = [count + (1 + 2 * beyond) * (a == direction) for a, count in enumerate(component.shape)]
+    places = {
+        tuple(start + step * (a == axis) for a, start in enumerate(starts)): weight
+        for step, weight in enumerate(HALFWAY[4])
+    }
+    return shifted_sum(given, extents, places)
+
+
+def _flux_stencil(weights: tuple[np.ndarray, np.ndarray], axis: int, first: int) -> dict[tuple[int, ...], np.ndarray]:
+    """`WideDifferences.flux_weights` as a stencil along an axis that begins so many faces before each."""
+    below, above = weights
+    return {
+        tuple(first + step if a == axis else 0 for a in range(below.ndim)): weight
+        for step, weight in enumerate((-below, 1 + below + above, -above))
+    }
+
+
+def _padded(field: Field, axis: int, width: int) -> Array:
+    """A field with so many ghost points at the ends of an axis as there are beyond the faces, or between them."""
+    centered, periodic = field.offset[axis] == 0.5, field.periodic[axis]
+    behind = width + periodic * (-1 if centered else 1)
+    return field.padded([(width, behind) if a == axis else (0, 0) for a in range(field.grid.dimensions)])
 
 
 def _with_ghosts(field: Field, points: np.ndarray, axis: int, width: int) -> np.ndarray:

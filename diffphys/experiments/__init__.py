@@ -34,6 +34,10 @@ EXPERIMENTS = Catalog(
         "burgers": Entry(
             "diffphys.experiments.burgers", "forced Burgers in 1D: how gradients cross the solver, arm by arm"
         ),
+        "forced-advection-diffusion": Entry(
+            "diffphys.experiments.forced_advection_diffusion",
+            "a forced velocity carries itself in 2D: a network corrects a coarse solver",
+        ),
         "plasma": Entry(
             "diffphys.experiments.plasma", "drift-wave turbulence: a network stands for the scales a coarse grid lacks"
         ),

@@ -21,3 +21,16 @@ def smooth_noise(
     field = jnp.real(jnp.fft.ifftn((real + 1j * imaginary) * weights))
     field = field - jnp.mean(field)
     return field / jnp.std(field)
+
+
+def random_waves(key: Array, cells: Sequence[int], power: float) -> Array:
+    """Waves of random size and phase whose spectrum falls like (1 + |k|)^-power, with k in waves per cell; (*cells).
+
+    The real part of the inverse transform of complex white noise times 8 sqrt(n) (1 + |k|)^-power, n the mean number of
+    cells along an axis: `randfreq` of the first PhiFlow, from which Um et al. (2020) draw velocities and smoke.
+    """
+    axes = jnp.meshgrid(*(jnp.fft.fftfreq(n) for n in cells), indexing="ij")
+    lengths = jnp.sqrt(sum((one**2 for one in axes), jnp.zeros(())))
+    real, imaginary = jax.random.normal(key, (2, *cells))
+    size = 8 * (sum(cells) / len(cells)) ** 0.5
+    return jnp.fft.ifftn((real + 1j * imaginary) * size * (1 + lengths) ** -power).real

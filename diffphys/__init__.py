@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from diffphys.physics import IncompressibleFlow as IncompressibleFlow
     from diffphys.physics import LinearDrag as LinearDrag
     from diffphys.physics import PassiveScalar as PassiveScalar
+    from diffphys.physics import ReactingFlow as ReactingFlow
     from diffphys.physics import ShallowWater as ShallowWater
     from diffphys.physics import SinusoidalForce as SinusoidalForce
     from diffphys.physics import Smagorinsky as Smagorinsky
@@ -175,6 +176,7 @@ _HOME = {
             "IncompressibleFlow",
             "LinearDrag",
             "PassiveScalar",
+            "ReactingFlow",
             "ShallowWater",
             "SinusoidalForce",
             "Smagorinsky",

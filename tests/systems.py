@@ -10,6 +10,7 @@ import numpy as np
 import diffphys as dp
 from diffphys import nets, poisson
 from diffphys.grids import ConvectiveOutflow, Dirichlet, Neumann, Periodic
+from diffphys.physics import Mixture, OneStepReaction
 from diffphys.stepping import SubSteps
 
 
@@ -98,6 +99,9 @@ SYSTEMS: dict[str, Callable[[], Any]] = {
     ),
     "wave": lambda: dp.Wave(GRID, 1.0, 0.2, ((Dirichlet(0.2), Neumann(0.1)), (Periodic(), Periodic())), 0.1),
     "plasma": lambda: dp.HasegawaWakatani(GRID, 0.05, 0.8, 1.1, 2e-3, 2.0),
+    "flame": lambda: dp.ReactingFlow(
+        GRID, 0.1, 0.1, 0.1, 0.02, channel(), Mixture(900.0, 0.05, 0.2), reaction=OneStepReaction()
+    ),
     "shallow water": lambda: dp.ShallowWater(GRID, 0.1, {"x": dp.Wall(), "y": dp.Open()}, 0.1, 9.0, 0.2),
     "sub-steps": lambda: SubSteps(_stages(), courant=0.1, largest=2),
     "ResNet": lambda: _corrected(nets.ResNet(2, 2, features=3, blocks=1, kernel_size=3, key=jax.random.key(0))),
@@ -114,6 +118,8 @@ def state_of(step: Any, seed: int = 0) -> Any:
         state = flow.initial_state(1.0)
     elif isinstance(flow, dp.Burgers):
         state = flow.initial_state((0.5, 0.3))
+    elif isinstance(flow, dp.ReactingFlow):
+        state = flow.initial_state(1200.0, 0.05, 0.2)
     elif isinstance(flow, dp.ShallowWater):
         state = flow.initial_state(1.5)
     else:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import strategies
 
 import diffphys as dp
-from diffphys import inversion, learning, nets, operators, poisson
+from diffphys import inversion, learning, nets, operators, physics, poisson
 from diffphys.grids import (
     Complement,
     ConvectiveOutflow,
@@ -562,6 +562,37 @@ def entrances():
         ),
     )
     yield dp.HasegawaWakatani(GRID, 0.01), dict(state=PlasmaState(FIELD, FIELD))
+    yield (
+        dp.ReactingFlow,
+        dict(
+            grid=GRID,
+            viscosity=0.1,
+            diffusivity=0.1,
+            thermal_diffusivity=0.1,
+            dt=0.01,
+            sides=dp.Open(),
+            entering=physics.Mixture(300.0),
+            gas=physics.Gas(),
+            reaction=physics.OneStepReaction(),
+            advection=dp.SemiLagrangian(),
+            constraint="low-mach",
+            pressure_solver=None,
+            reaction_steps=4,
+        ),
+    )
+    yield physics.Mixture, dict(temperature=300.0, fuel=0.1, oxidizer=0.1)
+    yield physics.Gas, dict(pressure=1e5, heat_capacity=1e3, fuel_mass=0.1, oxidizer_mass=0.1, rest_mass=0.1)
+    yield (
+        physics.OneStepReaction,
+        dict(
+            pre_exponential=1.0,
+            activation_energy=1.0,
+            heat=1.0,
+            oxidizer_moles=1.0,
+            fuel_order=1.0,
+            oxidizer_order=1.0,
+        ),
+    )
     yield (
         dp.IncompressibleFlow,
         dict(flow, forces=(), advection=None, stepping=dp.RungeKutta(3), pressure_solver=None, added_viscosity=()),

@@ -25,6 +25,7 @@ def systems(grid):
         "burgers": dp.Burgers(grid, 0.1, 0.01, periodic),
         "gray-scott": dp.GrayScott(grid, 0.1, 0.1, 0.04, 0.06, 0.01, periodic),
         "hasegawa-wakatani": dp.HasegawaWakatani(grid, 0.01),
+        "reacting flow": dp.ReactingFlow(grid, 0.1, 0.1, 0.1, 0.01, dp.Open()),
         "wave": dp.Wave(grid, 1.0, 0.01, periodic),
         "shallow water": dp.ShallowWater(grid, dt=0.01, gravity=9.81, sides=dp.Periodic()),
     }

@@ -334,13 +334,15 @@ def part_of(value: Any, index: int) -> Any:
     return value if value.ndim == 0 else value[index]
 
 
-def depends_on_time(sides: Sides) -> bool:
-    """Whether something that a side is given is a function of time."""
+def depends_on_time(sides: Any) -> bool:
+    """Whether something that sides, or another tree, are given is a function of time."""
     return any(callable(leaf) for leaf in jax.tree.leaves(sides, is_leaf=_is_function))
 
 
-def sides_at(sides: Sides, time: ArrayLike) -> Sides:
-    """The sides at a moment: functions of time are replaced by their values."""
+def sides_at(sides: Any, time: ArrayLike) -> Any:
+    """The sides, or another tree of what sides are given, at a moment: functions of time are replaced by their
+    values.
+    """
 
     def at(leaf: Any) -> Any:
         return given("a side's function of time")(leaf(jnp.asarray(time))) if _is_function(leaf) else leaf

@@ -2,6 +2,7 @@
 
 from diffphys.physics.added_viscosity import DynamicSmagorinsky, Smagorinsky, Sponge
 from diffphys.physics.burgers import Burgers
+from diffphys.physics.combustion import Burnt, Gas, Mixture, OneStepReaction
 from diffphys.physics.flow_state import FlowState, Forces
 from diffphys.physics.forces import Buoyancy, FlowInput, Held, LinearDrag, SinusoidalForce
 from diffphys.physics.gray_scott import Concentrations, GrayScott
@@ -9,6 +10,7 @@ from diffphys.physics.hasegawa_wakatani import HasegawaWakatani, PlasmaBudget, P
 from diffphys.physics.heat import Heat
 from diffphys.physics.incompressible import IncompressibleFlow
 from diffphys.physics.obstacles import Immersed
+from diffphys.physics.reacting_flow import ReactingFlow
 from diffphys.physics.scalars import PassiveScalar
 from diffphys.physics.shallow_water import ShallowWater, WaterState
 from diffphys.physics.wave import Wave, WaveState
@@ -32,6 +34,11 @@ __all__ = [
     "PassiveScalar",
     "FlowInput",
     "Forces",
+    "ReactingFlow",
+    "OneStepReaction",
+    "Gas",
+    "Mixture",
+    "Burnt",
     "ShallowWater",
     "SinusoidalForce",
     "Smagorinsky",

@@ -467,12 +467,12 @@ def _velocity_condition(component: int, axis: int, end: int, side: Side) -> Cond
         case ConvectiveOutflow():
             return Kept() if axis == component else Neumann(0.0)
         case Outflow(slope=slope):
-            return Neumann(_profile(part_of(slope, component), axis))
+            return Neumann(profile(part_of(slope, component), axis))
         case Inflow(speed=speed) if axis == component:
-            speed = _profile(speed, axis)
+            speed = profile(speed, axis)
             return Dirichlet(-speed if end else speed)
         case Inflow(tangential=velocity):
-            return Dirichlet(_profile(part_of(velocity, tangential), axis))
+            return Dirichlet(profile(part_of(velocity, tangential), axis))
         case Wall(slip=True) if axis != component:
             return Neumann(0.0)
         case Wall(velocity=velocity, slip_length=length) if axis != component and length is not None:
@@ -487,7 +487,7 @@ def _pressure_condition(axis: int, side: Side, free: Any) -> Condition:
         case Periodic():
             return side
         case Outflow(pressure=pressure):
-            return free(_profile(pressure, axis))
+            return free(profile(pressure, axis))
         case Open():
             return free(0.0)
     return Neumann(0.0)
@@ -502,7 +502,8 @@ def _scalar_condition(side: Side) -> Condition:
     return Neumann(0.0)
 
 
-def _profile(value: Array, axis: int) -> Array:
+def profile(value: Array, axis: int) -> Array:
+    """A profile along the side of an axis, with extent 1 along that axis; a number as it is."""
     return jnp.expand_dims(value, axis) if value.ndim else value
 
 

@@ -17,6 +17,7 @@ from diffphys.poisson.fictitious_domain import FictitiousDomain
 from diffphys.poisson.finite_volumes import VariableProblem, apply
 from diffphys.poisson.multigrid import MultigridConjugateGradients
 from diffphys.poisson.problem import PressureProblem, PressureSolver, Solution
+from diffphys.poisson.variable_density import variable_density_projection
 
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "PressureSolver",
     "Solution",
     "VariableProblem",
+    "variable_density_projection",
 ]

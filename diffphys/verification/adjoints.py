@@ -47,6 +47,9 @@ SOURCES = ("A. Griewank, A. Walther, Evaluating Derivatives, 2nd edition (2008),
 
 NOT_COMPUTING = {
     "FlowState": "a state",
+    "Burnt": "a result",
+    "Gas": "a part of ReactingFlow, moved with it",
+    "Mixture": "a part of ReactingFlow, moved with it",
     "Advection": "a protocol",
     "FluxAdvection": "a protocol",
     "SemiLagrangian": "names semi_lagrangian",
@@ -345,6 +348,59 @@ def _hasegawa_wakatani(seed: int, **settings: Any) -> Example:
     return lambda step, state: (step(state), step.budget(state), step.potential(state)), (step, state)
 
 
+def _projection_of_variable_density(seed: int) -> Example:
+    """With respect to velocity, volumes, and the divergence that is asked for."""
+    generator = np.random.default_rng(seed)
+    flow = physics.IncompressibleFlow(Grid((6, 5), (1.5, 2.0)), 0.1, 0.1, {"x": Wall(), "y": Periodic()})
+    start = flow.initial_state((0.0, 0.0)).velocity
+    velocity = tuple(part.with_values(jnp.asarray(generator.standard_normal(part.shape))) for part in start)
+    volumes = tuple(jnp.asarray(np.exp(0.5 * generator.standard_normal(part.shape))) for part in start)
+
+    def project(velocity: Any, volumes: Any, target: Any) -> Any:
+        solver = lambda problem: poisson.FictitiousDomain(problem, tolerance=1e-14)  # noqa: E731
+        found, solution = poisson.variable_density_projection(
+            velocity, volumes, ((Neumann(), Neumann()), (Periodic(), Periodic())), target, solver
+        )
+        return [part.values for part in found], solution.pressure
+
+    return project, (velocity, volumes, jnp.asarray(generator.standard_normal((6, 5))))
+
+
+def _reaction(seed: int) -> Example:
+    """Fractions of a lean and a rich gas and their rate, with respect to every number."""
+    reaction, gas = physics.OneStepReaction(), physics.Gas()
+    arguments = (jnp.array([1100.0, 1600.0]), jnp.array([0.04, 0.08]), jnp.array([0.22, 0.2]))
+
+    def burn(reaction: Any, gas: Any, duration: Any, *mixture: Any) -> Any:
+        return reaction.after(duration, gas, *mixture, steps=3), reaction.rate(gas, *mixture)
+
+    return burn, (reaction, gas, jnp.asarray(1e-3), *arguments)
+
+
+def _reacting_flow(seed: int, **settings: Any) -> Example:
+    """A step and the heat that is released, with respect to every number, to what enters, and to the state."""
+    generator = np.random.default_rng(seed)
+    sides = {"x": Wall(), "y": (Inflow(3.0), Outflow())}
+    tight = lambda problem: poisson.FictitiousDomain(problem, tolerance=1e-14)  # noqa: E731
+    step = physics.ReactingFlow(
+        Grid((3, 4), (0.3, 0.4)),
+        0.1,
+        0.11,
+        0.12,
+        1e-3,
+        sides,
+        physics.Mixture(900.0, 0.05, 0.2),
+        reaction=physics.OneStepReaction(),
+        pressure_solver=tight,
+        reaction_steps=1,
+        **settings,
+    )
+    scale = np.array([1500.0, 0.04, 0.15])[:, None, None]
+    velocity = [generator.standard_normal(shape) for shape in ((4, 4), (3, 5))]  # of zero a look-up has a kink
+    state = step.initial_state(*(scale * generator.uniform(0.8, 1.2, (3, 3, 4))), velocity=velocity)
+    return lambda step, state: (step(state), step.heat_release(state)), (step, state)
+
+
 def _wave(seed: int, stepping: Any) -> Example:
     generator = np.random.default_rng(seed)
     conditions = ((Dirichlet(0.5), Neumann(0.1)), (Periodic(), Periodic()))
@@ -443,6 +499,11 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
     "HasegawaWakatani modified implicit exchange": lambda seed: _hasegawa_wakatani(
         seed, modified=True, stepping=ImplicitExplicit(3)
     ),
+    "variable_density_projection": _projection_of_variable_density,
+    "OneStepReaction": _reaction,
+    "ReactingFlow": _reacting_flow,
+    "ReactingFlow in fluxes": lambda seed: _reacting_flow(seed, advection=operators.Upwind()),
+    "ReactingFlow momentum": lambda seed: _reacting_flow(seed, constraint="momentum"),
     "Wave": lambda seed: _wave(seed, Splitting()),
     "Wave Runge-Kutta": lambda seed: _wave(seed, RungeKutta(4)),
     "ShallowWater": _shallow_water,

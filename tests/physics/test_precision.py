@@ -65,6 +65,7 @@ PLANE = ((dp.Periodic(), dp.Periodic()),) * 2
 OTHERS = {
     "GrayScott": lambda: dp.GrayScott(GRID, 0.1, 0.05, 0.04, 0.06, 0.1, PLANE),
     "HasegawaWakatani": lambda: dp.HasegawaWakatani(GRID, 1e-3),
+    "ReactingFlow": lambda: dp.ReactingFlow(GRID, 0.1, 0.1, 0.1, 0.01, dp.Open()),
     "ShallowWater": lambda: dp.ShallowWater(GRID, 0.01, dp.Periodic()),
     "Wave": lambda: dp.Wave(GRID, 1.0, 0.1, PLANE),
 }
@@ -74,7 +75,7 @@ OTHERS = {
 def test_every_other_system_keeps_the_type_of_its_state_and_refuses_less(name):
     with jax.enable_x64(True):
         step = OTHERS[name]()
-        state = step.initial_state(1.0)
+        state = step.initial_state(500.0 if name == "ReactingFlow" else 1.0)
         for dtype in (jnp.float32, jnp.float64):
             given = cast(state, dtype)
             assert types(jax.eval_shape(step, given)) == types(given)

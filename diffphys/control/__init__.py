@@ -11,6 +11,7 @@ from diffphys.control.classical import (
 from diffphys.control.closed_loop import closed_loop
 from diffphys.control.environments import environment, stable_baselines_environment, vector_environment
 from diffphys.control.hierarchy import PredictorCorrector, execute, midpoint_error
+from diffphys.control.koopman import KoopmanPredictive, box_quadratic_program, ridge_transition
 from diffphys.control.predictive import ModelPredictive
 from diffphys.control.problem import ControlProblem, Force, Jerk, Trajectory, cost, simulate
 from diffphys.control.training import PolicyProgress, train_policy
@@ -28,6 +29,9 @@ __all__ = [
     "Plan",
     "closed_loop",
     "ModelPredictive",
+    "KoopmanPredictive",
+    "ridge_transition",
+    "box_quadratic_program",
     "PredictorCorrector",
     "execute",
     "midpoint_error",

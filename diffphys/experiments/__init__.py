@@ -85,6 +85,9 @@ EXPERIMENTS = Catalog(
             "diffphys.experiments.control_burgers",
             "Burgers steered with little force: plans, policies, learning by trying",
         ),
+        "control-wake": Entry(
+            "diffphys.experiments.control_wake", "a cylinder turns about its axis so that its vortex street dies away"
+        ),
         "oscillators": Entry("diffphys.experiments.oscillators", "half-inverse gradients: nonlinear oscillators"),
     },
     group="diffphys.experiments",

@@ -12,15 +12,17 @@ from diffphys.learning.study.evaluation import (
     load_evaluation,
     save_evaluation,
 )
+from diffphys.learning.study.least_squares import fitted_corrections
 from diffphys.learning.study.running import means, run_study
 from diffphys.learning.study.seeded import Seeded
 from diffphys.learning.study.settings import ARMS, StudySettings
-from diffphys.learning.study.study import Study, Variant
+from diffphys.learning.study.study import Fit, Study, Variant
 from diffphys.learning.study.training import load_network, precomputed_corrections, train_arm
 
 
 __all__ = [
     "Study",
+    "Fit",
     "Seeded",
     "Variant",
     "StudySettings",
@@ -31,6 +33,7 @@ __all__ = [
     "data_path",
     "train_arm",
     "precomputed_corrections",
+    "fitted_corrections",
     "load_network",
     "compared",
     "evaluate",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from diffphys.errors import InputError
 from diffphys.learning.study.data import generate_data, load_cases
 from diffphys.learning.study.evaluation import Evaluation, evaluate, save_evaluation, save_reference
 from diffphys.learning.study.settings import StudySettings
@@ -20,6 +21,8 @@ def run_study(study: Study, settings: StudySettings, run: Run) -> None:
     """
     if settings.weights:
         load_network(study, settings.weights)  # a file that holds none is refused before any work
+    if study.fit is None and "least-squares" in settings.arms:
+        raise InputError(f"arms: the {study.name} experiment has no least-squares; the other arms are accepted.")
     trained = [arm for arm in settings.arms if arm != "none"]
     trained += [] if settings.weights else list(study.variants)
     needs_training = bool(trained) and not settings.weights

@@ -6,7 +6,7 @@ from diffphys.errors import InputError
 from diffphys.runs import setting
 
 
-ARMS = ("none", "supervised", "one-step", "detached", "unrolled")
+ARMS = ("none", "supervised", "least-squares", "one-step", "detached", "unrolled")
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,9 @@ class StudySettings:
 
     arms: tuple[str, ...] = setting(
         ("unrolled",),
-        help="what is trained: supervised (on corrections computed before), one-step (no gradient crosses the solver), "
-        "detached (unrolled, no gradient from step to step), unrolled (gradients through all steps); none for the "
-        "source solver alone",
+        help="what is trained: supervised (on corrections computed before), least-squares (on corrections fitted while "
+        "source and reference run beside each other), one-step (no gradient crosses the solver), detached (unrolled, "
+        "no gradient from step to step), unrolled (gradients through all steps); none for the source solver alone",
         choices=ARMS,
     )
     warmup: int = setting(1000, help="steps of the reference before its first frame", minimum=1)

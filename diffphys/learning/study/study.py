@@ -43,6 +43,25 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """How corrections are fitted to the reference: see `least_squares`.
+
+    Attributes:
+        fine: From a state of the reference to the fields that are corrected, on the reference's own grid.
+        weight: beta, of the change from step to step.
+        divergence_free: Whether the corrections have no divergence.
+        project: From the reference and fields on its grid to those fields without divergence; None for no projection.
+        margin: Cells of the source beside bounded ends whose faces do not count.
+    """
+
+    fine: Callable[[Any], tuple[Field, ...]]
+    weight: float
+    divergence_free: bool = False
+    project: Callable[[Any, tuple[Field, ...]], tuple[Field, ...]] | None = None
+    margin: int = 2
+
+
+@dataclass(frozen=True)
 class Study:
     """A source system that a network corrects so that it follows a better reference.
 
@@ -84,6 +103,7 @@ class Study:
         shown_every: Of the first test case every so many frames are kept for figures.
         couple: From a network and its normalization to the step that is trained: a `Corrected`, the default, or a
             `Forced`.
+        fit: How corrections are fitted for the arm least-squares; None where the study has no such arm.
         seed: What is added to the run's for networks and the drawing of windows.
         variants: Arms of its own, by name, beside those of the settings.
         published: Arm to the published mean of the first metric; "source" is the source alone.
@@ -119,6 +139,7 @@ class Study:
     times: tuple[int, ...] = ()
     shown_every: int = 1
     couple: Callable[[Any, Normalization], Any] | None = None
+    fit: Fit | None = None
     seed: int = 0
     variants: Mapping[str, "Variant"] = field(default_factory=dict)
     diagnostics: Mapping[str, Callable[[tuple[Field, ...]], Array]] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from diffphys.errors import InputError
 from diffphys.learning.corrected import Corrected, Normalization, Precomputed, with_parameters
 from diffphys.learning.losses import half_sum_of_squares
 from diffphys.learning.study.data import load_cases
+from diffphys.learning.study.least_squares import fitted_corrections
 from diffphys.learning.study.settings import StudySettings
 from diffphys.learning.study.study import Frame, Study
 from diffphys.learning.training import Progress, Stage, initial_progress, train
@@ -23,6 +24,8 @@ from diffphys.nets import count_parameters
 from diffphys.runs import Run, checkpoint_metadata, load_checkpoint
 from diffphys.stepping import Detached, StoreAll, Truncated, rollout
 
+
+SUPERVISED = ("supervised", "least-squares")  # no step of their training runs a solver
 
 Trained = tuple[Any, dict[str, Any], dict[str, Any]]
 
@@ -46,7 +49,10 @@ def train_arm(study: Study, settings: StudySettings, run: Run, arm: str) -> Trai
     elif arm == "supervised":
         data = precomputed_corrections(study, data, max(settings.unroll))
         start, step = _state_before_correction(study), _only_correction(study, corrected)
-    stages = curriculum(settings, unrolled=arm not in ("supervised", "one-step"))
+    elif arm == "least-squares":
+        data = fitted_corrections(study, settings, run)
+        start, step = _state_before_correction(study), _only_correction(study, corrected)
+    stages = curriculum(settings, unrolled=arm not in (*SUPERVISED, "one-step"))
     total = sum(stage.updates for stage in stages)
     progress, spent = initial_progress(step, stages, recovery=study.recovery), 0.0
     if run.has_checkpoint(f"training-{name}"):
@@ -60,7 +66,7 @@ def train_arm(study: Study, settings: StudySettings, run: Run, arm: str) -> Trai
 
     def loss(prediction: Frame, target: Frame) -> jax.Array:
         pointwise = half_sum_of_squares(prediction, {name: target[name] for name in prediction}, scales)
-        if study.further_loss is None or arm == "supervised":
+        if study.further_loss is None or arm in SUPERVISED:
             return pointwise
         return pointwise + study.further_loss(prediction, target)
 

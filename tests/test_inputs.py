@@ -67,6 +67,7 @@ def centered_and_linear(field):
         operators.interpolate(field, (0.0, 0.5)).values,
         operators.convert(field, (0.0, 0.5)).values,
         operators.coarsen(field, 2).values,
+        operators.refine(field, 2).values,
         operators.sample(field, [jnp.array([0.3]), jnp.array([1])]),
         operators.explicit_diffusion(field, 1, 0.001).values,
         operators.implicit_diffusion(field, 1, 0.01).values,
@@ -487,6 +488,7 @@ def entrances():
     yield operators.curl, dict(field=FACES)
     yield operators.convection, dict(velocity=FACES, carrier=FACES, order=2)
     yield operators.coarsen, dict(field=FIELD, factor=2)
+    yield operators.refine, dict(field=FIELD, factor=2)
     yield operators.interpolate, dict(field=FIELD, offset=(0.0, 0.5))
     yield operators.convert, dict(field=FIELD, offset=(0.0, 0.5))
     yield operators.sample, dict(field=FIELD, points=[jnp.ones(2)] * 2)

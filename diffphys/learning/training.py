@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -115,6 +116,7 @@ def train(
     recovery: Recovery | None = None,
     start: Callable[[Any], Any] = lambda frame: frame,
     observe: Callable[[Any], Any] = lambda state: state,
+    perturb: Callable[[Array, Any], Any] | None = None,
     trainable: Callable[[Any], Any] = trained_network,
     validation: Callable[[Any], float] | None = None,
     validate_every: int = 500,
@@ -149,6 +151,9 @@ def train(
         recovery: What is done about updates that diverge. Default: those whose gradient is not finite are left out.
         start: From a frame of the data to a state. Default: the frame is one.
         observe: From a state to what the data holds. Default: the state.
+        perturb: From a random key and the first frame of a window to the frame that the rollout begins with: noise, so
+            that training meets states beside the data's (Sanchez-Gonzalez et al. 2020); what follows stays the target.
+            Default: the frame as it is.
         trainable: From the step to the part of it that is trained. Default: the network of a `Corrected`.
         validation: From the step to a number, asked for every `validate_every` updates and at the end; kept in the log.
         validate_every: How often.
@@ -187,7 +192,7 @@ def train(
         raise InputError(
             f"train: window of the adjoint is {adjoint.window}; at most the unrolled steps ({longest}) are accepted."
         )
-    problem = _Problem(data, batch, seed, averaging, adjoint, loss, unrolled_loss, start, observe, trainable)
+    problem = _Problem(data, batch, seed, averaging, adjoint, loss, unrolled_loss, start, observe, perturb, trainable)
     progress = resume if resume is not None else initial_progress(step, stages, trainable, recovery)
     offsets = np.cumsum([0] + [stage.updates for stage in stages])
     validated: list[tuple[int, float]] = []
@@ -243,6 +248,7 @@ class _Problem(eqx.Module):
     unrolled_loss: Callable | None = eqx.field(static=True)
     start: Callable = eqx.field(static=True)
     observe: Callable = eqx.field(static=True)
+    perturb: Callable | None = eqx.field(static=True)
     trainable: Callable = eqx.field(static=True)
 
 
@@ -267,15 +273,12 @@ def _update(
     optimizer: optax.GradientTransformationExtraArgs,
     number: Array,
 ) -> tuple[Progress, Array]:
-    frames, parameters = _draw(problem, unroll, number)
+    firsts, targets, parameters = _draw(problem, unroll, number)
 
     def objective(arrays: Any) -> Array:
         candidate = _merge(step, arrays, problem.trainable)
-        return jnp.sum(
-            jax.vmap(lambda window, numbers: _window_loss(candidate, window, numbers, problem, unroll))(
-                frames, parameters
-            )
-        )
+        of_window = partial(_window_loss, candidate, problem, unroll)
+        return jnp.sum(jax.vmap(of_window)(firsts, targets, parameters))
 
     value, gradient = jax.value_and_grad(objective)(progress.trainable)
     # A search along a line and rates that follow the loss ask for it; other optimizers leave these three unread.
@@ -295,10 +298,11 @@ def _update(
     return following, value
 
 
-def _draw(problem: _Problem, unroll: int, number: Array) -> tuple[Any, dict[str, Array]]:
-    """`batch` windows of `unroll + 1` frames and their cases' parameters."""
+def _draw(problem: _Problem, unroll: int, number: Array) -> tuple[Any, Any, dict[str, Array]]:
+    """Of `batch` windows what they begin with, the `unroll` frames that follow, and their cases' parameters."""
     data = problem.data
-    case_key, frame_key = jax.random.split(jax.random.fold_in(jax.random.key(problem.seed), number))
+    drawn = jax.random.fold_in(jax.random.key(problem.seed), number)
+    case_key, frame_key = jax.random.split(drawn)
     cases = jax.random.randint(case_key, (problem.batch,), 0, data.cases)
     firsts = jax.random.randint(frame_key, (problem.batch,), 0, data.length - unroll)
 
@@ -311,12 +315,20 @@ def _draw(problem: _Problem, unroll: int, number: Array) -> tuple[Any, dict[str,
         return jax.vmap(cut)(cases, firsts)
 
     frames = jax.tree.map(lambda leaf: as_floating(window(jnp.asarray(leaf)), complex=True), data.frames)
-    return frames, {name: jnp.asarray(values)[cases] for name, values in data.parameters.items()}
+    first_frames, targets = (
+        jax.tree.map(lambda leaf, part=part: leaf[:, part], frames) for part in (0, slice(1, None))
+    )
+    if problem.perturb is not None:
+        # A third key beside the two above, which stay what they are without noise.
+        first_frames = jax.vmap(problem.perturb)(
+            jax.random.split(jax.random.fold_in(drawn, 2), problem.batch), first_frames
+        )
+    return first_frames, targets, {name: jnp.asarray(values)[cases] for name, values in data.parameters.items()}
 
 
-def _window_loss(step: Any, window: Any, parameters: dict[str, Array], problem: _Problem, unroll: int) -> Array:
-    first = jax.tree.map(lambda leaf: leaf[0], window)
-    targets = jax.tree.map(lambda leaf: leaf[1:], window)
+def _window_loss(
+    step: Any, problem: _Problem, unroll: int, first: Any, targets: Any, parameters: dict[str, Array]
+) -> Array:
     adapted = with_parameters(step, parameters)
     adjoint = problem.adjoint
     if isinstance(adjoint, Truncated):

@@ -19,7 +19,7 @@ from diffphys.operators.advection import (
     semi_lagrangian,
 )
 from diffphys.operators.brackets import Arakawa, Dealiased, poisson_bracket
-from diffphys.operators.coarsening import coarsen
+from diffphys.operators.coarsening import coarsen, refine
 from diffphys.operators.conversion import centers_to_faces, convert, faces_to_centers
 from diffphys.operators.curl import curl
 from diffphys.operators.differences import difference, divergence, gradient, laplacian
@@ -52,6 +52,7 @@ __all__ = [
     "maccormack",
     "semi_lagrangian",
     "coarsen",
+    "refine",
     "control_volume",
     "convection",
     "curl",

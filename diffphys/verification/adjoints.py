@@ -220,6 +220,11 @@ def _coarsened(seed: int) -> Example:
     return lambda values: operators.coarsen(Field(values, Grid((4, 6))), 2), (values,)
 
 
+def _refined(seed: int) -> Example:
+    values = jnp.asarray(np.random.default_rng(seed).standard_normal((3, 4)))
+    return lambda values: operators.refine(Field(values, Grid((2, 4)), (0.0, 0.5)), 3), (values,)
+
+
 def _problem(solid: bool, stretched: bool = False) -> Any:
     grid = Grid((6, 5), (1.5, 2.0))
     if stretched:
@@ -443,6 +448,7 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
     "interpolate": _on_field(lambda field: operators.interpolate(field, (0.0, 0.0))),
     "sample": _sampled,
     "coarsen": _coarsened,
+    "refine": _refined,
     "explicit_diffusion": _on_field(operators.explicit_diffusion, 0.3, 0.07),
     "implicit_diffusion": _on_field(operators.implicit_diffusion, 0.3, 0.07),
     "crank_nicolson_diffusion": _on_field(operators.crank_nicolson_diffusion, 0.3, 0.07),

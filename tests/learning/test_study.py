@@ -178,6 +178,18 @@ def test_corrections_of_the_references_own_states_train_as_one_step_does(tmp_pat
     np.testing.assert_allclose(arms["supervised"]["mae"], arms["one-step"]["mae"], rtol=1e-4)
 
 
+def test_noise_of_size_zero_is_one_step_and_a_pushforward_is_detached_over_two_steps(tmp_path):
+    """The trick of Brandstetter et al. (2022): no gradient leads from the second step to the first."""
+    two = {"unroll": (2,), "updates": (5,), "learning_rates": (1e-2,)}
+    arms = ("one-step", "noise", "pushforward", "detached")
+    found = carry_out(tmp_path / "none", arms=arms, noise=0.0, **two)["arms"]
+    np.testing.assert_allclose(found["noise"]["mae"], found["one-step"]["mae"], rtol=1e-6)
+    np.testing.assert_allclose(found["pushforward"]["mae"], found["detached"]["mae"], rtol=1e-6)
+    assert found["pushforward"]["mae"] != found["one-step"]["mae"] and found["noise"]["unroll"] == 1
+    some = carry_out(tmp_path / "some", arms=("noise",), noise=0.1, **two)["arms"]
+    assert abs(some["noise"]["mae"][0] / found["noise"]["mae"][0] - 1) > 1e-5
+
+
 def test_precomputed_states_are_those_of_the_source_alone(tmp_path):
     study, settings = heat_study(), settings_of()
     with opened(tmp_path, settings) as run:

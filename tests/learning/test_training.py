@@ -240,6 +240,43 @@ def test_training_recovers_from_an_update_that_diverges():
     assert off[1] < 1e-3 < off[0]
 
 
+def test_what_a_window_begins_with_is_perturbed_and_its_targets_are_not():
+    """Heat conduction keeps a constant: from zeros it leads to zeros, and the loss is that of the constant frames."""
+    constant = heat().initial_state(1.5)
+    frames = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (2, 5, *leaf.shape)), constant)
+    data = dp.Trajectories(frames, {"diffusivity": jnp.asarray([0.05, 0.03])})
+    options: dict[str, Any] = {"unroll": 2, "updates": 1, "loss": error, "batch": 3}
+    zeros = lambda key, frame: jax.tree.map(jnp.zeros_like, frame)  # noqa: E731
+    _, log = train(start_model(), data, perturb=zeros, **options)
+    assert log.losses[0] == pytest.approx(3 * 0.5 * 8 * 1.5**2)
+    _, log = train(start_model(), data, **options)
+    assert log.losses[0] == pytest.approx(0.0, abs=1e-10)
+
+
+def test_windows_have_noise_of_their_own_and_are_drawn_as_without():
+    data = trajectories()
+    options: dict[str, Any] = {"updates": 2, "loss": error, "batch": 3}
+    _, plain = train(start_model(), data, **options)
+    _, same = train(start_model(), data, perturb=lambda key, frame: frame, **options)
+    np.testing.assert_array_equal(plain.losses, same.losses)
+
+
+def test_each_window_has_noise_of_its_own():
+    """A normal number in all eight cells stays there, and the loss is four times its square."""
+    still = dp.Trajectories(jax.tree.map(jnp.zeros_like, trajectories().frames), {"diffusivity": jnp.full(2, 0.05)})
+
+    def number(key, frame):
+        return jax.tree.map(lambda leaf: jnp.full_like(leaf, jax.random.normal(key)), frame)
+
+    options: dict[str, Any] = {"updates": 60, "optimizer": optax.sgd(1e-12), "loss": error, "perturb": number}
+    one = train(start_model(), still, batch=1, **options)[1].losses
+    four = train(start_model(), still, batch=4, **options)[1].losses
+    assert len(np.unique(one)) == 60
+    # Squares of one and of four normal numbers: were they the same in a batch, four would vary by twice as much.
+    assert np.mean(one) == pytest.approx(4, rel=0.5) and np.mean(four) == pytest.approx(16, rel=0.3)
+    assert np.std(four) / np.mean(four) < 1.1
+
+
 def test_a_sub_range_longer_than_all_stages_is_refused_and_a_shorter_stage_takes_all_its_steps():
     with pytest.raises(InputError, match="train: window of the adjoint is 3; at most the unrolled steps"):
         train(start_model(), trajectories(), curriculum=SHORT, loss=error, adjoint=dp.Truncated(3))

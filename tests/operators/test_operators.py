@@ -17,6 +17,7 @@ from diffphys.operators import (
     gradient,
     interpolate,
     laplacian,
+    refine,
     sample,
     semi_lagrangian,
     stable_diffusion_step,
@@ -336,6 +337,30 @@ def test_coarsening_coarsens_profiles_and_keeps_numbers():
     assert coarse.grid == dp.Grid((2, 3), (4.0, 6.0))
 
 
+@pytest.mark.parametrize("conditions", [(PERIODIC, dirichlet()), (dirichlet(1.0), (dp.Neumann(), dp.Neumann()))])
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_refining_keeps_the_divergence_and_coarsening_leads_back(conditions, factor, key):
+    velocity = random_velocity(dp.Grid((4, 6), (2.0, 3.5)), conditions, key)
+    fine = [refine(part, factor) for part in velocity]
+    coarse = divergence(velocity)
+    np.testing.assert_allclose(divergence(fine).values, refine(coarse, factor).values, rtol=0, atol=1e-12)
+    for one, other in zip([*velocity, coarse], [*fine, refine(coarse, factor)], strict=True):
+        back = coarsen(other, factor)
+        assert back.grid == one.grid and back.offset == one.offset
+        np.testing.assert_allclose(back.values, one.values, rtol=0, atol=1e-13)
+
+
+def test_refining_is_exact_along_the_normal_and_keeps_profiles():
+    """A velocity that grows linearly from one wall to the other; a profile has as many values as there are cells."""
+    grid = dp.Grid((4, 2), (1.0, 1.0))
+    conditions = ((dp.Dirichlet(jnp.asarray([[1.0, 2.0]])), dp.Dirichlet(5.0)), PERIODIC)
+    fine = refine(dp.Field(jnp.broadcast_to(1 + jnp.arange(5.0)[:, None], (5, 2)), grid, (0.0, 0.5), conditions), 3)
+    np.testing.assert_allclose(fine.values, np.broadcast_to(1 + np.arange(13)[:, None] / 3, (13, 6)), atol=1e-6)
+    np.testing.assert_array_equal(fine.conditions[0][0].value, [[1.0, 1.0, 1.0, 2.0, 2.0, 2.0]])  # pyright: ignore
+    with pytest.raises(dp.InputError, match="refine: grid"):
+        refine(dp.Field(jnp.zeros((2,)), dp.Grid.from_edges([[0.0, 1.0, 3.0]])), 2)
+
+
 # Diffusion -----------------------------------------------------------------------------------------------------------
 
 
@@ -375,6 +400,7 @@ OPERATORS = {
         field, [0.75 + number * jnp.asarray([0.1, -0.31, 0.52]), 1.9 + number * jnp.asarray([0.3, 0.77, -0.6])]
     ),
     "coarsen": lambda field, velocity, number: coarsen(dp.Field(field.values[:4] * number, dp.Grid((4, 4))), 2),
+    "refine": lambda field, velocity, number: refine(velocity[0], 2),
     "explicit_diffusion": lambda field, velocity, number: explicit_diffusion(field, number, 0.07),
     "stable_diffusion_step": lambda field, velocity, number: stable_diffusion_step(field.grid, number),
     "semi_lagrangian": lambda field, velocity, number: semi_lagrangian(field, velocity, number),
@@ -432,6 +458,8 @@ def test_wrong_places_are_refused():
     for wrong in (0, 4, -1):
         with pytest.raises(dp.InputError, match="factor"):
             coarsen(center, wrong)
+    with pytest.raises(dp.InputError, match="factor"):
+        refine(center, 0)
     with pytest.raises(dp.InputError, match="axis"):
         difference(center, 2)
 

@@ -6,7 +6,8 @@ from diffphys.errors import InputError
 from diffphys.runs import setting
 
 
-ARMS = ("none", "supervised", "least-squares", "one-step", "detached", "unrolled")
+ARMS = ("none", "supervised", "least-squares", "one-step", "noise", "pushforward", "detached", "unrolled")
+PUSHED = 2  # steps of the pushforward, as published
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,9 @@ class StudySettings:
     arms: tuple[str, ...] = setting(
         ("unrolled",),
         help="what is trained: supervised (on corrections computed before), least-squares (on corrections fitted while "
-        "source and reference run beside each other), one-step (no gradient crosses the solver), detached (unrolled, "
-        "no gradient from step to step), unrolled (gradients through all steps); none for the source solver alone",
+        "source and reference run beside each other), one-step (no gradient crosses the solver), noise (one step from "
+        "frames with noise), pushforward (two steps, no gradient from one to the other), detached (unrolled, no gradient "
+        "from step to step), unrolled (gradients through all steps); none for the source solver alone",
         choices=ARMS,
     )
     warmup: int = setting(1000, help="steps of the reference before its first frame", minimum=1)
@@ -25,6 +27,9 @@ class StudySettings:
     frames: int = setting(499, help="frames of each test case that follow the first", minimum=1)
     window: int = setting(
         0, help="steps through which gradients pass in the arm unrolled, the sub-range; 0 for all", minimum=0
+    )
+    noise: float = setting(
+        0.03, help="standard deviation of the noise of the arm noise, in units of each field's scale", minimum=0.0
     )
     features: int = setting(32, help="channels of the network's layers", minimum=1)
     unroll: tuple[int, ...] = setting((1, 4, 8, 16, 32), help="the curriculum: unrolled steps in each stage", minimum=1)

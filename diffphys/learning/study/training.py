@@ -1,6 +1,7 @@
 """Training the arms of a study."""
 
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from diffphys.learning.corrected import Corrected, Normalization, Precomputed, w
 from diffphys.learning.losses import half_sum_of_squares
 from diffphys.learning.study.data import load_cases
 from diffphys.learning.study.least_squares import fitted_corrections
-from diffphys.learning.study.settings import StudySettings
+from diffphys.learning.study.settings import PUSHED, StudySettings
 from diffphys.learning.study.study import Frame, Study
 from diffphys.learning.training import Progress, Stage, initial_progress, train
 from diffphys.learning.trajectories import Trajectories
@@ -52,7 +53,8 @@ def train_arm(study: Study, settings: StudySettings, run: Run, arm: str) -> Trai
     elif arm == "least-squares":
         data = fitted_corrections(study, settings, run)
         start, step = _state_before_correction(study), _only_correction(study, corrected)
-    stages = curriculum(settings, unrolled=arm not in (*SUPERVISED, "one-step"))
+    longest = dict.fromkeys((*SUPERVISED, "one-step", "noise"), 1) | {"pushforward": PUSHED}
+    stages = curriculum(settings, longest.get(arm))
     total = sum(stage.updates for stage in stages)
     progress, spent = initial_progress(step, stages, recovery=study.recovery), 0.0
     if run.has_checkpoint(f"training-{name}"):
@@ -94,12 +96,15 @@ def train_arm(study: Study, settings: StudySettings, run: Run, arm: str) -> Trai
             batch=settings.batch,
             seed=seed,
             averaging=settings.averaging,
-            adjoint=Detached() if arm == "detached" else adjoint,
+            adjoint=Detached() if arm in ("pushforward", "detached") else adjoint,
             loss=loss,
             unrolled_loss=None if study.unrolled_loss is None else unrolled_loss,
             recovery=study.recovery,
             start=start,
             observe=observe,
+            perturb=with_noise({name: settings.noise * scale for name, scale in scales.items()})
+            if arm == "noise"
+            else None,
             resume=progress,
             after_update=after_update,
         )
@@ -146,15 +151,28 @@ def load_network(study: Study, weights: str) -> tuple[Any, Normalization]:
     return load_checkpoint(path, (network, Normalization(jnp.ones(len(study.names)), jnp.ones(told) if told else ())))
 
 
-def curriculum(settings: StudySettings, unrolled: bool) -> list[Stage]:
-    """The stages of an arm; where it is not unrolled, each looks over one step."""
+def curriculum(settings: StudySettings, longest: int | None = None) -> list[Stage]:
+    """The stages of an arm, none of which looks over more steps than `longest`: an arm that looks less far ahead makes
+    as many updates, at the same rates.
+    """
     stages = []
     for unroll, updates, rate in zip(settings.unroll, settings.updates, settings.learning_rates, strict=True):
         warmup = min(settings.rate_warmup, updates // 2)
         schedule = optax.warmup_cosine_decay_schedule(rate / (1 + warmup), rate, warmup, updates, settings.decay * rate)
         optimizer = optax.adam(schedule, b2=settings.beta2)
-        stages.append(Stage(unroll if unrolled else 1, updates, optimizer))
+        stages.append(Stage(min(unroll, longest or unroll), updates, optimizer))
     return stages
+
+
+def with_noise(deviations: Mapping[str, Any]) -> Callable[[jax.Array, Frame], Frame]:
+    """From a key and a frame to the frame with normal noise of these standard deviations, independent in each point."""
+
+    def perturb(key: jax.Array, frame: Frame) -> Frame:
+        keys = dict(zip(deviations, jax.random.split(key, len(deviations)), strict=True))
+        noise = {name: size * jax.random.normal(keys[name], frame[name].shape) for name, size in deviations.items()}
+        return frame | {name: frame[name] + part.astype(frame[name].dtype) for name, part in noise.items()}
+
+    return perturb
 
 
 # ------------------------------------------------------------------- supervised training on corrections known before

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 
 from diffphys.benchmarks.benchmark import Row, benchmark
 from diffphys.benchmarks.rows import half_square
-from diffphys.benchmarks.timing import alternate, compiled
+from diffphys.benchmarks.timing import compiled
 from diffphys.benchmarks.wake import advancing, developed, wake
-from diffphys.runs import Run, setting
+from diffphys.runs import Run, alternate, setting
 from diffphys.stepping import Checkpointed, Detached, StoreAll, Truncated
 
 

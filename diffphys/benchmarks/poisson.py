@@ -13,11 +13,11 @@ import numpy as np
 
 from diffphys.benchmarks.benchmark import Row, benchmark
 from diffphys.benchmarks.rows import shape_of
-from diffphys.benchmarks.timing import Program, alternate, compiled
+from diffphys.benchmarks.timing import Program, compiled
 from diffphys.grids import Grid, Sphere
 from diffphys.poisson import ConjugateGradients, MultigridConjugateGradients, PressureProblem, apply, direct
 from diffphys.poisson.problem import without_null_space
-from diffphys.runs import Run, setting
+from diffphys.runs import Run, alternate, setting
 
 
 REPEATED = 10

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffphys.benchmarks.benchmark import Row
-from diffphys.benchmarks.timing import Program, alternate, compiled
+from diffphys.benchmarks.timing import Program, compiled
+from diffphys.runs import alternate
 
 
 def half_square(values: tuple[Array, ...]) -> Array:

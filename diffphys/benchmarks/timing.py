@@ -1,10 +1,9 @@
-"""Timing compiled programs: alternating, so that what else the machine does falls on all of them alike."""
+"""Compiled programs with their arguments, and what they spend their time on."""
 
 import glob
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,21 +38,6 @@ def compiled(function: Callable, *arguments: Any) -> Program:
         return Program(program, arguments, time.perf_counter() - started)
     finally:
         jax.config.update("jax_enable_compilation_cache", kept)
-
-
-def alternate(programs: Mapping[Any, Callable[[], Any]], seconds: float) -> dict[Any, tuple[float, float]]:
-    """For each program (median, fastest) seconds of its runs, taken in turns for so long, at least three rounds."""
-    for program in programs.values():
-        program()
-    times: dict[Any, list[float]] = {name: [] for name in programs}
-    started, rounds = time.perf_counter(), 0
-    while rounds < 3 or time.perf_counter() - started < seconds:
-        for name, program in programs.items():
-            begun = time.perf_counter()
-            given = program()  # a peer in another process returns the time that it measured itself
-            times[name].append(given if isinstance(given, float) else time.perf_counter() - begun)
-        rounds += 1
-    return {name: (statistics.median(found), min(found)) for name, found in times.items()}
 
 
 def costliest(program: Callable[[], Any], runs: int = 20, most: int = 12) -> list[tuple[str, float, int]]:

@@ -35,9 +35,8 @@ from diffphys.learning.study import (
     Study,
     StudySettings,
     Variant,
-    compared,
     evaluate,
-    gathered,
+    evaluate_finer,
     load_cases,
     means,
     run_study,
@@ -332,24 +331,15 @@ def on_finer_grid(
 ) -> Evaluation:
     """The plain source on a grid and with steps so many times finer, from the reference's first states."""
     fine = case.flow(settings.resolution * factor, settings.dt / factor, stepping=PISO())
-    empty, steps = fine.initial_state(), settings.frames
+    empty = fine.initial_state()
 
-    def first_state(label: float) -> tuple[Any, FlowState]:
-        numbers = jax.tree.map(jnp.asarray, study.parameters(label))
-        system = with_parameters(study.reference, numbers)
-        ready, _ = rollout(system, study.begin(system), settings.warmup)
+    def start(ready: FlowState) -> FlowState:
         *velocity, pressure = frame_of(settings.scale // factor, ready).values()
         parts = tuple(field.with_values(part) for field, part in zip(empty.velocity, velocity, strict=True))
-        start = FlowState(parts, empty.pressure.with_values(pressure), {}, ready.time)
-        return with_parameters(case.wrap(fine), numbers), start
+        return FlowState(parts, empty.pressure.with_values(pressure), {}, ready.time)
 
-    @eqx.filter_jit
-    def roll(step: Any, state: FlowState, frames: Mapping[str, Array]):
-        _, found = rollout(step, state, steps * factor, save_every=factor, save=partial(frame_of, factor))
-        return compared(study, jax.vmap(lambda frame: study.fields(study.state(frame)))(found), frames)
-
-    starts = [first_state(label) for label in study.test_cases]
-    return gathered(study, test, lambda index: roll(*starts[index], test.case(index)[0]))
+    frame = partial(frame_of, factor)
+    return evaluate_finer(study, settings, test, case.wrap(fine), start=start, frame=frame, steps=factor)
 
 
 # Figures and tables ---------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from diffphys.runs.settings import make_settings, nearest, parse_overrides, sett
 from diffphys.runs.signals import Interrupted, StopRequest, stop_on_signals
 from diffphys.runs.tables import table_content, table_in_words, table_of, terminal_width
 from diffphys.runs.threads import one_thread_for_linear_algebra
+from diffphys.runs.turns import alternate
 
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Run",
     "RunDescription",
     "StopRequest",
+    "alternate",
     "checkpoint_metadata",
     "keep_freed_memory",
     "load_checkpoint",

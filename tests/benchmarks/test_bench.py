@@ -9,7 +9,6 @@ from diffphys.benchmarks import BENCHMARKS, Row
 from diffphys.benchmarks.benchmark import markdown
 from diffphys.benchmarks.page import write_page
 from diffphys.benchmarks.peers import Peer, peer_rows
-from diffphys.benchmarks.timing import alternate
 from diffphys.cli import main
 
 
@@ -60,12 +59,6 @@ def test_ratios_stand_beside_the_times_of_others():
     lines = markdown(rows).splitlines()
     assert lines[0] == "| case | what | who | ms, median | diffphys is faster by |"
     assert lines[3] == "| 64x32 | step | PhiFlow 3.4.0 | 5 | 10.0x |"
-
-
-def test_programs_are_timed_in_turns():
-    order = []
-    times = alternate({"a": lambda: order.append("a"), "b": lambda: order.append("b") or 7.0}, 0.0)
-    assert order[:6] == ["a", "b"] * 3 and times["b"] == (7.0, 7.0) and times["a"][1] >= 0
 
 
 def test_a_peer_answers_from_a_process_of_its_own(tmp_path, monkeypatch, capfd):

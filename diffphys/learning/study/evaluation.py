@@ -14,6 +14,7 @@ from jax import Array
 from diffphys.exchange import to_xarray
 from diffphys.grids import Field
 from diffphys.learning.corrected import with_parameters
+from diffphys.learning.study.settings import StudySettings
 from diffphys.learning.study.study import Study
 from diffphys.learning.trajectories import Trajectories
 from diffphys.runs import Run
@@ -53,6 +54,44 @@ def evaluate(study: Study, step: Any, test: Trajectories) -> Evaluation:
         return compared(study, states, frames)
 
     return gathered(study, test, lambda index: roll(step, *test.case(index)))
+
+
+def evaluate_finer(
+    study: Study,
+    settings: StudySettings,
+    test: Trajectories,
+    finer: Any,
+    *,
+    start: Callable[[Any], Any],
+    frame: Callable[[Any], Mapping[str, Array]],
+    steps: int = 1,
+) -> Evaluation:
+    """The source without a network on a finer grid, from the reference's first states, compared on the source's grid.
+
+    Args:
+        study: The study.
+        settings: Its settings.
+        test: The test cases.
+        finer: The step on the finer grid.
+        start: From a state of the reference to a state there.
+        frame: From a state there to a frame of the source.
+        steps: So many steps there make one of the source.
+    """
+
+    @eqx.filter_jit
+    def first_state(system: Any) -> Any:
+        ready, _ = rollout(system, study.begin(system), settings.warmup)
+        return start(ready)
+
+    @eqx.filter_jit
+    def roll(step: Any, state: Any, frames: Mapping[str, Array]):
+        _, found = rollout(step, state, steps * (test.length - 1), save_every=steps, save=frame)
+        return compared(study, jax.vmap(lambda one: study.fields(study.state(one)))(found), frames)
+
+    cases = [jax.tree.map(jnp.asarray, study.parameters(label)) for label in study.test_cases]
+    starts = [first_state(with_parameters(study.reference, numbers)) for numbers in cases]
+    steppers = [with_parameters(finer, numbers) for numbers in cases]
+    return gathered(study, test, lambda index: roll(steppers[index], starts[index], test.case(index)[0]))
 
 
 def compared(study: Study, states: tuple[Field, ...], frames: Mapping[str, Array]) -> tuple[Any, Any, Any]:

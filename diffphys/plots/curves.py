@@ -35,7 +35,7 @@ class Panel:
         orders: Powers of x drawn as dashed slopes below the marked curves of a logarithmic panel.
         title: Above it.
         x, y: What the axes are.
-        logarithmic: Whether both axes are, or "y" for that alone.
+        logarithmic: Whether both axes are, or "x" or "y" for that alone.
     """
 
     lines: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Panel:
     title: str = ""
     x: str = ""
     y: str = ""
-    logarithmic: bool | Literal["y"] = False
+    logarithmic: bool | Literal["x", "y"] = False
 
 
 def panels_figure(panels: Sequence[Panel], columns: int = 2, height: Number = 3.0) -> Figure:
@@ -72,9 +72,9 @@ def panels_figure(panels: Sequence[Panel], columns: int = 2, height: Number = 3.
     colors = colors_of(list(dict.fromkeys(named)))
     symbols = ("o", "s", "^", "D", "v", "P", "X")
     for axis, panel in zip(axes.flat, panels, strict=False):
-        if panel.logarithmic:
+        if panel.logarithmic in (True, "y"):
             axis.set_yscale("log")
-        if panel.logarithmic is True:
+        if panel.logarithmic in (True, "x"):
             axis.set_xscale("log")
         for index, (name, (low, high)) in enumerate(panel.bands.items()):
             axis.axhspan(low, high, color="0.82" if index % 2 == 0 else "0.9", linewidth=0, label=name, zorder=0)
@@ -88,7 +88,7 @@ def panels_figure(panels: Sequence[Panel], columns: int = 2, height: Number = 3.
             )
             axis.plot(x, y, label=name, zorder=5, **style)
         _draw_orders(axis, panel)
-        if panel.logarithmic is True:
+        if panel.logarithmic in (True, "x"):
             _mark_measured(axis, panel)
         axis.tick_params(which="minor", labelsize=SMALL_TEXT - 1)
         axis.set_title(panel.title, fontsize=TEXT)
@@ -105,10 +105,11 @@ def panels_figure(panels: Sequence[Panel], columns: int = 2, height: Number = 3.
 def _mark_measured(axis: Axes, panel: Panel) -> None:
     """Ticks at the few x of the marked curves: a logarithmic axis of two decades labels what nobody measured."""
     places = np.unique(np.concatenate([np.ravel(np.asarray(x, float)) for x, _ in panel.marked.values()] or [[]]))
-    if 1 < len(places) <= 6:
+    if 1 < len(places) <= (6 if panel.logarithmic is True else 10):
         axis.set_xticks(places, [f"{place:g}" if place >= 1 else f"{place:.2g}" for place in places])
         axis.minorticks_off()
-        axis.yaxis.minorticks_on()
+        if panel.logarithmic is True:
+            axis.yaxis.minorticks_on()
 
 
 def _draw_orders(axis: Axes, panel: Panel) -> None:

@@ -12,6 +12,7 @@ from diffphys.learning.turbulence.losses import (
 from diffphys.learning.turbulence.spectra import energy_spectrum, shell_wavenumbers, two_point_correlation
 from diffphys.learning.turbulence.statistics import Average, Moments, with_statistics
 from diffphys.learning.turbulence.thickness import momentum_thickness, vorticity_thickness
+from diffphys.learning.turbulence.time_series import bootstrap_interval, frequency_by_phase, periodograms
 
 
 __all__ = [
@@ -29,6 +30,9 @@ __all__ = [
     "Average",
     "Moments",
     "with_statistics",
+    "frequency_by_phase",
+    "periodograms",
+    "bootstrap_interval",
     "vorticity_thickness",
     "momentum_thickness",
 ]

@@ -31,6 +31,9 @@ EXPERIMENTS = Catalog(
         "wake": Entry(
             "diffphys.experiments.wake", "2D cylinder wake: a network, trained through a coarse solver, corrects it"
         ),
+        "buoyancy": Entry(
+            "diffphys.experiments.buoyancy", "smoke rises in a box: how far ahead training has to look, arm by arm"
+        ),
         "burgers": Entry(
             "diffphys.experiments.burgers", "forced Burgers in 1D: how gradients cross the solver, arm by arm"
         ),

@@ -1,6 +1,6 @@
 """Figures and the table of a study, from what is on disk."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,13 @@ from diffphys.runs import Run
 Frames = dict[str, np.ndarray]
 
 
-def report_study(study: Study, run: Run, draw: Callable[[Run, Mapping[str, Frames]], None], title: str) -> Table:
+def report_study(
+    study: Study,
+    run: Run,
+    draw: Callable[[Run, Mapping[str, Frames]], None],
+    title: str,
+    arms: Sequence[str] | None = None,
+) -> Table:
     """The error over time, the losses, the arms side by side, and what `draw` makes of the first test case's frames.
 
     Args:
@@ -24,10 +30,11 @@ def report_study(study: Study, run: Run, draw: Callable[[Run, Mapping[str, Frame
         draw: `draw(run, shown)` saves figures and animations of the frames that follow the first (every
             `shown_every`-th of them), by name of the flow ("reference", "source", each arm) and of the field.
         title: Of the table.
+        arms: Those that are drawn. Default: all.
     """
     settings = run.settings
     metrics, main = run.read_metrics(), next(iter(study.metrics))
-    names = [name for name in metrics["arms"] if run.has_checkpoint(f"evaluation-{name}")]
+    names = [name for name in arms or metrics["arms"] if run.has_checkpoint(f"evaluation-{name}")]
     saved = {name: load_evaluation(run, name) for name in names}
 
     reference, _, _ = load_trajectories(data_path(study, settings, run, study.test_cases[0]))
@@ -46,8 +53,8 @@ def report_study(study: Study, run: Run, draw: Callable[[Run, Mapping[str, Frame
     for name, tree in saved.items():
         if "losses" in tree:
             run.save_figure(f"loss-{name}.png", plots.training_loss_figure(tree["losses"], tree["unroll"]))
-    arms = {name: arm[main] for name, arm in metrics["arms"].items()}
-    run.save_figure("arms.png", plots.arms_figure(arms, dict(study.published), label=study.error))
+    errors_of = {name: arm[main] for name, arm in metrics["arms"].items() if name in (arms or metrics["arms"])}
+    run.save_figure("arms.png", plots.arms_figure(errors_of, dict(study.published), label=study.error))
     return study_table(title, main, metrics, [study.label(value) for value in study.test_cases], study.published)
 
 

@@ -20,11 +20,24 @@ from jax import Array
 from rich.table import Table
 
 from diffphys import plots
-from diffphys.experiments.studies import Frames, report_study
+from diffphys.errors import InputError
+from diffphys.experiments.lasting import BLOCKS, SHORTEST, report_lasting, run_lasting
+from diffphys.experiments.solver_in_the_loop import (
+    Scenario,
+    ScenarioSettings,
+    corrected_of,
+    frame_of,
+    report_scenario,
+    run_scenario,
+    small_or_published,
+    state_at,
+    state_of,
+)
+from diffphys.experiments.studies import Frames
 from diffphys.grids import Box, Field
-from diffphys.learning.study import Fit, Study, StudySettings, run_study
+from diffphys.learning.study import Fit, Study
 from diffphys.nets import ResNet
-from diffphys.operators import coarsen, divergence
+from diffphys.operators import divergence
 from diffphys.physics import FlowState, IncompressibleFlow
 from diffphys.runs import Program, Run, replacing, setting
 from diffphys.scenarios import CYLINDER, SIZE, VISCOSITY_TIMES_LABEL, cylinder_wake
@@ -37,7 +50,7 @@ NAMES = ("velocity_x", "velocity_y")
 
 
 @dataclass(frozen=True)
-class Settings(StudySettings):
+class Settings(ScenarioSettings):
     """Settings of the wake experiment; the defaults are those of the `book` preset."""
 
     sides: str = setting(
@@ -55,6 +68,9 @@ class Settings(StudySettings):
         (146.484375, 292.96875, 585.9375, 1171.875, 2343.75), help="Reynolds numbers of the test flows", above=0.0
     )
     largest_speed: float = setting(2.2, help="bound on the velocity, for the faster form of the advection", above=0.0)
+    lasting: int = setting(
+        0, help="steps of long runs whose statistics are compared with the reference's; 0 for none", minimum=0
+    )
     network: str = setting(
         "small",
         help="small: three residual blocks of 3x3 (49,442 parameters at 32 features); paper: five of 5x5 (260,354)",
@@ -65,6 +81,10 @@ class Settings(StudySettings):
         """Refuse what one setting alone cannot tell."""
         super().__post_init__()
         self.check_cases("test_reynolds")
+        if self.lasting % BLOCKS or 0 < self.lasting < SHORTEST:
+            raise InputError(
+                f"lasting is {self.lasting}; 0 or a multiple of {BLOCKS} of at least {SHORTEST} steps is accepted."
+            )
 
 
 PRESETS = {
@@ -86,6 +106,16 @@ PRESETS = {
         "averaging": 0.0,
     },
     "evaluate": {"weights": "shipped"},
+    "lasting": {"weights": "shipped", "lasting": 5000, "test_reynolds": (73.2, 220.0, 1900.0, 4688.0)},
+    # Why unrolling works, and what it costs: every way of training, the shift of the inputs, error over seconds.
+    "arms": {
+        "arms": ("one-step", "noise", "pushforward", "detached", "unrolled"),
+        "unroll": (1, 4, 8),
+        "updates": (600, 600, 300),
+        "learning_rates": (4e-3, 4e-3, 2e-3),
+        "shift": True,
+        "finer": (2, 3),
+    },
 }
 
 
@@ -107,7 +137,7 @@ def wake_study(settings: Settings) -> Study:
         source=source,
         grid=source.grid,
         begin=first_state,
-        transfer=lambda state: coarse_velocity(state, settings.scale),
+        transfer=lambda state: frame_of(state, settings.scale),
         state=lambda frame: state_of(source, frame),
         names=NAMES,
         fields=lambda state: state.velocity,
@@ -132,10 +162,7 @@ def wake_study(settings: Settings) -> Study:
 
 def make_network(network: str, features: int, key: Array) -> ResNet:
     """The network: "paper" as published, or "small"."""
-    if network == "paper":
-        return ResNet(3, 2, features=features, blocks=5, kernel_size=5, key=key)
-    small = {"blocks": 3, "kernel_size": 3, "first": False, "last_kernel_size": 1, "skip": "convolution"}
-    return ResNet(3, 2, features=features, key=key, **small)
+    return small_or_published(3, 2, network, features, key)
 
 
 def conditioning(flow: IncompressibleFlow) -> list[Array]:
@@ -156,27 +183,29 @@ def first_state(reference: IncompressibleFlow) -> FlowState:
     return reference.initial_state((jnp.where(gust.contains(points), 1.0, 0.0), 1.0))
 
 
-def state_of(source: IncompressibleFlow, frame: dict[str, Array]) -> FlowState:
-    """A state with the velocity of a frame, which is free of divergence already."""
-    empty = source.initial_state()
-    parts = [frame[name] for name in NAMES]
-    velocity = tuple(field.with_values(values) for field, values in zip(empty.velocity, parts, strict=True))
-    return FlowState(velocity, empty.pressure, empty.scalars, empty.time)
-
-
-def coarse_velocity(state: FlowState, factor: int) -> dict[str, Array]:
-    """The frame of a state of the reference."""
-    return {name: coarsen(field, factor).values for name, field in zip(NAMES, state.velocity, strict=True)}
+def scenario_of(settings: Settings) -> Scenario:
+    """The study, and the plain solver on finer grids."""
+    return Scenario(
+        wake_study(settings),
+        finer=lambda factor: wake_flow(settings, factor * settings.resolution),
+        start=state_at,
+        frame=frame_of,
+    )
 
 
 def run(settings: Settings, run: Run) -> None:
     """Generate the data, train each arm, test it, write metrics."""
-    run_study(wake_study(settings), settings, run)
+    scenario = scenario_of(settings)
+    run_scenario(scenario, settings, run)
+    if settings.lasting:
+        arms = {arm: corrected_of(scenario.study, settings, run, arm) for arm in settings.arms if arm != "none"}
+        run_lasting(scenario.study, settings.lasting, settings.warmup, settings.scale, arms, run)
 
 
 def report(run: Run) -> Table:
     """Figures and a table from what is on disk."""
-    return report_study(wake_study(run.settings), run, draw, "Wake flow: mean absolute error of the velocity")
+    table = report_scenario(scenario_of(run.settings), run, draw, "Wake flow: mean absolute error of the velocity")
+    return report_lasting(wake_study(run.settings), run) if run.settings.lasting else table
 
 
 def draw(run: Run, shown: Mapping[str, Frames]) -> None:
@@ -201,7 +230,11 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
 
 def duration(run: Run) -> str:
     """What the presets take as they are."""
-    words = {"demo": "some four minutes on two cores", "book": "some fifty minutes on two cores"}
+    words = {
+        "demo": "some four minutes on two cores",
+        "book": "some fifty minutes on two cores",
+        "lasting": "some four minutes on two cores",
+    }
     return "" if PROGRAM.differing(run.preset, run.settings) else words.get(run.preset, "")
 
 

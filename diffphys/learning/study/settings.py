@@ -18,8 +18,8 @@ class StudySettings:
         ("unrolled",),
         help="what is trained: supervised (on corrections computed before), least-squares (on corrections fitted while "
         "source and reference run beside each other), one-step (no gradient crosses the solver), noise (one step from "
-        "frames with noise), pushforward (two steps, no gradient from one to the other), detached (unrolled, no gradient "
-        "from step to step), unrolled (gradients through all steps); none for the source solver alone",
+        "frames with noise), pushforward (two steps, no gradient from one to the other), detached (unrolled, no "
+        "gradient from step to step), unrolled (gradients through all steps); none for the source solver alone",
         choices=ARMS,
     )
     warmup: int = setting(1000, help="steps of the reference before its first frame", minimum=1)

@@ -88,6 +88,10 @@ EXPERIMENTS = Catalog(
             "diffphys.experiments.control_burgers",
             "Burgers steered with little force: plans, policies, learning by trying",
         ),
+        "control-shapes": Entry(
+            "diffphys.experiments.control_shapes",
+            "a drop of marker becomes another shape at another place, pushed by a force",
+        ),
         "control-wake": Entry(
             "diffphys.experiments.control_wake", "a cylinder turns about its axis so that its vortex street dies away"
         ),

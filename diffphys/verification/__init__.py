@@ -28,6 +28,9 @@ CASES = Catalog(
         "hasegawa-wakatani": Entry(
             "diffphys.verification.hasegawa_wakatani", "drift waves, and the averages of plasma turbulence"
         ),
+        "reacting-flow": Entry(
+            "diffphys.verification.reacting_flow", "ignition, a planar flame, mass, and the variable-density projection"
+        ),
         "shallow-water": Entry("diffphys.verification.shallow_water", "lakes at rest, dam breaks, and a steep wave"),
         "advection": Entry("diffphys.verification.advection", "a profile carried once around by every scheme"),
         "taylor-green": Entry("diffphys.verification.taylor_green", "orders in space and time of decaying vortices"),

@@ -1,9 +1,8 @@
-"""Reacting flow: ignition against Diffrax, mass and mixture fraction to round-off, the constraint, what it refuses."""
+"""Reacting flow: ignition, mass and mixture fraction to round-off, the constraint, and what it refuses."""
 
 import dataclasses
 from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,8 +12,8 @@ import pytest
 import diffphys as dp
 from diffphys.operators import divergence, interpolate
 from diffphys.physics import Gas, Mixture, OneStepReaction
-from diffphys.physics.combustion import GAS_CONSTANT
 from diffphys.physics.reacting_flow import MIXTURE, ReactingFlow
+from diffphys.verification.reacting_flow import IGNITIONS, ignited
 from tests.gradients import check_derivatives
 
 
@@ -24,37 +23,12 @@ pytestmark = pytest.mark.usefixtures("float64")
 # The reaction by itself -----------------------------------------------------------------------------------------------
 
 
-def ignited(times, temperature, fuel, oxidizer):
-    """Temperature and fractions over time by Diffrax, from the rates as the page has them."""
-
-    def rates(time, y, _):
-        t, f, o = y
-        moles = f / 0.016 + o / 0.032 + (1 - f - o) / 0.028
-        density = 101325.0 / (GAS_CONSTANT * t * moles)
-        fuel, oxidizer = (jnp.maximum(one, 0.0) for one in (f, o))
-        omega = 5.1e4 * density * fuel / 0.016 * jnp.sqrt(density * oxidizer / 0.032)
-        burning = 0.016 / density * omega * jnp.exp(-93600.0 / (GAS_CONSTANT * t))
-        return jnp.stack([5.01e7 / 1450.0 * burning, -burning, -4 * burning])
-
-    return diffrax.diffeqsolve(
-        diffrax.ODETerm(rates),
-        diffrax.Kvaerno5(),
-        0.0,
-        times[-1],
-        1e-6,
-        jnp.array([temperature, fuel, oxidizer]),
-        saveat=diffrax.SaveAt(ts=jnp.asarray(times)),
-        stepsize_controller=diffrax.PIDController(rtol=1e-10, atol=1e-13),
-        max_steps=100_000,
-    ).ys
-
-
-def test_a_homogeneous_mixture_ignites_as_diffrax_says():
+def test_a_homogeneous_mixture_ignites_as_other_solvers_say():
     """Before, in and after ignition, with fourth order: lean until the fuel is burnt, rich until oxygen is short."""
     after = eqx.filter_jit(OneStepReaction().after)
-    for start, end in (((1200.0, 0.04, 0.22), 0.04), ((1200.0, 0.08, 0.2), 0.012)):
+    for start, end in IGNITIONS.values():
         times = np.linspace(0.0, end, 6)
-        exact = np.asarray(ignited(times, *start))
+        exact = ignited(times, start)
         assert exact[1, 0] < 1400 and exact[-1, 0] > (2200 if end == 0.04 else 1700), "it ignites in between"
         errors = []
         for steps in (60, 120):
@@ -62,6 +36,14 @@ def test_a_homogeneous_mixture_ignites_as_diffrax_says():
             errors.append(np.max(np.abs(found - exact), axis=0))
         assert errors[1][0] < 2e-3 and errors[1][1:].max() < 2e-7, errors
         assert errors[0][0] / errors[1][0] > 10, errors
+
+
+@pytest.mark.slow
+def test_diffrax_says_so_too():
+    pytest.importorskip("diffrax")
+    for start, end in IGNITIONS.values():
+        times = np.linspace(0.0, end, 6)
+        np.testing.assert_allclose(ignited(times, start, "Diffrax"), ignited(times, start), rtol=1e-7, atol=1e-8)
 
 
 def test_no_step_explodes_and_each_keeps_what_is_conserved():
@@ -116,7 +98,7 @@ def test_what_is_homogeneous_burns_as_by_itself_and_flows_out(advection):
     """Nothing but the expansion moves it: temperature as the reaction alone, velocity linear along the tube."""
     flow = tube(advection)
     final, states = dp.rollout(flow, flow.initial_state(1200.0, 0.04, 0.22), 30, save_every=1, save=lambda s: s)
-    alone = np.asarray(ignited([0.0, 0.03], 1200.0, 0.04, 0.22))[-1]
+    alone = ignited(np.array([0.0, 0.03]), (1200.0, 0.04, 0.22))[-1]
     for name, value in zip(MIXTURE, alone, strict=True):
         np.testing.assert_allclose(final.scalars[name].values, value, rtol=1e-4, atol=1e-7)
     velocity = np.asarray(states.velocity[0].values)

@@ -8,49 +8,20 @@ import numpy as np
 import pytest
 
 import diffphys as dp
-from diffphys.grids import Dirichlet, Field, Neumann, Periodic, face_offset
+from diffphys.grids import Neumann
 from diffphys.operators import divergence
 from diffphys.poisson import MultigridConjugateGradients, variable_density_projection
+from diffphys.verification.reacting_flow import PRESSURE_ENDS, disturbed_velocity
 
 
 pytestmark = pytest.mark.usefixtures("float64")
-
-CONDITIONS = ((Neumann(), Dirichlet()), (Periodic(), Periodic()))
-
-
-def made_by_hand(count):
-    """A velocity, what a pressure and a density with a ratio of seven have made of it, and how far its projection is
-    from it. The pressure has no slope at x = 0 and is zero at x = 1; the velocity vanishes at x = 0.
-    """
-    grid = dp.Grid((count, count), (1.0, 1.0))
-    wave = 2 * np.pi
-    exact, disturbed, volumes = [], [], []
-    for axis in range(2):
-        offset = face_offset(grid, axis)
-        x, y = np.meshgrid(
-            *((np.arange(count + (axis == a == 0)) + (0.0 if axis == a else 0.5)) / count for a in range(2)),
-            indexing="ij",
-        )
-        v = (np.sin(x) * (2 + np.cos(wave * y)), x**2 * np.sin(wave * y))[axis]
-        volume = 1 + 3 * (1 + np.sin(3 * x + 1) * np.cos(wave * y))  # 1/rho from 1 to 7
-        slope = (
-            -np.pi / 2 * np.sin(np.pi / 2 * x) * (2 + np.sin(wave * y)),
-            wave * np.cos(np.pi / 2 * x) * np.cos(wave * y),
-        )[axis]
-        ends = ((Dirichlet(0.0), Neumann(0.0)), (Periodic(), Periodic()))
-        exact.append(Field(jnp.asarray(v), grid, offset, ends))
-        disturbed.append(Field(jnp.asarray(v + volume * slope), grid, offset, ends))
-        volumes.append(jnp.asarray(volume))
-    x, y = (np.asarray(line) for line in grid.centers())
-    target = np.cos(x) * (2 + np.cos(wave * y)) + wave * x**2 * np.cos(wave * y)
-    return exact, disturbed, volumes, target
 
 
 def test_it_gives_back_what_a_pressure_has_disturbed_with_second_order():
     errors = []
     for count in (16, 32):
-        exact, disturbed, volumes, target = made_by_hand(count)
-        found, solution = variable_density_projection(disturbed, volumes, CONDITIONS, target)
+        exact, disturbed, volumes, target = disturbed_velocity(count)
+        found, solution = variable_density_projection(disturbed, volumes, PRESSURE_ENDS, target)
         np.testing.assert_allclose(divergence(found).values, target, atol=1e-7)
         assert solution.converged and float(solution.imbalance) == 0
         errors.append(max(float(jnp.max(jnp.abs(a.values - b.values))) for a, b in zip(found, exact, strict=True)))
@@ -58,9 +29,9 @@ def test_it_gives_back_what_a_pressure_has_disturbed_with_second_order():
 
 
 def test_another_solver_finds_the_same():
-    _, disturbed, volumes, target = made_by_hand(16)
-    found, _ = variable_density_projection(disturbed, volumes, CONDITIONS, target)
-    other, _ = variable_density_projection(disturbed, volumes, CONDITIONS, target, MultigridConjugateGradients)
+    _, disturbed, volumes, target = disturbed_velocity(16)
+    found, _ = variable_density_projection(disturbed, volumes, PRESSURE_ENDS, target)
+    other, _ = variable_density_projection(disturbed, volumes, PRESSURE_ENDS, target, MultigridConjugateGradients)
     np.testing.assert_allclose(found[0].values, other[0].values, atol=1e-7)
 
 
@@ -75,25 +46,25 @@ def test_a_closed_box_says_what_no_pressure_can_balance():
 
 
 def test_a_solve_that_does_not_converge_is_not_a_velocity():
-    _, disturbed, volumes, target = made_by_hand(16)
+    _, disturbed, volumes, target = disturbed_velocity(16)
 
     def solver(problem):
         return dp.poisson.FictitiousDomain(problem, largest_iterations=2)
 
     found, solution = jax.jit(
-        lambda target: variable_density_projection(disturbed, volumes, CONDITIONS, target, solver)
+        lambda target: variable_density_projection(disturbed, volumes, PRESSURE_ENDS, target, solver)
     )(target)
     assert not solution.converged and bool(jnp.isnan(found[0].values).any())
 
 
 @pytest.mark.usefixtures("unchecked_types")
 def test_bad_input_is_refused_by_name():
-    _, disturbed, volumes, _ = made_by_hand(8)
+    _, disturbed, volumes, _ = disturbed_velocity(8)
     cases: Any = (
-        ("target has shape", (disturbed, volumes, CONDITIONS, np.ones(3))),
-        ("negative", (disturbed, (-1.0, 1.0), CONDITIONS)),
-        ("velocity", (disturbed[:1], volumes, CONDITIONS)),
-        ("specific_volume", (disturbed, volumes[:1], CONDITIONS)),
+        ("target has shape", (disturbed, volumes, PRESSURE_ENDS, np.ones(3))),
+        ("negative", (disturbed, (-1.0, 1.0), PRESSURE_ENDS)),
+        ("velocity", (disturbed[:1], volumes, PRESSURE_ENDS)),
+        ("specific_volume", (disturbed, volumes[:1], PRESSURE_ENDS)),
     )
     for words, arguments in cases:
         with pytest.raises(dp.InputError, match=words):

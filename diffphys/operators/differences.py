@@ -32,7 +32,7 @@ from diffphys.grids.conditions import homogeneous
 from diffphys.grids.ends import lengths_beside, places_beyond
 from diffphys.grids.field import check_field, check_velocity
 from diffphys.grids.numbers import as_whole, shown
-from diffphys.linear import linear_map
+from diffphys.linear import along_axis, linear_map
 
 
 def difference(field: Field, axis: int) -> Field:
@@ -286,6 +286,35 @@ def with_zeros(values: Array, widths: Sequence[int]) -> Array:
             zeros = jnp.zeros([width if a == axis else extent for a, extent in enumerate(values.shape)], values.dtype)
             values = jax.lax.optimization_barrier(jnp.concatenate([zeros, values, zeros], axis))
     return values
+
+
+def line_at(values: Array, axis: int, index: int) -> Array:
+    """The values at an index along an axis, which keeps the extent 1; its transpose is `among_zeros`."""
+    line = _Line(axis, index % values.shape[axis], values.shape[axis])
+    return linear_map(line.taken, line.placed, (), (values,))[0]
+
+
+def among_zeros(part: Array, axis: int, index: int, count: int) -> Array:
+    """What has the extent 1 along an axis at an index among `count`, with zeros at the others.
+
+    As a product with a matrix of zeros and a one, which XLA fuses with nothing: zeros around it would be a branch in
+    every element of the loop that adds them.
+    """
+    line = _Line(axis, index % count, count)
+    return linear_map(line.placed, line.taken, (), (part,))[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Line:
+    axis: int
+    index: int
+    count: int
+
+    def taken(self, _: Sequence[Array], operands: Sequence[Array]) -> list[Array]:
+        return [slice_axis(operands[0], self.axis, self.index, self.index + 1)]
+
+    def placed(self, _: Sequence[Array], operands: Sequence[Array]) -> list[Array]:
+        return [along_axis(np.eye(self.count, 1, -self.index), operands[0], self.axis)]
 
 
 def at_both_ends(parts: Sequence[Array], axis: int, count: int) -> list[Array]:

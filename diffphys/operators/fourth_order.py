@@ -72,19 +72,20 @@ def fourth_order_laplacian(field: Field) -> Field:
     """
     grid, dimensions = field.grid, field.grid.dimensions
     uniform = [axis for axis in range(dimensions) if grid.uniform[axis]]
-    stencil: dict[tuple[int, ...], float] = {}
-    for axis in uniform:
-        weights = np.convolve(WEIGHTS, WEIGHTS) / (grid.size[axis] / grid.cells[axis]) ** 2
-        for place, weight in _stencil(grid, axis, weights.tolist(), first=-3).items():
-            stencil[place] = stencil.get(place, 0.0) + weight
+    seven = {
+        axis: (np.convolve(WEIGHTS, WEIGHTS) / (grid.size[axis] / grid.cells[axis]) ** 2).tolist() for axis in uniform
+    }
     if len(uniform) == dimensions and all(field.periodic):
+        stencil: dict[tuple[int, ...], float] = {}
+        for axis, weights in seven.items():
+            for place, weight in _stencil(grid, axis, weights, first=-3).items():
+                stencil[place] = stencil.get(place, 0.0) + weight
         return field.with_values(periodic_sum(field.values, stencil))
     parts = []
-    if uniform:
-        widths = [(3, 3) if axis in uniform else (0, 0) for axis in range(dimensions)]
-        middle = [before for before, _ in widths]
-        moved = {tuple(s + m for s, m in zip(place, middle, strict=True)): w for place, w in stencil.items()}
-        parts.append(shifted_sum(field.padded(widths), field.shape, moved))
+    for axis in uniform:
+        # Along each axis alone as convection has them, so that a program makes ghost points once.
+        padded = field.padded([(3, 3) if a == axis else (0, 0) for a in range(dimensions)])
+        parts.append(shifted_sum(padded, field.shape, _stencil(grid, axis, seven[axis], first=0)))
     for axis in range(dimensions):
         if grid.uniform[axis]:
             continue

@@ -35,9 +35,8 @@ from diffphys.grids.ends import lengths_beside
 from diffphys.grids.field import check_field, check_parts, check_velocity
 from diffphys.grids.numbers import as_array_of_shape, as_components, check_names, concrete
 from diffphys.grids.sides import part_of
-from diffphys.linear import along_axis
 from diffphys.operators import convert
-from diffphys.operators.differences import slice_axis
+from diffphys.operators.differences import among_zeros, line_at, slice_axis
 from diffphys.poisson import PressureProblem
 from diffphys.poisson.problem import null_space
 
@@ -145,16 +144,14 @@ def entering_from_rest(sides: Sides, velocity: Sequence[Field], carrier: Sequenc
                 sign = 1.0 if end else -1.0
                 if axis == direction:
                     width = float(grid.widths(direction)[-end])
-                    outward = sign * _slab(carrier[axis].values, axis, -2 if end else 1)
+                    outward = sign * line_at(carrier[axis].values, axis, -2 if end else 1)
                     factor = jnp.minimum(outward, 0) / width
                 else:
                     width = float(grid.widths(direction)[-end])
-                    outward = sign * _slab(carrier[direction].values, direction, -end)
+                    outward = sign * line_at(carrier[direction].values, direction, -end)
                     factor = jnp.minimum(_mean_over(outward, grid, axis, component.periodic[axis]), 0) / (2 * width)
-                part = factor * _slab(values, direction, -end)
-                # A product: zeros put around it would be a branch in every element of the loop that adds it.
-                place = np.eye(values.shape[direction], 1, (1 - values.shape[direction]) * end)
-                part = along_axis(place, part, direction)
+                part = factor * line_at(values, direction, -end)
+                part = among_zeros(part, direction, -end, values.shape[direction])
                 before = added[axis]
                 added[axis] = part if before is None else before + part
     return added

@@ -4,11 +4,15 @@ import functools
 import itertools
 
 import hypothesis
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import diffphys as dp
 from diffphys.operators import divergence, gradient
+from diffphys.operators.advection.convection import with_images
+from diffphys.operators.differences import among_zeros, line_at
 from tests.domains import all_pairs, domains, free_faces, make_flow, random_velocity
 
 
@@ -85,3 +89,27 @@ def test_with_any_obstacle(domain):
 def test_with_any_widths_of_the_cells(domain):
     """With an obstacle, too."""
     check_transpose(domain.flow(), np.random.default_rng(3))
+
+
+def test_a_line_at_an_index_is_the_transpose_of_one_among_zeros():
+    values, part = np.random.default_rng(0).standard_normal((4, 5)), np.arange(4.0)[:, None]
+    found, pull = jax.vjp(lambda values: line_at(values, 1, -2), jnp.asarray(values))
+    np.testing.assert_array_equal(found, values[:, 3:4])
+    placed = np.zeros((4, 5))
+    placed[:, 3:4] = part
+    np.testing.assert_array_equal(pull(jnp.asarray(part))[0], placed)
+    found, pull = jax.vjp(lambda part: among_zeros(part, 1, -2, 5), jnp.asarray(part))
+    np.testing.assert_array_equal(found, placed)
+    np.testing.assert_array_equal(pull(jnp.asarray(values))[0], values[:, 3:4])
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_images_turned_about_the_value_on_a_side(periodic):
+    """`2 f[0] - f[k]` beyond a side, and what their transpose gives back."""
+    values = np.random.default_rng(0).standard_normal((5, 3))
+    below = values[-2:] if periodic else 2 * values[:1] - values[2:0:-1]
+    above = values[:2] if periodic else 2 * values[-1:] - values[-2:-4:-1]
+    found, pull = jax.vjp(lambda values: with_images(values, 0, (2, 2), periodic, odd=True), jnp.asarray(values))
+    np.testing.assert_allclose(found, np.concatenate([below, values, above]), rtol=1e-15)
+    cotangent = np.random.default_rng(1).standard_normal(found.shape)
+    np.testing.assert_allclose(jnp.vdot(pull(jnp.asarray(cotangent))[0], values), np.vdot(cotangent, found), rtol=1e-13)

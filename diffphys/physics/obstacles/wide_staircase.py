@@ -128,10 +128,8 @@ class WideStaircase(WholeCells):
     def velocity_laplacian(self, component: Field) -> Array:
         """The Laplacian of a velocity component, of second order beside the obstacle."""
         closed = self.solid.faces(self.problem(), component.offset.index(0.0))
-        axes = range(component.grid.dimensions)
-        stencil: dict[tuple[int, ...], np.ndarray] = {}
-        beyond = jnp.zeros((), component.values.dtype)
-        for axis in axes:
+        parts = []
+        for axis in range(component.grid.dimensions):
             spacing, count = component.grid.size[axis] / component.grid.cells[axis], closed.shape[axis]
             points = _with_ghosts(component, closed, axis, 1)
             away = ~np.any([points.take(range(s, s + count), axis) for s in range(3)], axis=0)
@@ -139,7 +137,7 @@ class WideStaircase(WholeCells):
                 # What lies beyond a side with friction is no mirror image: of the second difference it is another one.
                 curved = _second_difference(component, axis) * jnp.asarray(away, component.values.dtype)
                 at_rest = component.with_conditions(all_homogeneous(component.conditions)).with_values(curved)
-                beyond = beyond - _second_difference(at_rest, axis) / (12 * spacing**2)
+                parts.append(-_second_difference(at_rest, axis) / (12 * spacing**2))
                 away = np.zeros_like(away)
             around = _with_ghosts(component, away, axis, 1) / 12
             below, here, above = (around.take(range(s, s + count), axis) for s in range(3))
@@ -150,10 +148,13 @@ class WideStaircase(WholeCells):
                 1 + 2 * (here + above),
                 -above,
             )
-            for step, weight in enumerate(weights):
-                place = tuple(step if a == axis else 2 for a in axes)
-                stencil[place] = stencil.get(place, 0.0) + weight / spacing**2
-        return weighted_sum(component.padded([(2, 2)] * len(axes)), stencil) + beyond
+            # Three ghost points as convection has them, so that a program makes them once.
+            stencil = {
+                tuple(1 + step if a == axis else 0 for a in range(closed.ndim)): weight / spacing**2
+                for step, weight in enumerate(weights)
+            }
+            parts.append(weighted_sum(component.padded(_along(axis, (3, 3), closed.ndim)), stencil))
+        return sum(parts[1:], parts[0])
 
     def stokes(self, reach: Array) -> Stokes:
         """The parts of an implicit step of diffusion."""
@@ -184,15 +185,12 @@ def _net_flux(field: Field, closed: np.ndarray, wide: Sequence[Array], flux: Seq
         wide: For each axis what crosses the faces of the control volumes, also of those around a ghost point.
         flux: For each axis what the divergence counts of that, through the faces of volumes around points within.
     """
-    carried, narrow = [], []
-    for axis, (one, counted) in enumerate(zip(wide, flux, strict=True)):
+    carried = []
+    for axis, one in enumerate(wide):
         points, faces = _with_ghosts(field, closed, axis, 3), one.shape[axis]
         free = ~np.any([points.take(range(step, step + faces), axis) for step in range(4)], axis=0)
-        one = one * jnp.asarray(free, one.dtype)
-        three = {tuple(step if a == axis else 0 for a in range(one.ndim)): 1 / 24 for step in range(3)}
-        carried.append(one)
-        narrow.append(counted + shifted_sum(one, counted.shape, three))
-    return net_flux(field, carried, field.grid.spacing, 4, narrow)
+        carried.append(one * jnp.asarray(free, one.dtype))
+    return net_flux(field, carried, field.grid.spacing, 4, flux)
 
 
 def _at_control_faces(given: Array, component: Field, axis: int, direction: int, beyond: int) -> Array:
@@ -221,7 +219,11 @@ def _padded(field: Field, axis: int, width: int) -> Array:
     """A field with so many ghost points at the ends of an axis as there are beyond the faces, or between them."""
     centered, periodic = field.offset[axis] == 0.5, field.periodic[axis]
     behind = width + periodic * (-1 if centered else 1)
-    return field.padded([(width, behind) if a == axis else (0, 0) for a in range(field.grid.dimensions)])
+    return field.padded(_along(axis, (width, behind), field.grid.dimensions))
+
+
+def _along(axis: int, widths: tuple[int, int], dimensions: int) -> list[tuple[int, int]]:
+    return [widths if a == axis else (0, 0) for a in range(dimensions)]
 
 
 def _with_ghosts(field: Field, points: np.ndarray, axis: int, width: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -117,16 +118,21 @@ def ends_of(field_of: Callable[[Array], Field], like: Array) -> Ends:
         field_of: From values to the field with its conditions.
         like: An array of the values' shape and type.
     """
-    zeros, ones = field_of(jnp.zeros_like(like)), field_of(jnp.ones_like(like))
-    ends = []
-    for axis in range(like.ndim):
-        if zeros.periodic[axis]:
-            ends.append(None)
-            continue
-        widths = [(1, 1) if a == axis else (0, 0) for a in range(like.ndim)]
-        nothing, one = zeros.padded(widths), ones.padded(widths)
-        given = [(_slab(nothing, axis, index), _slab(one, axis, index)) for index in (0, -1)]
-        ends.append(tuple(End(full - empty, empty) for empty, full in given))
+    periodic = field_of(jnp.zeros_like(like)).periodic
+    bounded = [axis for axis in range(like.ndim) if not periodic[axis]]
+
+    def ghosts(values: Array) -> list[tuple[Array, Array]]:
+        field, found = field_of(values), []
+        for axis in bounded:
+            padded = field.padded([(1, 1) if a == axis else (0, 0) for a in range(like.ndim)])
+            found.append((_slab(padded, axis, 0), _slab(padded, axis, -1)))
+        return found
+
+    # The derivative, since a difference of two values would lose digits where what is given is large.
+    given, factors = jax.jvp(ghosts, (jnp.zeros_like(like),), (jnp.ones_like(like),))
+    ends: list[tuple[End, End] | None] = [None] * like.ndim
+    for axis, (lower, upper), (below, above) in zip(bounded, factors, given, strict=True):
+        ends[axis] = End(lower, below), End(upper, above)
     return tuple(ends)
 
 

@@ -95,3 +95,19 @@ def test_one_viscosity_everywhere_is_the_laplacian():
     for axis, (part, force) in enumerate(zip(velocity, viscous_force(velocity, viscosity), strict=True)):
         difference = force - 0.3 * laplacian(part).values
         np.testing.assert_allclose(difference * free(part, axis), 0, atol=1e-11)
+
+
+@pytest.mark.parametrize("speed", [1.0, 300.0, 1e9, 1e30])
+def test_ghost_points_lose_no_digits_where_what_is_given_is_large(speed):
+    """Beside a wall in fast motion, in single precision: the mirror image has the factor -1, however fast it is."""
+    grid = dp.Grid((4, 3))
+    values = jnp.ones((4, 3), jnp.float32)
+    field = dp.Field(
+        values, grid, conditions=((dp.Dirichlet(speed), dp.Neumann(speed)), (dp.Periodic(), dp.Periodic()))
+    )
+    (lower, upper), around = ends_of(field.with_values, values)
+    assert around is None
+    np.testing.assert_array_equal(lower.factor, -1.0)
+    np.testing.assert_array_equal(upper.factor, 1.0)
+    np.testing.assert_allclose(lower.given, 2 * np.float32(speed), rtol=1e-6)
+    np.testing.assert_allclose(upper.given, np.float32(speed), rtol=1e-6)

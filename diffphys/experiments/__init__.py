@@ -41,6 +41,9 @@ EXPERIMENTS = Catalog(
             "diffphys.experiments.forced_advection_diffusion",
             "a forced velocity carries itself in 2D: a network corrects a coarse solver",
         ),
+        "pressure-guess": Entry(
+            "diffphys.experiments.pressure_guess", "a network guesses the pressure from which conjugate gradients start"
+        ),
         "plasma": Entry(
             "diffphys.experiments.plasma", "drift-wave turbulence: a network stands for the scales a coarse grid lacks"
         ),

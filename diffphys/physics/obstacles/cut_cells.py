@@ -9,7 +9,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from diffphys.grids import Field
-from diffphys.operators import difference, divergence
+from diffphys.operators import FluxAdvection, difference, divergence
 from diffphys.operators.advection.convection import relative_control_volume, times_volume_unit, without_fixed_ends
 from diffphys.operators.eigenbasis import Line, lines_of
 from diffphys.physics.flow_sides import imposed
@@ -84,7 +84,7 @@ class CutCells(FiniteVolumes):
             for field, cut in zip(velocity, self.cuts, strict=True)
         )
 
-    def scalar_convection(self, scheme: Any, scalar: Field, carrier: Sequence[Field]) -> Field:
+    def scalar_convection(self, scheme: FluxAdvection, scalar: Field, carrier: Sequence[Field]) -> Field:
         """The rate at which a scalar is carried, its slopes taken as far as the faces are open."""
         return scheme.scalar_convection(scalar, carrier, [cut.open for cut in self.cuts])
 

@@ -1,7 +1,6 @@
 """The space of a flow without obstacle."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ from diffphys.grids import Field
 from diffphys.grids.conditions import fixes_points
 from diffphys.operators import laplacian
 from diffphys.operators.advection.convection import without_fixed_ends
-from diffphys.operators.eigenbasis import lines_of
+from diffphys.operators.eigenbasis import Line, lines_of
 from diffphys.operators.transport import viscous_force
 from diffphys.physics.flow_sides import imposed
 from diffphys.physics.obstacles.space import (
@@ -144,7 +143,7 @@ class Plain(FiniteVolumes):
         field = self.variables.scalar_field(rhs)
         return solve_separable(lines_of(field.grid, field.offset, field.conditions, 2), rhs, 1.0, -reach)
 
-    def lines(self, field: Field) -> Any:
+    def lines(self, field: Field) -> tuple[Line, ...]:
         """The one-dimensional operators of a field's Laplacian."""
         return lines_of(field.grid, field.offset, field.conditions, self.differences.order)
 

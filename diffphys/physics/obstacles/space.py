@@ -8,7 +8,7 @@ whole cells (in `WideStaircase` with differences of fourth order), in `CutCells`
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from jax import Array
 
 from diffphys.grids import Conditions, Field, Grid, Neumann, Periodic, Sides, face_offset
 from diffphys.grids.conditions import homogeneous
-from diffphys.operators import difference, divergence, laplacian
+from diffphys.operators import FluxAdvection, difference, divergence, laplacian
 from diffphys.operators.advection.convection import relative_control_volume, without_fixed_ends
 from diffphys.operators.fourth_order import (
     fourth_order_difference,
@@ -169,11 +169,11 @@ class FiniteVolumes(Space):
     `WideStaircase`, `CutCells`.
     """
 
-    def convection(self, scheme: Any, velocity: Sequence[Field], carrier: Sequence[Field]) -> Sequence[Field]:
+    def convection(self, scheme: FluxAdvection, velocity: Sequence[Field], carrier: Sequence[Field]) -> Sequence[Field]:
         """The rate at which a velocity is carried, by the scheme itself unless an obstacle changes it."""
         return scheme.convection(velocity, carrier)
 
-    def scalar_convection(self, scheme: Any, scalar: Field, carrier: Sequence[Field]) -> Field:
+    def scalar_convection(self, scheme: FluxAdvection, scalar: Field, carrier: Sequence[Field]) -> Field:
         """The rate at which a scalar is carried."""
         return scheme.scalar_convection(scalar, carrier)
 

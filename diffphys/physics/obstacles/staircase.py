@@ -3,7 +3,6 @@
 import abc
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,7 +18,7 @@ from diffphys.grids.ends import values_beside
 from diffphys.grids.numbers import check_kind
 from diffphys.grids.shapes import Measured, Periods, is_traced
 from diffphys.grids.sides import periods
-from diffphys.operators import difference, divergence
+from diffphys.operators import FluxAdvection, difference, divergence
 from diffphys.operators.advection.convection import times_volume_unit, without_fixed_ends
 from diffphys.operators.eigenbasis import Line, lines_of
 from diffphys.physics.obstacles.immersed import fills_nothing_or_all
@@ -163,7 +162,7 @@ class WholeCells(FiniteVolumes):
         rates = self.box.momentum(velocity, convection, acceleration)
         return tuple(rate * self._free(axis, rate.dtype) for axis, rate in enumerate(rates))
 
-    def scalar_convection(self, scheme: Any, scalar: Field, carrier: Sequence[Field]) -> Field:
+    def scalar_convection(self, scheme: FluxAdvection, scalar: Field, carrier: Sequence[Field]) -> Field:
         """The rate at which a scalar is carried, which the scheme takes from fluid cells alone."""
         return scheme.scalar_convection(
             scalar, carrier, [self._free(axis, scalar.values.dtype) for axis in range(len(carrier))]

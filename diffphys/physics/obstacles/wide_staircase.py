@@ -13,7 +13,6 @@ Elsewhere it is the scheme of fourth order. What the staircase itself makes of a
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -23,7 +22,7 @@ from jax.tree_util import Partial
 
 from diffphys.grids import Field, Robin
 from diffphys.grids.ends import ENDS
-from diffphys.operators import difference
+from diffphys.operators import FluxAdvection, difference
 from diffphys.operators.advection.convection import HALFWAY, net_flux, with_images, without_fixed_ends
 from diffphys.operators.differences import shifted_sum, slice_axis, weighted_sum
 from diffphys.physics.obstacles.plain import Plain, preconditioned
@@ -76,7 +75,9 @@ class WideStaircase(WholeCells):
             for axis in range(field.grid.dimensions)
         ]
 
-    def convection(self, scheme: Any, velocity: Sequence[Field], carrier: Sequence[Field]) -> tuple[Field, ...]:
+    def convection(
+        self, scheme: FluxAdvection, velocity: Sequence[Field], carrier: Sequence[Field]
+    ) -> tuple[Field, ...]:
         """Of fourth order, and of second beside the obstacle."""
         given = [self._with_flux(part, axis) for axis, part in enumerate(carrier)]
         rates = []
@@ -87,7 +88,7 @@ class WideStaircase(WholeCells):
             rates.append(component.with_values(without_fixed_ends(component, axis, rate)))
         return tuple(rates)
 
-    def scalar_convection(self, scheme: Any, scalar: Field, carrier: Sequence[Field]) -> Field:
+    def scalar_convection(self, scheme: FluxAdvection, scalar: Field, carrier: Sequence[Field]) -> Field:
         """Of fourth order, and of second beside the obstacle, into which nothing is carried."""
         wide = [_padded(part, axis, 1) for axis, part in enumerate(carrier)]
         flux = [

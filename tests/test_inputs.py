@@ -288,7 +288,8 @@ def test_a_field_where_an_array_is_wanted_is_refused_inside_jit_and_outside():
     field = dp.Field(jnp.ones(WIDER.cells), WIDER)
     solver = poisson.direct(dp.IncompressibleFlow(GRID, 0.01, 0.1, dp.Wall()).pressure_problem())
     own = dp.Field(jnp.ones(GRID.cells), GRID)
-    for function in (solver.solve, lambda values: dp.Field(values, GRID), lambda values: own.with_values(values)):
+    functions: list[Any] = [solver.solve, lambda values: dp.Field(values, GRID), lambda values: own.with_values(values)]
+    for function in functions:
         for wrapped in (function, jax.jit(function)):
             with pytest.raises(dp.InputError, match="is a Field; an array of numbers"):
                 wrapped(field)

@@ -95,7 +95,7 @@ def ignited(times: np.ndarray, start: tuple[float, float, float], solver: str = 
             atol=1e-12,
         )
         return found.y.T
-    import diffrax  # only here: it is not among the dependencies
+    import diffrax  # pyright: ignore[reportMissingImports] (only here: it is not among the dependencies)
 
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda _, y, __: rates(y, jnp)),

@@ -35,7 +35,7 @@ from diffphys.experiments.solver_in_the_loop import (
 )
 from diffphys.experiments.studies import Frames
 from diffphys.grids import Field, Grid, Wall
-from diffphys.learning import mean_absolute_error
+from diffphys.learning import Recovery, mean_absolute_error
 from diffphys.learning.study import Study
 from diffphys.nets import ResNet
 from diffphys.operators import SemiLagrangian, divergence
@@ -246,6 +246,7 @@ def buoyancy_study(settings: Settings) -> Study:
         parameters=draw_clouds,
         identity={name: getattr(settings, name) for name in decisive},
         metrics={"mae": velocity_error, "relative": relative_error, "smoke": smoke_error},
+        recovery=Recovery(),  # over 128 steps a window may diverge
         diagnostics={"divergence": lambda found: divergence(found[:2]).values},
         shipped=shipped_weights("buoyancy"),
         advice=f"it is faster than largest_speed ({settings.largest_speed:g}) or unstable, and a larger bound may help",

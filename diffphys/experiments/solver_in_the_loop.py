@@ -95,15 +95,13 @@ class Scenario:
         finer: From a factor to the source on a grid so many times finer.
         start: `start(finer, state)`, the reference's state on the grid of another step.
         frame: `frame(state, factor)`, a frame of the source from a state on a grid so many times finer.
-        reductions: Arm to the published reduction of the source's error, a part of one.
-        ahead: Steps looked ahead to the published reduction.
+        ahead: Steps that training looks ahead to the published reduction of the source's error, a part of one.
     """
 
     study: Study
     finer: Callable[[int], Any]
     start: Callable[[Any, Any], Any]
     frame: Callable[[Any, int], dict[str, Array]]
-    reductions: Mapping[str, float] = dataclasses.field(default_factory=dict)
     ahead: Mapping[int, float] = dataclasses.field(default_factory=dict)
 
 
@@ -202,8 +200,9 @@ def run_scenario(scenario: Scenario, settings: ScenarioSettings, run: Run) -> No
     if settings.shift:
         run.leave_if_asked()
         metrics["shift"] = measured_shift(study, settings, run, test, arms)
-    if scenario.reductions:
-        metrics["paper"]["arms"] = {name: {"reduction": part} for name, part in scenario.reductions.items()}
+    if scenario.ahead:
+        known = {name: published_reduction(name, arm, scenario.ahead) for name, arm in metrics["arms"].items()}
+        metrics["paper"]["arms"] = {name: {"reduction": part} for name, part in known.items() if part is not None}
         for arm in metrics["arms"].values():
             error, source = arm[f"{main}_mean"], metrics[f"{main}_source_mean"]
             arm["reduction"] = None if None in (error, source) else 1 - error / source
@@ -218,12 +217,22 @@ def corrected_of(study: Study, settings: ScenarioSettings, run: Run, name: str) 
 # ----------------------------------------------------------------------------------------- how far training looks ahead
 
 
+def looks_ahead(name: str) -> bool:
+    """Whether gradients pass through all steps that the training of an arm looks ahead."""
+    kind = name.partition("-seed-")[0]
+    return kind in ("one-step", "unrolled") or kind.startswith("unrolled-")
+
+
+def published_reduction(name: str, arm: Mapping[str, Any], ahead: Mapping[int, float]) -> float | None:
+    """The published reduction of the source's error by an arm that looks as many steps ahead, if there is one."""
+    return ahead.get(arm.get("unroll", 0)) if looks_ahead(name) else None
+
+
 def over_look_ahead(arms: Mapping[str, Any], metric: str) -> dict[str, Any]:
     """For each number of steps that an arm looks ahead, with gradients through all of them, the errors of its seeds."""
     found: dict[str, Any] = {}
     for name, arm in arms.items():
-        kind = name.partition("-seed-")[0]
-        if kind in ("one-step", "unrolled") or kind.startswith("unrolled-"):
+        if looks_ahead(name):
             found.setdefault(str(arm["unroll"]), {"errors": []})["errors"].append(arm[f"{metric}_mean"])
     source = arms["source"][f"{metric}_mean"]
     for of_steps in found.values():
@@ -352,7 +361,7 @@ def report_scenario(
         run.save_figure("run-time.png", run_time_figure(study, metrics))
     if "shift" in metrics:
         run.save_figure("shift.png", shift_figure(metrics["shift"], study.moments(run.settings.frames)))
-    return reductions_table(title, metrics, study, scenario.reductions) if scenario.reductions else table
+    return reductions_table(title, metrics, study, scenario.ahead) if scenario.ahead else table
 
 
 def look_ahead_figure(found: Mapping[str, Any], published: Mapping[int, float]) -> Any:
@@ -409,7 +418,7 @@ def shift_figure(found: Mapping[str, Any], times: Any) -> Any:
     return plots.panels_figure(panels)
 
 
-def reductions_table(title: str, metrics: Mapping[str, Any], study: Study, reductions: Mapping[str, float]) -> Table:
+def reductions_table(title: str, metrics: Mapping[str, Any], study: Study, ahead: Mapping[int, float]) -> Table:
     """Each metric of every arm, and by how much the first one is less than the source's, beside the published part."""
     table = Table(title=title)
     table.add_column("arm")
@@ -417,7 +426,7 @@ def reductions_table(title: str, metrics: Mapping[str, Any], study: Study, reduc
         table.add_column(heading, justify="right")
     for name, arm in metrics["arms"].items():
         values = [arm[f"{metric}_mean"] for metric in study.metrics]
-        less, known = arm.get("reduction"), reductions.get(name)
+        less, known = arm.get("reduction"), published_reduction(name, arm, ahead)
         table.add_row(
             name,
             *("not finite" if value is None else f"{value:.4f}" for value in values),

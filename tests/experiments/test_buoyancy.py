@@ -12,7 +12,13 @@ import pytest
 from diffphys.cli import main
 from diffphys.experiments import buoyancy, solver_in_the_loop, wake
 from diffphys.experiments.buoyancy import SIZE, Settings, begin, draw_clouds, make_network, smoke_flow
-from diffphys.experiments.solver_in_the_loop import over_look_ahead, speed_up, state_at, with_further_arms
+from diffphys.experiments.solver_in_the_loop import (
+    over_look_ahead,
+    published_reduction,
+    speed_up,
+    state_at,
+    with_further_arms,
+)
 from diffphys.learning import with_parameters
 from diffphys.operators import coarsen, divergence
 
@@ -127,6 +133,14 @@ def test_arms_look_less_far_ahead_with_as_many_updates_and_each_seed_has_its_own
                      "2": {"errors": [0.25], "reductions": [0.75]}}  # fmt: skip
 
 
+def test_published_reductions_stand_beside_arms_that_look_as_far():
+    published = {1: 0.29, 4: 0.41, 128: 0.60}
+    cases = {"one-step": (1, 0.29), "noise": (1, None), "unrolled": (16, None), "unrolled-4-seed-1": (4, 0.41)}
+    for name, (steps, expected) in cases.items():
+        assert published_reduction(name, {"unroll": steps}, published) == expected
+    assert published_reduction("unrolled", {}, published) is None  # weights from a file do not say
+
+
 def test_the_wake_has_the_same_parts():
     """Its plain solver on a finer grid, and frames there that are those of its own grid."""
     settings = wake.PROGRAM.choose("arms", ["resolution=16", "scale=2"])
@@ -180,4 +194,4 @@ def test_a_small_run_measures_what_was_asked_for(tmp_path, capsys):
     assert len(metrics["shift"]["unrolled"]["from_training"]["within"]) == 6
     figures = {path.name for path in (out / "figures").iterdir()}
     assert {"smoke.png", "smoke.gif", "look-ahead.png", "run-time.png", "shift.png", "arms.png"} <= figures
-    assert "60 %" in capsys.readouterr().out
+    assert "29 %" in capsys.readouterr().out

@@ -47,6 +47,7 @@ EXPERIMENTS = Catalog(
         "plasma": Entry(
             "diffphys.experiments.plasma", "drift-wave turbulence: a network stands for the scales a coarse grid lacks"
         ),
+        "flame": Entry("diffphys.experiments.flame", "methane flames: a network completes a solver without chemistry"),
         "decaying-turbulence": Entry(
             "diffphys.experiments.decaying_turbulence",
             "2D turbulence through PISO: a network's force stands for what a coarse grid lacks",

@@ -6,6 +6,14 @@ from diffphys.scenarios.cylinder_wake import (
     VISCOSITY_TIMES_LABEL,
     cylinder_wake,
 )
+from diffphys.scenarios.flames import (
+    BUNSEN_DT,
+    PLANAR_DT,
+    Flame,
+    bunsen_flame,
+    planar_flame,
+    random_inlet,
+)
 from diffphys.scenarios.plasma import drift_wave_noise, plasma_turbulence
 from diffphys.scenarios.turbulence import (
     decaying_turbulence,
@@ -24,6 +32,12 @@ __all__ = [
     "temporal_mixing_layer",
     "perturbed_streams",
     "spatial_mixing_layer",
+    "Flame",
+    "planar_flame",
+    "bunsen_flame",
+    "random_inlet",
+    "PLANAR_DT",
+    "BUNSEN_DT",
     "cylinder_wake",
     "CYLINDER",
     "SIZE",

@@ -305,9 +305,9 @@ def run(settings: Settings, run: Run) -> None:
         found, shown = {"none": _summary(settings, free, free)}, {"none": _vorticity(free.flow)}
         for arm in settings.arms:
             policy, target, learned = _decider(settings, run, arm, step, start, name)
-            began = process_time()
             _, records = _followed(run, f"{name}-{arm}", the_problem(settings, step, target), policy, start)
-            found[arm] = _summary(settings, records, free) | {"seconds": process_time() - began} | learned
+            seconds = run.checkpoint_metadata(f"{name}-{arm}")["seconds"]
+            found[arm] = _summary(settings, records, free) | {"seconds": seconds} | learned
             shown[arm] = _vorticity(records.flow)
             metrics["reynolds"][name] = found
             run.write_metrics(metrics)
@@ -414,11 +414,12 @@ def _followed(
     carry = first_carry(problem, deciding(0), wake)
     blank = eqx.filter_eval_shape(_piece, problem, deciding(0), carry)[1]
     records = jax.tree.map(lambda leaf: np.zeros((count, *leaf.shape[1:]), leaf.dtype), blank)
-    done = 0
+    done, seconds, began = 0, 0.0, process_time()
     if run.has_checkpoint(name):
         carry, records = run.load_checkpoint(name, (carry, records))
         records = jax.tree.map(np.array, records)
-        done = int(run.checkpoint_metadata(name)["done"])
+        metadata = run.checkpoint_metadata(name)
+        done, seconds = int(metadata["done"]), float(metadata["seconds"])
     with run.progress(name, total=count, done=done) as advance:
         while done < count:
             carry, piece = _piece(problem, deciding(done), carry)
@@ -426,7 +427,8 @@ def _followed(
                 whole[done : done + PIECE] = part
             done += PIECE
             if done == count or run.checkpoint_due():
-                run.save_checkpoint(name, (carry, records), {"done": done})
+                spent = seconds + process_time() - began
+                run.save_checkpoint(name, (carry, records), {"done": done, "seconds": spent})
                 run.leave_if_asked()
             for _ in range(PIECE):
                 advance(note=f"lift {records.force[done - 1, 1]:+.3f}")
@@ -605,7 +607,7 @@ def report(run: Run) -> Table:
         times = next(iter(lines.values()))["time"][1::2]
         blank = np.zeros((len(times), *DRAWN), np.float32)
         shown = run.load_checkpoint(f"{name}-shown", {arm: blank for arm in found})
-        rows = {_called(arm): np.asarray(frames) for arm, frames in shown.items()}
+        rows = {_called(arm): np.asarray(shown[arm]) for arm in found}
         some = [0, len(times) - 1]
         chosen = {arm: frames[some] for arm, frames in rows.items()}
         run.save_figure(f"{name}-wake.png", plots.frames_figure(chosen, times[some], size, **look))

@@ -19,7 +19,7 @@ def test_every_public_name_has_a_proof_or_a_reason():
     proven = {name.split(" ")[0] for name in [*adjoints.EXAMPLES, *adjoints.STEPS]}
     for room in ROOMS:
         missing = set(room.__all__) - proven - set(adjoints.NOT_COMPUTING)
-        assert not missing, f"{sorted(missing)} of {room.__name__} need an entry in diffphys/verification/adjoints.py"
+        assert not missing, f"{sorted(missing)} of {room.__name__} need an entry in diffphys/verification/proven"
     public = {name for room in (*ROOMS, stepping) for name in room.__all__}
     assert proven <= public and set(adjoints.NOT_COMPUTING) <= public, "an entry whose name is no longer public"
 

@@ -147,10 +147,13 @@ def choose(condition: Array, if_true: Callable[[Any], Any], if_false: Callable[[
 
 
 def beside(value: Array, state: Any) -> Array:
-    """An array that is the same on all devices, on those on which the arrays of a state are."""
+    """An array that is the same on all devices, on those on which the arrays of a state are.
+
+    Also where a mesh is set, and every array is on it: in a spread batch the array becomes one of the batch.
+    """
     for leaf in jax.tree.leaves(state):
         if _is_on_mesh(leaf):
-            value = _as_kept(value, jnp.sum(leaf).astype(value.dtype))
+            value = jnp.where(True, _cast(value, _varying(leaf)), jnp.sum(leaf).astype(value.dtype))
     return value
 
 

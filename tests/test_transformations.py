@@ -124,6 +124,15 @@ def test_matrices_of_a_step_are_leaves_that_can_be_placed(kind):
         opened(jax.tree.map(lambda leaf: leaf.astype(jnp.float32), state))
 
 
+@pytest.mark.parametrize("kind", [AxisType.Explicit, AxisType.Auto])
+def test_a_table_is_looked_up_by_a_spread_batch_under_a_mesh_that_is_set(kind):
+    """All arrays are on that mesh, the table too, but not in the batch."""
+    table, places = jnp.arange(5.0), jnp.array([[3, 1, 4], [0, 2, 2]])
+    look_up = jax.jit(jax.vmap(lambda place: beside(table, [place])[place]))
+    with jax.set_mesh(mesh(kind)):
+        np.testing.assert_array_equal(look_up(spread(places, kind)), table[places])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_rollouts_under_a_mesh_that_is_set(name):

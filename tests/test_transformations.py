@@ -126,11 +126,16 @@ def test_matrices_of_a_step_are_leaves_that_can_be_placed(kind):
 
 @pytest.mark.parametrize("kind", [AxisType.Explicit, AxisType.Auto])
 def test_a_table_is_looked_up_by_a_spread_batch_under_a_mesh_that_is_set(kind):
-    """All arrays are on that mesh, the table too, but not in the batch."""
-    table, places = jnp.arange(5.0), jnp.array([[3, 1, 4], [0, 2, 2]])
-    look_up = jax.jit(jax.vmap(lambda place: beside(table, [place])[place]))
+    """All arrays are on that mesh, also the table and one of its indices, which are not in the batch."""
+    table, columns = np.arange(12.0).reshape(4, 3), jnp.array([[[0, 1, 2], [2, 2, 0]] * 2] * 2)
+
+    def look_up(column):
+        row = jnp.broadcast_to(jnp.arange(4)[:, None], (4, 3))
+        return beside(jnp.asarray(table), [row, column])[row, column]
+
     with jax.set_mesh(mesh(kind)):
-        np.testing.assert_array_equal(look_up(spread(places, kind)), table[places])
+        found = jax.jit(jax.vmap(look_up))(spread(columns, kind))
+    np.testing.assert_array_equal(found, table[np.indices((4, 3))[0], columns])
 
 
 @pytest.mark.slow

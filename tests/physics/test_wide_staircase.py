@@ -131,7 +131,8 @@ def errors_on(count):
     on_x, on_y = at(faces[:, None], centers), at(centers[:, None], faces)
     slope = -2 * wave * np.sin(wave * centers)[:, None] * np.sin(2 * wave * faces)
     velocity = space.impose(space.variables.velocity_fields([jnp.asarray(on_x[0]), jnp.asarray(on_y[1])]))
-    convected = space.convection(flow.scheme, velocity, velocity)
+    scheme: Any = flow.scheme  # of fluxes, as its advection is
+    convected = space.convection(scheme, velocity, velocity)
     pressure = space.differences.gradient(jnp.asarray(at(centers[:, None], centers)[7]))
     x, y = faces > 0.25 + 4 / 32, centers > 0.25 + 4 / 32
     near = 1 - 4 / 32  # the obstacle's image one period on

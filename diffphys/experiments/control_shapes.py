@@ -48,8 +48,7 @@ from diffphys.experiments.star_shapes import OUTLINES, star_shape
 from diffphys.grids import Dirichlet, Field, Grid, Neumann, Wall
 from diffphys.nets import Convolution
 from diffphys.operators import SemiLagrangian, curl
-from diffphys.physics import IncompressibleFlow
-from diffphys.physics.flow_state import FlowState
+from diffphys.physics import FlowState, IncompressibleFlow
 from diffphys.runs import Program, Run, replacing, setting
 
 

@@ -23,7 +23,7 @@ class _Carried:
     velocity: Sequence[Field]
     open_part: Array | None
 
-    def rate(self, time: Array, field: Field, input: None) -> Array:
+    def rate(self, time: ArrayLike, field: Field, input: None) -> Array:
         rate = -component_convection(field, self.velocity, self.scheme.order, self.scheme.scheme)
         # What came to the faces of an obstacle in one stage would be seen from behind it in the next.
         return rate if self.open_part is None else rate * self.open_part

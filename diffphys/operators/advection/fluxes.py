@@ -130,7 +130,7 @@ class _Transport(NamedTuple):
     scheme: str
     open_parts: Sequence[ArrayLike] | None
 
-    def rate(self, time: Array, field: Field, input: None) -> Field:
+    def rate(self, time: ArrayLike, field: Field, input: None) -> Field:
         return advection_rate(field, self.velocity, self.scheme, self.open_parts)
 
 

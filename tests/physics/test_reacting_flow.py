@@ -147,7 +147,9 @@ def test_mass_and_mixture_fraction_change_only_by_what_flows_out():
     assert burnt > 1e6, "it burns meanwhile"
 
 
-@pytest.mark.parametrize("advection", [dp.VanLeer(), dp.SemiLagrangian()], ids=str)
+@pytest.mark.parametrize(
+    "advection", [pytest.param(dp.VanLeer(), marks=pytest.mark.slow), dp.SemiLagrangian()], ids=str
+)
 def test_the_divergence_is_the_expansion_that_the_page_states(advection):
     """1/T DT/Dt and so on: here from diffusion and reaction alone, of a state whose density fits."""
     flow, state = burning_box(advection)

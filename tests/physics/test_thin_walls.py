@@ -138,7 +138,7 @@ class AslantAlongAll(Shape):
         return abs(points[0] + points[1] + points[2] - 7.5) - 0.6
 
 
-@pytest.mark.parametrize("largest_courant", [None, 1])
+@pytest.mark.parametrize("largest_courant", [pytest.param(None, marks=pytest.mark.slow), 1])
 def test_a_corner_behind_a_wall_aslant_along_all_axes_is_not_read(largest_courant):
     """The eight points around an upstream place reach behind it, where the way to that place is free."""
     flow = dp.IncompressibleFlow(BOX, 0.05, 0.1, dp.Wall(), solid=AslantAlongAll())

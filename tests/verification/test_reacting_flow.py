@@ -7,6 +7,7 @@ from diffphys.verification import reacting_flow
 
 
 @pytest.mark.usefixtures("float64")
+@pytest.mark.slow
 def test_the_burning_rate_is_that_of_zeldovich_for_a_large_activation_energy(monkeypatch):
     r"""Where gas burns only when nearly burnt, $m^2 = 2 \int \rho^2 \alpha\, \dot T\, dT / (T_b - T_u)^2$."""
     energy = 6e5

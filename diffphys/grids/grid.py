@@ -107,14 +107,12 @@ class Grid:
             InputError: if there is no such axis, or the edges are not finite or do not increase strictly.
         """
         self._check_axis("with_edges", axis)
-        line, tolerance = _as_edges(AXIS_NAMES[axis], edges)
-        equal = np.linspace(line[0], line[-1], len(line))
-        uniform = bool(np.max(np.abs(line - equal)) <= tolerance * np.max(np.abs(line)))
+        line, _ = _as_edges(AXIS_NAMES[axis], edges)
         changes = {
             "cells": len(line) - 1,
             "size": float(line[-1] - line[0]),
             "origin": float(line[0]),
-            "stretched": None if uniform else line,
+            "stretched": edges,
         }
         old = {name: getattr(self, name) for name in changes}
         return Grid(**{name: (*old[name][:axis], value, *old[name][axis + 1 :]) for name, value in changes.items()})
@@ -239,7 +237,7 @@ class Grid:
         return coarse
 
     def _fitting(self, stretched: Any) -> tuple[tuple[float, ...] | None, ...]:
-        """The edges of each stretched axis, which have to be those of its cells."""
+        """The edges of each stretched axis, which have to be those of its cells; None where they are equally spaced."""
         if stretched is None:
             return (None,) * self.dimensions
         if not isinstance(stretched, Sequence) or len(stretched) != self.dimensions:
@@ -260,7 +258,9 @@ class Grid:
                     f"edges in stretched bound {len(line) - 1} from {line[0]:g} to {line[-1]:g}; edges that fit are "
                     "accepted, and with_edges gives an axis others."
                 )
-            lines.append(tuple(line.tolist()))
+            equal = np.linspace(line[0], line[-1], len(line))
+            uniform = np.max(np.abs(line - equal)) <= tolerance * np.max(np.abs(line))
+            lines.append(None if uniform else tuple(line.tolist()))
         return tuple(lines)
 
     def _check_axis(self, name: str, axis: int) -> None:

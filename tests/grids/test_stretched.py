@@ -72,6 +72,7 @@ def test_a_grid_is_replaced_as_any_dataclass_is():
     assert other == dp.Grid.from_edges([EDGES, np.linspace(1.0, 2.0, 9)])
     assert dp.Grid(grid.cells, grid.size, grid.origin, stretched=grid.stretched) == grid == grid.measured(1.0)
     np.testing.assert_array_equal(grid.measured(7.0).edges[0], EDGES / 7.0)
+    assert dataclasses.replace(uniform, stretched=(None, np.linspace(0.0, 3.3, 4))) == uniform
     for change in ({"cells": (5, 2)}, {"size": (1.0, 1.0)}, {"origin": (0.5, 2.0)}, {"stretched": (EDGES * 2, None)}):
         with pytest.raises(dp.InputError, match="axis x has .* with_edges gives an axis others"):
             dataclasses.replace(grid, **change)

@@ -144,8 +144,7 @@ def around_corners(carried: Field, field: Field, velocity: Sequence[Field], dt: 
         return carried
     near = points_near(field, walls, 1)
     base, toward, shares = [], [], []
-    for axis, component in enumerate(velocity):
-        path = _clipped(field, axis, _upstream_displacement(field, component, axis, dt), _limits(field, axis))
+    for axis, path in enumerate(_path(field, velocity, dt)):
         index, backward = _indices(field, axis, path.dtype) + path, path < 0
         low, count = jnp.floor(index), field.shape[axis]
         start = low + backward
@@ -187,7 +186,7 @@ def nothing_from_behind(
     walls = _walls(field, closed)
     if not longer_than_walls(_reach(field, largest_courant), walls):
         return carried
-    displacement = _path(field, velocity, dt)
+    displacement = jax.lax.stop_gradient(_path(field, velocity, dt))
     map = NothingFromBehind(field.grid, field.offset, field.periodic, closed.tobytes())
 
     def without(values: Array) -> Array:
@@ -222,7 +221,7 @@ def carried_velocity(
         walls = [None if wall is None else wall - 1 for wall in _walls(part, closed)]
         if not longer_than_walls(_reach(part, scheme.largest_courant), walls):
             return carried
-        longer = longer_than_walls(_path(part, velocity, dt), walls)
+        longer = longer_than_walls(jax.lax.stop_gradient(_path(part, velocity, dt)), walls)
 
         def without(values: Array) -> Array:
             return jnp.where(longer, scheme.carry(part_held, held, dt, closed).values, values)
@@ -244,11 +243,9 @@ def _reach(field: Field, largest_courant: int | tuple[int, ...] | None) -> list[
 
 
 def _path(field: Field, velocity: Sequence[Field], dt: ArrayLike) -> list[Array]:
-    """From each point to its upstream point along each axis, in cells; not differentiated."""
+    """From each point to its upstream point along each axis, in cells."""
     return [
-        jax.lax.stop_gradient(
-            _clipped(field, axis, _upstream_displacement(field, component, axis, dt), _limits(field, axis))
-        )
+        _clipped(field, axis, _upstream_displacement(field, component, axis, dt), _limits(field, axis))
         for axis, component in enumerate(velocity)
     ]
 

@@ -32,7 +32,7 @@ from diffphys.experiments.turbulence import (
 )
 from diffphys.learning import with_parameters
 from diffphys.learning.study import Study, load_cases, load_network
-from diffphys.learning.turbulence import Average, Moments, momentum_thickness, with_statistics
+from diffphys.learning.turbulence import Average, Moments, bootstrap_interval, momentum_thickness, with_statistics
 from diffphys.physics import FlowState, IncompressibleFlow
 from diffphys.runs import Program, Run, setting
 from diffphys.scenarios import spatial_mixing_layer
@@ -261,12 +261,14 @@ def compared(blocks: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[st
 
 def interval(reference: Mapping[str, Any], samples: int = 200) -> dict[str, list[float]]:
     """Within which relative distance 95 of 100 profiles lie that are made of blocks drawn with replacement."""
-    generator, whole = np.random.default_rng(0), profiles_of(reference)
-    count = len(reference["velocity"].count)
-    drawn = [profiles_of(reference, generator.integers(0, count, count).tolist()) for _ in range(samples)]
-    return {
-        name: np.quantile([distance(one[name], whole[name]) for one in drawn], 0.95, axis=0).tolist() for name in whole
-    }
+    whole = profiles_of(reference)
+
+    def apart(chosen: np.ndarray) -> list[list[float]]:
+        drawn = profiles_of(reference, chosen.tolist())
+        return [distance(drawn[name], whole[name]) for name in whole]
+
+    found = bootstrap_interval(len(reference["velocity"].count), apart, samples=samples)
+    return dict(zip(whole, found.tolist(), strict=True))
 
 
 def distance(one: np.ndarray, other: np.ndarray) -> list[float]:

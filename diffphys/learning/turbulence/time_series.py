@@ -1,11 +1,13 @@
 """Numbers of what was recorded over a long time: a frequency, a spectrum, and how far chance alone may move them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from diffphys.errors import InputError
+from diffphys.grids.numbers import whole_number
 
 
 def frequency_by_phase(values: ArrayLike, dt: float = 1.0) -> float:
@@ -60,10 +62,11 @@ def periodograms(values: ArrayLike, segments: int, dt: float = 1.0) -> tuple[np.
     Returns:
         The frequencies, (frequencies,), and the densities, (segments, frequencies).
     """
+    segments = whole_number("periodograms: segments", segments)
     series = np.asarray(values, np.float64)
     series = series - series.mean()
     length = 2 * (len(series) // (segments + 1))
-    if segments < 1 or length < 8:
+    if length < 8:
         raise InputError(
             f"periodograms: {segments} segments of {len(series)} values have {length}; eight or more are accepted."
         )
@@ -78,19 +81,20 @@ def periodograms(values: ArrayLike, segments: int, dt: float = 1.0) -> tuple[np.
 
 
 def bootstrap_interval(
-    count: int, measure: Callable[[np.ndarray], float], *, samples: int = 200, level: float = 0.95, seed: int = 0
-) -> float:
-    """How large a number becomes by the choice of blocks alone, in a part `level` of all choices (Efron 1979; of blocks
-    of a series, whose neighbors are not independent: Kuensch 1989).
+    count: int, measure: Callable[[np.ndarray], ArrayLike], *, samples: int = 200, level: float = 0.95, seed: int = 0
+) -> Any:
+    """How large a number, or each of an array, becomes by the choice of blocks alone, in a part `level` of all choices
+    (Efron 1979; of blocks of a series, whose neighbors are not independent: Kuensch 1989).
 
     Args:
         count: How many blocks there are.
-        measure: From the numbers of blocks, (count,), drawn with replacement, to a number, such as the difference
-            between the statistics of these and of all.
+        measure: From the numbers of blocks, (count,), drawn with replacement, to a number or an array, such as the
+            difference between the statistics of these and of all.
         samples: How many draws.
         level: The part.
         seed: Of the draws.
     """
     generator = np.random.default_rng(seed)
     draws = generator.integers(0, count, (samples, count))
-    return float(np.quantile([measure(blocks) for blocks in draws], level))
+    found = np.quantile([measure(blocks) for blocks in draws], level, axis=0)
+    return found if found.ndim else float(found)

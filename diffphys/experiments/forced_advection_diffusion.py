@@ -28,7 +28,9 @@ from rich.table import Table
 
 from diffphys import plots
 from diffphys.experiments.smooth_noise import random_waves
+from diffphys.experiments.solver_in_the_loop import small_or_published
 from diffphys.experiments.studies import Frames, report_study
+from diffphys.experiments.unrolling import relative_error
 from diffphys.grids import Field, Grid, Periodic, face_offset
 from diffphys.learning import Corrected, Normalization, mean_absolute_error
 from diffphys.learning.study import (
@@ -233,10 +235,7 @@ force_of_next_step = partial(force_of_step, steps_ahead=1)
 
 def make_network(network: str, features: int, key: Array) -> ResNet:
     """The network: "paper" as published, or "small"; periodic, where the published one sees zeros beyond the box."""
-    if network == "paper":
-        return ResNet(4, 2, features=features, blocks=5, kernel_size=5, padding="periodic", key=key)
-    small = {"blocks": 3, "kernel_size": 3, "first": False, "last_kernel_size": 1, "skip": "convolution"}
-    return ResNet(4, 2, features=features, padding="periodic", key=key, **small)
+    return small_or_published(4, 2, network, features, key, padding="periodic")
 
 
 def forced_study(settings: Settings) -> Study:
@@ -280,15 +279,6 @@ def forced_study(settings: Settings) -> Study:
 
 def _velocity(state: ForcedState) -> tuple[Field, ...]:
     return state.velocity
-
-
-def relative_error(prediction: Mapping[str, Array], target: Mapping[str, Array]) -> Array:
-    """The norm of the difference over that of the target."""
-    apart, size = (
-        sum((jnp.sum(one[name] ** 2) for name in NAMES), jnp.zeros(()))
-        for one in ({name: prediction[name] - target[name] for name in NAMES}, target)
-    )
-    return jnp.sqrt(apart / size)
 
 
 def run(settings: Settings, run: Run) -> None:

@@ -24,10 +24,9 @@ from diffphys.experiments.unrolling import (
     relative_error,
     report_unrolling,
     run_unrolling,
-    with_seeds,
 )
 from diffphys.grids import Grid, Periodic
-from diffphys.learning.study import Study
+from diffphys.learning.study import Study, with_seeds
 from diffphys.nets import ResNet
 from diffphys.physics import FlowState, IncompressibleFlow, SinusoidalForce
 from diffphys.runs import Program, Run, setting
@@ -125,7 +124,7 @@ def study_of(settings: Settings) -> Study:
         label="Re {:g}".format,
         error="relative error of the velocity",
     )
-    return with_seeds(study, settings.arms, settings.seeds, settings)
+    return with_seeds(study, settings, settings.seeds)
 
 
 def begin(reference: IncompressibleFlow) -> FlowState:

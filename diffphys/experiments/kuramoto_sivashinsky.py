@@ -25,10 +25,9 @@ from diffphys.experiments.unrolling import (
     relative_error,
     report_unrolling,
     run_unrolling,
-    with_seeds,
 )
 from diffphys.grids import Field, Grid, Periodic
-from diffphys.learning.study import Study
+from diffphys.learning.study import Study, with_seeds
 from diffphys.nets import ResNet
 from diffphys.runs import Program, Run, setting
 from diffphys.stepping import ExponentialRungeKutta
@@ -151,7 +150,7 @@ def study_of(settings: Settings) -> Study:
         label="{:g} lengths".format,
         error="relative error",
     )
-    return with_seeds(study, settings.arms, settings.seeds, settings)
+    return with_seeds(study, settings, settings.seeds)
 
 
 def make_network(features: int, key: Array) -> ResNet:

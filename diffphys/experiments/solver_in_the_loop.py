@@ -36,6 +36,7 @@ from diffphys.learning.study import (
     means,
     run_study,
     save_evaluation,
+    with_seeds,
 )
 from diffphys.learning.study.shift import (
     Shift,
@@ -147,12 +148,14 @@ def shipped_weights(name: str) -> Path | None:
     return path if path.exists() else None
 
 
-def small_or_published(inputs: int, outputs: int, network: str, features: int, key: Array) -> ResNet:
+def small_or_published(
+    inputs: int, outputs: int, network: str, features: int, key: Array, padding: str = "zero"
+) -> ResNet:
     """The network of the scenarios: "paper" as published, or "small"."""
-    if network == "paper":
-        return ResNet(inputs, outputs, features=features, blocks=5, kernel_size=5, key=key)
-    sizes: dict[str, Any] = {"features": features, "blocks": 3, "kernel_size": 3, "last_kernel_size": 1}
-    return ResNet(inputs, outputs, first=False, skip="convolution", key=key, **sizes)
+    sizes: dict[str, Any] = {"blocks": 5, "kernel_size": 5}
+    if network == "small":
+        sizes = {"blocks": 3, "kernel_size": 3, "last_kernel_size": 1, "first": False, "skip": "convolution"}
+    return ResNet(inputs, outputs, features=features, padding=padding, key=key, **sizes)
 
 
 def with_further_arms(study: Study, settings: ScenarioSettings) -> Study:
@@ -162,12 +165,7 @@ def with_further_arms(study: Study, settings: ScenarioSettings) -> Study:
         unroll = tuple(min(ahead, steps) for steps in settings.unroll)
         shorter = dataclasses.replace(settings, unroll=unroll, window=min(settings.window, ahead), look_ahead=(0,))
         variants[f"unrolled-{ahead}"] = Variant(study, shorter)
-    firsts = {arm: Variant(study, settings, arm) for arm in settings.arms if arm != "none"} | variants
-    for seed in range(1, settings.seeds):
-        for name, arm in firsts.items():
-            other = dataclasses.replace(arm.study, seed=arm.study.seed + seed)
-            variants[f"{name}-seed-{seed}"] = dataclasses.replace(arm, study=other)
-    return dataclasses.replace(study, variants=variants)
+    return with_seeds(dataclasses.replace(study, variants=variants), settings, settings.seeds)
 
 
 def run_scenario(scenario: Scenario, settings: ScenarioSettings, run: Run) -> None:

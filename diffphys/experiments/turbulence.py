@@ -25,7 +25,7 @@ from rich.table import Table
 from diffphys import plots
 from diffphys.errors import InputError
 from diffphys.experiments.studies import Frames, report_study
-from diffphys.experiments.unrolling import over_seeds, with_seeds
+from diffphys.experiments.unrolling import over_seeds
 from diffphys.grids import Field
 from diffphys.learning import Normalization, Recovery, Trajectories, with_parameters
 from diffphys.learning.corrected import Precomputed
@@ -39,8 +39,10 @@ from diffphys.learning.study import (
     evaluate_finer,
     load_cases,
     means,
+    names_of_seeds,
     run_study,
     save_evaluation,
+    with_seeds,
 )
 from diffphys.learning.turbulence import Forced, LossWeights, energy_spectrum, shell_wavenumbers, turbulence_loss
 from diffphys.nets import CNN
@@ -217,7 +219,7 @@ def turbulence_study(case: TurbulentCase, settings: TurbulenceSettings) -> Study
     if settings.mean_flow:
         with_mean = partial(unrolled_loss, weights._replace(mean_flow=settings.mean_flow), settings.window)
         variants["mean-flow"] = Variant(dataclasses.replace(study, unrolled_loss=with_mean), settings)
-    return with_seeds(dataclasses.replace(study, variants=variants), settings.arms, settings.seeds, settings)
+    return with_seeds(dataclasses.replace(study, variants=variants), settings, settings.seeds)
 
 
 def variations(book: Mapping[str, Any], windows: tuple[int, ...]) -> dict[str, dict[str, Any]]:
@@ -291,7 +293,7 @@ def run_turbulence(case: TurbulentCase, settings: TurbulenceSettings, run: Run) 
 
 def of_all_seeds(arms: Mapping[str, Any], arm: str, seeds: int, times: Sequence[int]) -> dict[str, dict[str, float]]:
     """Of an arm's error at each time the mean over its seeds, and twice the standard error."""
-    names = [arm, *(f"{arm}-{seed}" for seed in range(1, seeds))]
+    names = names_of_seeds(arm, seeds)
     keys = [f"mse_{time}" for time in times]
     return {key: over_seeds([np.nan if arms[name][key] is None else arms[name][key] for name in names]) for key in keys}
 

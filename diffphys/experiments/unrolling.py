@@ -6,7 +6,6 @@ B. List, L.-W. Chen, K. Bali, N. Thuerey: Differentiability in unrolled training
 transient dynamics, Comput. Methods Appl. Mech. Engrg. 433 (2025) 117441.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ from diffphys import plots
 from diffphys.errors import InputError
 from diffphys.experiments.studies import Frames, report_study
 from diffphys.learning import Trajectories, with_parameters
-from diffphys.learning.study import Study, StudySettings, Variant, load_cases, load_network, run_study
+from diffphys.learning.study import Study, StudySettings, load_cases, load_network, names_of_seeds, run_study
 from diffphys.runs import Run, setting
 from diffphys.stepping import rollout
 
@@ -48,16 +47,6 @@ class UnrollingSettings(StudySettings):
             raise InputError(f"horizon is {self.horizon}; at most frames ({self.frames}) is accepted.")
 
 
-def with_seeds(study: Study, arms: Sequence[str], seeds: int, settings: StudySettings) -> Study:
-    """The study with the further seeds of each arm as variants."""
-    variants = {
-        f"{arm}-{seed}": Variant(dataclasses.replace(study, seed=seed), settings, arm)
-        for seed in range(1, seeds)
-        for arm in arms
-    }
-    return dataclasses.replace(study, variants={**study.variants, **variants})
-
-
 def over_seeds(values: Sequence[float]) -> dict[str, float]:
     """The mean of what several seeds give and, of at least two, twice its standard error."""
     found = {"mean": float(np.mean(values))}
@@ -78,7 +67,7 @@ def run_unrolling(study: Study, settings: UnrollingSettings, run: Run) -> None:
 
     windows: dict[str, Any] = {"source": {"errors": [float(measured(study.source, test))]}}
     for arm in settings.arms:
-        names = [arm, *(f"{arm}-{seed}" for seed in range(1, settings.seeds))]
+        names = names_of_seeds(arm, settings.seeds)
         networks = [load_network(study, str(run.checkpoint_path(f"network-{name}"))) for name in names]
         windows[arm] = {"errors": [float(measured(study.corrected(*one), test)) for one in networks]}
     for found in windows.values():

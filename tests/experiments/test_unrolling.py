@@ -60,8 +60,8 @@ def test_windows_are_compared_as_one_by_one():
 
 
 def test_each_seed_has_its_own_network_and_arm():
-    assert set(STUDY.variants) == {"unrolled-1"}
-    assert STUDY.variants["unrolled-1"].study.seed == 1
+    assert set(STUDY.variants) == {"unrolled-seed-1"}
+    assert STUDY.variants["unrolled-seed-1"].study.seed == 1
     three = {"a": jnp.array([3.0, 0.0]), "b": jnp.array([0.0])}
     assert float(relative_error(three, {"a": jnp.array([0.0, 0.0]), "b": jnp.array([4.0])})) == pytest.approx(5 / 4)
 
@@ -91,7 +91,7 @@ def test_a_small_run_writes_every_arm_and_seed(tmp_path, capsys):
     assert less == pytest.approx(1 - windows["unrolled"]["mean"] / windows["one-step"]["mean"])
     assert {"space-time.png", "windows.png"} <= {path.name for path in (tmp_path / "run" / "figures").iterdir()}
     trained = find_runs(tmp_path)["run"].curves()["training"]  # a curve for each network, not one over the other
-    assert set(trained) == {"one-step", "unrolled", "one-step-1", "unrolled-1"}
+    assert set(trained) == {"one-step", "unrolled", "one-step-seed-1", "unrolled-seed-1"}
     assert "38 %" in capsys.readouterr().out
 
 

@@ -17,7 +17,7 @@ from diffphys.learning.study.least_squares import fitted_corrections
 from diffphys.learning.study.running import means, run_study
 from diffphys.learning.study.seeded import Seeded
 from diffphys.learning.study.settings import ARMS, StudySettings
-from diffphys.learning.study.study import Fit, Study, Variant
+from diffphys.learning.study.study import Fit, Study, Variant, names_of_seeds, with_seeds
 from diffphys.learning.study.training import load_network, precomputed_corrections, train_arm
 
 
@@ -44,4 +44,6 @@ __all__ = [
     "load_evaluation",
     "save_evaluation",
     "means",
+    "names_of_seeds",
+    "with_seeds",
 ]

@@ -1,5 +1,6 @@
 """What a study compares."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,3 +169,26 @@ class Study:
         """The parameters of several cases, with a leading axis."""
         cases = [jax.tree.map(jnp.asarray, self.parameters(label)) for label in labels]
         return jax.tree.map(lambda *values: jnp.stack(values), *cases)
+
+
+def with_seeds(study: Study, settings: Any, seeds: int) -> Study:
+    """The study with further networks for each arm and variant, as variants named by `names_of_seeds`.
+
+    Args:
+        study: The study.
+        settings: With which its arms are trained.
+        seeds: How many networks each arm has.
+    """
+    firsts = {arm: Variant(study, settings, arm) for arm in settings.arms if arm != "none"} | dict(study.variants)
+    further = {
+        other: dataclasses.replace(arm, study=dataclasses.replace(arm.study, seed=arm.study.seed + seed))
+        for name, arm in firsts.items()
+        for seed, other in enumerate(names_of_seeds(name, seeds))
+        if seed
+    }
+    return dataclasses.replace(study, variants={**study.variants, **further})
+
+
+def names_of_seeds(arm: str, seeds: int) -> list[str]:
+    """The names of the networks of an arm, one for each seed."""
+    return [arm, *(f"{arm}-seed-{seed}" for seed in range(1, seeds))]

@@ -42,7 +42,6 @@ TRAIN_RATIOS, TEST_RATIOS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5), (0.95, 0.85, 0.75, 0
 RATIOS, SPEEDS = (0.8, 0.9, 1.0), (8.0, 10.0, 12.0)
 BETWEEN_RATIOS, BETWEEN_SPEEDS = (0.85, 0.95), (9.0, 10.0, 11.0)
 LARGEST_TEMPERATURE = 4000.0
-BETWEEN = 1500.0
 UNSTABLE = 500.0
 """A rollout counts as unstable whose temperature is wrong by so many kelvin on average, or not finite."""
 
@@ -337,9 +336,8 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     study = flame_study(settings)
     times, size = study.moments(settings.frames), study.grid.size
     some = np.linspace(0, settings.frames - 1, 4).round().astype(int)[1:]
-    # So that fresh gas is blue and burnt gas red.
-    rows = {name: frames["temperature"] - BETWEEN for name, frames in shown.items()}
-    look: dict[str, Any] = {"label": f"temperature - {BETWEEN:g} K", "at": "cells", "horizontal": 0, "limit": 1300.0}
+    rows = {name: frames["temperature"] for name, frames in shown.items()}
+    look: dict[str, Any] = {"label": "temperature, K", "at": "cells", "horizontal": 0}
     picked = {name: one[some] for name, one in rows.items()}
     figure = plots.frames_figure(picked, times[some], size, **look)
     run.save_figure("temperature.png", figure)

@@ -22,7 +22,8 @@ from diffphys.plots.fields import (
     as_drawn,
     check_horizontal,
     checked_frames,
-    color_limit,
+    color_range,
+    color_range_of_rows,
     draw_color_bar,
     draw_frame,
     frames_of_field,
@@ -33,7 +34,6 @@ from diffphys.plots.looking import (
     How,
     Picture,
     chosen_arrows,
-    color_range,
     colors,
     curves,
     draw_solid,
@@ -41,7 +41,6 @@ from diffphys.plots.looking import (
 )
 from diffphys.plots.theme import (
     TEXT,
-    VALUE_COLORS,
     ArrayLike,
     Number,
 )
@@ -75,7 +74,7 @@ def write_animation(
         label: What the values are, for the color bar.
         horizontal: The axis drawn from left to right.
         at: Where the values sit, "corners" or "cells".
-        limit: Colors span [-limit, limit].
+        limit: Colors span [-limit, limit], or [0, limit], as in `frames_figure`.
         columns: Panels beside each other. Default: all.
         frames_per_second: Readers of GIF files round its inverse to hundredths of a second, and slow down above 50.
         dpi: Pixels per inch of the 8.5 inches of width.
@@ -94,10 +93,10 @@ def write_animation(
     figure = roomy_figure(lines, columns, lengths, horizontal, dpi)
     panels = figure.subplots(lines, columns, squeeze=False)
 
-    limit = color_limit(frames) if limit is None else limit
+    low, high, scale = color_range_of_rows(frames, limit)
     images = []
     for panel, (name, values) in zip(panels.flat, frames.items(), strict=False):
-        images.append(draw_frame(panel, values[0], lengths, horizontal, at, solid, VALUE_COLORS, -limit, limit))
+        images.append(draw_frame(panel, values[0], lengths, horizontal, at, solid, scale, low, high))
         panel.set_title(name, fontsize=TEXT + 1)
         panel.set_xticks([])
         panel.set_yticks([])
@@ -119,7 +118,7 @@ def write_animation(
             canvas.draw()
             yield np.asarray(canvas.buffer_rgba())[..., :3]
 
-    _write_gif(path, drawn(), [VALUE_COLORS], frames_per_second)
+    _write_gif(path, drawn(), [scale], frames_per_second)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from diffphys.plots.theme import (
     DPI,
     ERROR_COLORS,
     NAN_COLOR,
+    SEQUENTIAL_COLORS,
     SMALL_TEXT,
     SOLID_COLOR,
     TEXT,
@@ -92,8 +93,9 @@ def frames_figure(
         horizontal: The axis drawn from left to right. For 1 the picture is the usual one turned clockwise by a quarter
             (x points down): a flow along +y runs from left to right, and counterclockwise stays counterclockwise.
         at: Where the values sit: "corners", the interior corners of the grid as `vorticity` returns them, or "cells".
-        limit: Colors span [-limit, limit]. Default: the 99th percentile of |first row|, so that neither a thin shear
-            layer nor another row that blew up bleaches the rest.
+        limit: Colors span [-limit, limit], and [0, limit] where the first row has one sign. Default: the 99th
+            percentile of |first row|, so that neither a thin shear layer nor another row that blew up bleaches the
+            rest; where it has one sign what it spans.
 
     Raises:
         InputError: shapes that do not fit each other, or no frames.
@@ -117,11 +119,11 @@ def frames_figure(
     figure = roomy_figure(lines, columns, lengths, horizontal, DPI)
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
 
-    limit = color_limit(frames) if limit is None else limit
+    low, high, scale = color_range_of_rows(frames, limit)
     image = None
     for panel_row, (name, values) in zip(panels, frames.items(), strict=False):
         for panel, frame in zip(panel_row, values, strict=True):
-            image = draw_frame(panel, frame, lengths, horizontal, at, solid, VALUE_COLORS, -limit, limit)
+            image = draw_frame(panel, frame, lengths, horizontal, at, solid, scale, low, high)
         panel_row[0].set_ylabel(f"{name}\n{'yx'[horizontal]}", fontsize=TEXT)
     draw_color_bar(figure, image, panels[: len(frames)], label, "both")
     if error_frames:
@@ -327,6 +329,38 @@ def _percentile(values: np.ndarray) -> float:
     """The 99th percentile of the finite values' magnitude, or 1 where that is zero: a color scale needs a width."""
     finite = np.abs(values[np.isfinite(values)])
     return float(np.percentile(finite, 99)) or 1.0 if finite.size else 1.0
+
+
+def color_range(values: np.ndarray) -> tuple[float, float, str]:
+    """Lowest and highest color and the name of the scale: sequential for one sign, symmetric about zero for two.
+
+    Round-off beyond zero is no second sign: less than a thousandth of the range does not count.
+    """
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return 0.0, 1.0, SEQUENTIAL_COLORS
+    low, high = (float(number) for number in np.percentile(finite, (0.5, 99.5)))
+    if low == high:  # nearly all is the same: then the rest is what there is to see
+        low, high = float(finite.min()), float(finite.max())
+    low, high = (0.0 if abs(end) < 1e-6 * (high - low) else end for end in (low, high))  # round-off about zero
+    if min(-low, high) > 1e-3 * (high - low):
+        limit = max(-low, high)
+        return -limit, limit, VALUE_COLORS
+    if high - low <= 1e-6 * max(abs(low), abs(high)):  # a constant, with what single precision adds
+        middle = (low + high) / 2
+        low, high = middle - 0.5 * (abs(middle) or 1.0), middle + 0.5 * (abs(middle) or 1.0)
+    return low, high, SEQUENTIAL_COLORS
+
+
+def color_range_of_rows(frames: Mapping[str, np.ndarray], limit: Number | None) -> tuple[float, float, str]:
+    """Lowest and highest color and the name of the scale for several flows, as the first one has one sign or two."""
+    low, high, scale = color_range(next(iter(frames.values())))
+    if scale == VALUE_COLORS:
+        limit = color_limit(frames) if limit is None else limit
+        return -limit, limit, scale
+    if limit is not None:
+        low, high = (0.0, limit) if high > 0 else (-limit, 0.0)
+    return low, high, scale
 
 
 def color_limit(frames: Mapping[str, np.ndarray]) -> float:

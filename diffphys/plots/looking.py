@@ -18,12 +18,11 @@ from diffphys.errors import InputError
 from diffphys.grids import Field, Grid, Shape
 from diffphys.grids.named import at_centers, grid_of, named_fields, named_parts
 from diffphys.grids.numbers import shown
-from diffphys.plots.fields import draw_color_bar
+from diffphys.plots.fields import color_range, draw_color_bar
 from diffphys.plots.quantities import chosen
 from diffphys.plots.theme import (
     DPI,
     NAN_COLOR,
-    SEQUENTIAL_COLORS,
     SMALL_TEXT,
     SOLID_COLOR,
     TEXT,
@@ -273,27 +272,6 @@ def colors(picture: Picture, columns: Sequence[int] | np.ndarray, dpi: Number = 
         if not one_row:
             one["panel"].label_outer()
     return figure, drawn
-
-
-def color_range(values: np.ndarray) -> tuple[float, float, str]:
-    """Lowest and highest color and the name of the scale: sequential for one sign, symmetric about zero for two.
-
-    Round-off beyond zero is no second sign: less than a thousandth of the range does not count.
-    """
-    finite = values[np.isfinite(values)]
-    if finite.size == 0:
-        return 0.0, 1.0, SEQUENTIAL_COLORS
-    low, high = (float(number) for number in np.percentile(finite, (0.5, 99.5)))
-    if low == high:  # nearly all is the same: then the rest is what there is to see
-        low, high = float(finite.min()), float(finite.max())
-    low, high = (0.0 if abs(end) < 1e-6 * (high - low) else end for end in (low, high))  # round-off about zero
-    if min(-low, high) > 1e-3 * (high - low):
-        limit = max(-low, high)
-        return -limit, limit, VALUE_COLORS
-    if high - low <= 1e-6 * max(abs(low), abs(high)):  # a constant, with what single precision adds
-        middle = (low + high) / 2
-        low, high = middle - 0.5 * (abs(middle) or 1.0), middle + 0.5 * (abs(middle) or 1.0)
-    return low, high, SEQUENTIAL_COLORS
 
 
 def draw_solid(panel: Axes, picture: Picture, frame: int) -> list[Any]:

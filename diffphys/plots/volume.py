@@ -11,7 +11,8 @@ import numpy as np
 from diffphys.errors import InputError, optional
 from diffphys.exchange.paraview import rectilinear
 from diffphys.grids.named import grid_of
-from diffphys.plots.looking import color_range, solid_of
+from diffphys.plots.fields import color_range
+from diffphys.plots.looking import solid_of
 from diffphys.plots.quantities import chosen
 from diffphys.plots.theme import SEQUENTIAL_COLORS, Number
 

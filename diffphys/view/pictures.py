@@ -20,7 +20,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from diffphys.plots import COLORS
-from diffphys.plots.looking import color_range
+from diffphys.plots.fields import color_range
 from diffphys.view.frames import Drawn
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 import diffphys as dp
 from diffphys import plots
-from diffphys.plots.looking import color_range
+from diffphys.plots.fields import color_range
 from diffphys.plots.quantities import quantities
 
 

@@ -96,5 +96,5 @@ def bootstrap_interval(
     """
     generator = np.random.default_rng(seed)
     draws = generator.integers(0, count, (samples, count))
-    found = np.quantile([measure(blocks) for blocks in draws], level, axis=0)
+    found = np.quantile(np.array([np.asarray(measure(blocks)) for blocks in draws]), level, axis=0)
     return found if found.ndim else float(found)

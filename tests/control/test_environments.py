@@ -111,6 +111,7 @@ def test_stable_baselines_sees_the_same_episodes():
 
 
 def test_what_cannot_be_used_is_refused(single, monkeypatch):
+    single.reset(seed=0)
     with pytest.raises(InputError, match="action has shape"):
         single.step(np.zeros(2, np.float32))
     with pytest.raises(InputError, match="reset"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from diffphys import physics, poisson
 from diffphys.grids import Grid, Neumann, Periodic, Wall, face_offset
-from diffphys.verification.proven.example import Example
+from diffphys.verification.proven.example import TIGHT, Example
 
 
 def _problem(solid: bool, stretched: bool = False) -> Any:
@@ -71,9 +71,8 @@ def _projection_of_variable_density(seed: int) -> Example:
     volumes = tuple(jnp.asarray(np.exp(0.5 * generator.standard_normal(part.shape))) for part in start)
 
     def project(velocity: Any, volumes: Any, target: Any) -> Any:
-        solver = lambda problem: poisson.FictitiousDomain(problem, tolerance=1e-14)  # noqa: E731
         found, solution = poisson.variable_density_projection(
-            velocity, volumes, ((Neumann(), Neumann()), (Periodic(), Periodic())), target, solver
+            velocity, volumes, ((Neumann(), Neumann()), (Periodic(), Periodic())), target, TIGHT
         )
         return [part.values for part in found], solution.pressure
 

@@ -43,7 +43,7 @@ def test_what_was_asked_for_last_is_remembered_within_the_bound(monkeypatch):
 
 @pytest.mark.usefixtures("nothing_remembered")
 def test_a_solver_tells_its_size():
-    """Matrices of both directions, one number for each mode, and with an obstacle the correction twice."""
+    """Matrices of both directions, one number for each mode, and with an obstacle the correction."""
     walls = ((dp.Neumann(), dp.Neumann()),) * 2
     grid = dp.Grid((12, 10))
     box = FastDiagonalization(PressureProblem.from_conditions(grid, walls), transforms="matrix")
@@ -62,4 +62,21 @@ def test_a_solver_tells_its_size():
     levels = MultigridConjugateGradients(problem)
     assert 6 * 4 * 120 < levels.prepared_bytes() < 24 * 4 * 120  # five entries of a stencil for each cell, and coarser
     assert levels.prepared_bytes(jnp.float64) > 1.9 * levels.prepared_bytes()
-    assert around.prepared_bytes() - box.prepared_bytes() == 4 * (2 * faces**2 + faces + rows) + 8 * faces
+    assert around.prepared_bytes() - box.prepared_bytes() == 4 * (faces**2 + faces + rows) + 8 * faces + 8
+
+
+@pytest.mark.usefixtures("nothing_remembered")
+@pytest.mark.parametrize("end, layers", [(dp.Periodic(), 5), (dp.Neumann(), 8)])
+def test_an_obstacle_from_side_to_side_asks_for_a_correction_of_each_mode(end, layers):
+    """Of eight modes of a periodic axis three are a cosine and a sine of one eigenvalue."""
+    grid = dp.Grid((12, 10, 8))
+    conditions = ((dp.Neumann(), dp.Neumann()),) * 2 + ((end, end),)
+    solid = np.zeros(grid.cells, bool)
+    solid[5:7, 5] = True
+    problem = PressureProblem.from_conditions(grid, conditions, solid)
+    box = FastDiagonalization(problem.without_obstacle())
+    faces, rows = 6, 2 * (4 * 12 + 3 * 10)
+    members = 2 * layers if layers == 5 else layers
+    indices = 4 * (2 * faces + members + 8)
+    added = ObstacleCorrected(problem).prepared_bytes() - box.prepared_bytes()
+    assert added == 4 * (layers * faces**2 + faces + rows) + indices

@@ -21,6 +21,7 @@ from diffphys.poisson import (
     VariableProblem,
     direct,
 )
+from diffphys.poisson.capacitance import cross_section
 from diffphys.poisson.problem import face_divergence, face_gradient
 from diffphys.poisson.separable import solve_separable
 from tests.gradients import check_derivatives
@@ -86,6 +87,67 @@ def test_obstacles_on_stretched_axes():
             solvers.append(ObstacleCorrected(problem))
             matrices.append(dense_matrix(grid, conditions, [(~closed) * 1.0 for closed in problem.closed_faces()]))
     check(solvers, matrices, generator)
+
+
+@pytest.mark.parametrize("varies", [(True, True, False), (False, True, True), (False, True, False)])
+def test_obstacles_from_side_to_side(varies):
+    """For every pair of ends of the axes along which an obstacle does not vary, on uniform and on stretched ones; among
+    them obstacles that cut off pockets or, as walls, whole parts of the domain.
+    """
+    generator = np.random.default_rng(6)
+    solvers, matrices = [], []
+    for index, pair in enumerate(PAIRS):
+        grid = dp.Grid((4, 3, 5), (1.0, 1.7, 1.3)) if index % 2 else stretched_grid((4, 3, 5), generator)
+        others = (PAIRS[(index + 4) % len(PAIRS)], PAIRS[(3 * index) % len(PAIRS)])
+        conditions = (pair, others[0], pair) if varies == (False, True, False) else (*others, pair)
+        conditions = conditions[::-1] if varies == (False, True, True) else conditions
+        layer = generator.random([count if one else 1 for count, one in zip(grid.cells, varies, strict=True)]) < 0.4
+        layer.reshape(-1)[:2] = [True, False]
+        layer[-1, 1, -1] = not layer[0, 1, 0] if varies != (False, True, False) else layer[0, 1, 0]
+        problem = PressureProblem.from_conditions(grid, conditions, np.broadcast_to(layer, grid.cells))
+        assert cross_section(problem)[0] == tuple(np.flatnonzero(varies))
+        solvers.append(direct(problem))
+        matrices.append(dense_matrix(grid, conditions, [(~closed) * 1.0 for closed in problem.closed_faces()]))
+    check(solvers, matrices, generator)
+
+
+@pytest.mark.parametrize("pair", [(dp.Periodic(), dp.Periodic()), (Neumann(), Neumann())], ids=["periodic", "walls"])
+def test_around_a_column_the_pressure_is_of_second_order(pair):
+    """cos(pi x) cos(pi y) w(z) has no slope across the column's faces at 1 and 2, nor at the sides. On the grid it is a
+    solution as well, with (2 / h) sin(pi h / 2) in the place of pi.
+    """
+    errors = []
+    for layers in (2, 4):
+        cells = (3 * layers, 3 * layers, 4 * layers)
+        grid = dp.Grid(cells, (3.0, 3.0, 4.0))
+        solid = np.zeros(cells, bool)
+        solid[layers : 2 * layers, layers : 2 * layers] = True
+        problem = PressureProblem.from_conditions(grid, ((Neumann(), Neumann()), (Neumann(), Neumann()), pair), solid)
+        x, y, z = grid.centers()
+        wave = jnp.cos(jnp.pi * z) + (jnp.sin(jnp.pi * z) if isinstance(pair[0], dp.Periodic) else 0.0)
+        expected = jnp.cos(jnp.pi * x) * jnp.cos(jnp.pi * y) * wave
+        found = quick_jit(direct(problem).solve)(-3 * jnp.pi**2 * expected)
+        assert float(found.imbalance) < 1e-12
+        factor = (np.pi / (2 * layers * np.sin(np.pi / (2 * layers)))) ** 2
+        np.testing.assert_allclose(found.pressure, factor * expected, rtol=0, atol=1e-12)
+        errors.append(float(jnp.max(jnp.abs(found.pressure - expected)) / jnp.max(jnp.abs(expected))))
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.15)
+
+
+def test_derivatives_around_a_column(key):
+    """Both modes, where the cosine and the sine share a correction; and the solution is its own transpose."""
+    solid = np.zeros((4, 3, 4), bool)
+    solid[1:3, 1] = True
+    problem = PressureProblem.from_conditions(
+        dp.Grid(solid.shape, (1.0, 1.7, 1.3)),
+        ((Neumann(), Neumann()), (Neumann(), Ghost()), (dp.Periodic(), dp.Periodic())),
+        solid,
+    )
+    check_derivatives(lambda rhs: direct(problem).solve(rhs).pressure, jax.random.normal(key, solid.shape), key)
+    solve = quick_jit(lambda rhs: direct(problem).solve(rhs).pressure)
+    one, other = jax.random.normal(jax.random.key(1), (2, *solid.shape))
+    left, right = float(jnp.vdot(one, solve(other))), float(jnp.vdot(other, solve(one)))
+    assert left == pytest.approx(right, rel=1e-11)
 
 
 def test_smooth_pressures_are_exact_on_strongly_stretched_axes():

@@ -12,6 +12,7 @@ modes, but in forward mode runs the slow sums.)
 
 import dataclasses
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -201,11 +202,19 @@ def _evaluate(*arrays, forward, transpose, constants, at_once):
 def _types(*arrays, forward, transpose, constants, at_once):
     # All that tracing depends on beside the arguments.
     context = (jnp.result_type(float), jax.sharding.get_abstract_mesh())
-    return list(_results(forward, arrays[:constants], arrays[constants:], context))
+    # One map is met again and again: linearized, batched, transposed.
+    found = _known_types.setdefault(forward, {})
+    key = (arrays, constants, context)
+    if key not in found:
+        found[key] = _results(forward, arrays[:constants], arrays[constants:])
+    return list(found[key])
 
 
-@functools.lru_cache(maxsize=4096)  # one map is met again and again: linearized, batched, transposed
-def _results(forward, constants, operands, context):
+_known_types = weakref.WeakKeyDictionary()
+"""For each map the types of its results; a map lives in the programs that it is part of."""
+
+
+def _results(forward, constants, operands):
     """The types of the results: beside shape and number their sharding and the devices over which they vary."""
     given = [argument_of(one) for one in (*constants, *operands)]
     known = len(constants)

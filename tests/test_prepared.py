@@ -1,8 +1,16 @@
-"""What is remembered between traces is bounded, and can be asked how large it is."""
+"""What is prepared is kept by the grid, goes with it, is bounded, and can be asked how large it is."""
 
+import copy
+import dataclasses
+import gc
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import diffphys as dp
 from diffphys import prepared
@@ -14,34 +22,89 @@ from diffphys.poisson import (
     ObstacleCorrected,
     PressureProblem,
 )
+from diffphys.poisson.capacitance import prepared_surface
 
 
-@pytest.fixture
-def nothing_remembered():
-    prepared.forget_prepared()
-    yield
-    prepared.forget_prepared()
-
-
-@pytest.mark.usefixtures("nothing_remembered")
-def test_what_was_asked_for_last_is_remembered_within_the_bound(monkeypatch):
+def test_what_was_asked_for_last_is_kept_within_the_bound(monkeypatch):
     monkeypatch.setattr(prepared, "LARGEST_BYTES", 8000)
-    calls = []
+    grid, calls = dp.Grid((4,)), []
 
     @prepared.prepared
-    def ones(count):
+    def ones(grid, count):
         calls.append(count)
         return np.ones(count), "no array"
 
     for count in (400, 500, 400, 300, 400, 500, 2000, 2000):
-        assert len(ones(count)[0]) == count
-        assert prepared.prepared_bytes() <= 8000
+        assert len(ones(grid, count)[0]) == count
+        assert grid.prepared.bytes() <= 8000
     # 400 and 500 fit together; for 300 the 500 goes, which was not asked for longest; 2000 never fits.
     assert calls == [400, 500, 300, 500, 2000, 2000]
-    assert prepared.prepared_bytes() == 8 * (400 + 500)
+    assert grid.prepared.bytes() == 8 * (400 + 500)
 
 
-@pytest.mark.usefixtures("nothing_remembered")
+def test_all_grids_keep_no_more_than_the_bound_together(monkeypatch):
+    first, second = dp.Grid((4,)), dp.Grid((4,))
+    monkeypatch.setattr(prepared, "LARGEST_BYTES", prepared.kept_bytes() + 8000)
+
+    @prepared.prepared
+    def ones(grid, count):
+        return np.ones(count)
+
+    kept = ones(first, 400)
+    ones(second, 500)
+    assert ones(first, 400) is kept
+    ones(second, 300)
+    assert (first.prepared.bytes(), second.prepared.bytes()) == (3200, 2400)
+    del first, kept
+    gc.collect()
+    ones(second, 500)
+    assert second.prepared.bytes() == 6400
+
+
+def channel_around(sphere):
+    grid = dp.Grid((12, 10))
+    return dp.IncompressibleFlow(
+        grid, viscosity=0.1, dt=0.1, sides=dict(x=(dp.Inflow(1.0), dp.Outflow()), y=dp.Wall()), solid=sphere
+    )
+
+
+def test_a_flow_made_anew_finds_what_was_prepared():
+    flow = channel_around(dp.Sphere((5.0, 5.0), 1.6))
+    surface = prepared_surface(flow.pressure_problem())
+    again = dataclasses.replace(jax.tree.map(lambda leaf: 2 * leaf, flow), dt=0.2)
+    assert prepared_surface(again.pressure_problem()) is surface
+    other = channel_around(dp.Sphere((5.0, 5.0), 1.6))
+    assert prepared_surface(other.pressure_problem()) is not surface
+
+
+def test_a_copy_of_a_grid_brings_nothing_along():
+    grid = channel_around(dp.Sphere((5.0, 5.0), 1.6)).grid
+    assert grid.edges[0][-1] == 12
+    assert grid.prepared.bytes() > 0
+    for copied in (copy.deepcopy(grid), copy.copy(grid), pickle.loads(pickle.dumps(grid)), dataclasses.replace(grid)):
+        assert copied == grid
+        assert copied.prepared.bytes() == 0
+
+
+def test_what_was_prepared_goes_with_the_last_flow_and_its_programs():
+    """In a process of its own: other tests' programs hold grids of their own."""
+    program = """
+import gc, weakref, jax, diffphys as dp
+from tests.test_prepared import channel_around
+flow = channel_around(dp.Sphere((5.0, 5.0), 1.6))
+energy = lambda flow: sum((one.values**2).sum() for one in dp.rollout(flow, flow.initial_state(), 3)[0].velocity)
+assert jax.grad(energy)(flow).viscosity != 0
+grid = weakref.ref(flow.grid)
+assert grid().prepared.bytes() > 1000
+del flow
+jax.clear_caches()
+jax._src.api_util.donation_vector.cache_clear()  # which the line above forgets
+gc.collect()
+assert grid() is None
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[1])
+
+
 def test_a_solver_tells_its_size():
     """Matrices of both directions, one number for each mode, and with an obstacle the correction."""
     walls = ((dp.Neumann(), dp.Neumann()),) * 2

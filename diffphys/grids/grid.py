@@ -13,6 +13,7 @@ from jax.core import Tracer
 
 from diffphys.errors import InputError
 from diffphys.grids.numbers import as_whole, shown
+from diffphys.prepared import Prepared, prepared
 
 
 AXIS_NAMES = ("x", "y", "z")
@@ -116,6 +117,15 @@ class Grid:
         }
         old = {name: getattr(self, name) for name in changes}
         return Grid(**{name: (*old[name][:axis], value, *old[name][axis + 1 :]) for name, value in changes.items()})
+
+    @functools.cached_property
+    def prepared(self) -> Prepared:
+        """What solvers have prepared for this grid."""
+        return Prepared()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy is made from: not what was prepared."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def __repr__(self) -> str:
         places = f"cells={self.cells}, size={self.size}, origin={self.origin}"
@@ -274,8 +284,8 @@ def check_grid(owner: str, grid: Any) -> None:
         raise InputError(f"{owner}: grid is {shown(grid)}; a Grid is accepted.")
 
 
-# Lines of single axes, looked up for each operation that is traced: the quickest cache, bounded in number.
-@functools.lru_cache(maxsize=256)
+# Lines of single axes, looked up for each operation that is traced.
+@prepared
 def _edges(grid: Grid) -> tuple[np.ndarray, ...]:
     lines = []
     for cells, size, origin, stretched in zip(grid.cells, grid.size, grid.origin, grid.stretched, strict=True):
@@ -283,7 +293,7 @@ def _edges(grid: Grid) -> tuple[np.ndarray, ...]:
     return tuple(lines)
 
 
-@functools.lru_cache(maxsize=256)
+@prepared
 def _widths(grid: Grid) -> tuple[np.ndarray, ...]:
     return tuple(
         _fixed(np.full(cells, size / cells) if stretched is None else np.diff(stretched))
@@ -291,7 +301,7 @@ def _widths(grid: Grid) -> tuple[np.ndarray, ...]:
     )
 
 
-@functools.lru_cache(maxsize=256)
+@prepared
 def _center_distances(grid: Grid, axis: int, periodic: bool) -> np.ndarray:
     widths = grid.widths(axis)
     below = np.concatenate([widths[-1:] if periodic else widths[:1], widths[:-1]])

@@ -12,7 +12,6 @@ is four where the mirrored field is smooth, as at periodic and free-slip sides; 
 mirror image is that of the second-order scheme.
 """
 
-import functools
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -24,6 +23,7 @@ from diffphys.grids import Field, Grid, Periodic, Unknown
 from diffphys.grids.ends import lengths_beyond
 from diffphys.grids.numbers import as_whole, shown
 from diffphys.operators.differences import periodic_sum, shifted_sum
+from diffphys.prepared import prepared
 
 
 WEIGHTS = (1 / 24, -9 / 8, 9 / 8, -1 / 24)
@@ -136,7 +136,7 @@ def half_spans(grid: Grid, axis: int, offset: float, periodic: bool) -> np.ndarr
     return _spans(grid, axis, 0.5 - offset, False, 4, 2)[first : first + count + 3]
 
 
-@functools.lru_cache(maxsize=256)  # lines of single axes, looked up for each operation that is traced
+@prepared
 def _spans(grid: Grid, axis: int, offset: float, periodic: bool, order: int, ghosts: int) -> np.ndarray:
     count = grid.cells[axis]
     extra = ghosts + 3

@@ -13,7 +13,6 @@ import numpy as np
 from jax import Array
 
 from diffphys.grids.ends import ENDS, Kind
-from diffphys.prepared import prepared
 
 
 def angles(cells: int, kinds: tuple[Kind, Kind]) -> np.ndarray:
@@ -28,7 +27,6 @@ def angles(cells: int, kinds: tuple[Kind, Kind]) -> np.ndarray:
     return 2 * np.pi * (numbers + (ENDS[kinds[0]].parity < 0)) / period
 
 
-@prepared
 def wave(cells: int, kinds: tuple[Kind, Kind]) -> np.ndarray:
     """The orthogonal matrix whose columns are the waves: on periodic axes all cosines, then the sines."""
     theta = angles(cells, kinds)
@@ -169,7 +167,6 @@ def _signs(kinds: tuple[Kind, Kind]) -> tuple[int, int]:
     return lower, upper
 
 
-@prepared
 def _lengths(cells: int, kinds: tuple[Kind, Kind]) -> np.ndarray:
     """The Euclidean lengths of the waves before they are normalized."""
     theta = angles(cells, kinds)

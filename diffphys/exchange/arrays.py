@@ -8,6 +8,7 @@ import numpy as np
 from diffphys.errors import InputError
 from diffphys.exchange.coordinates import line_attributes, places, time_attributes, unit_attribute
 from diffphys.exchange.frames import leading_names, rebuilt, times_of
+from diffphys.exchange.obstacles import obstacle_over_time, solid_cells
 from diffphys.grids import Grid
 from diffphys.grids.named import grid_of, named_fields
 from diffphys.grids.numbers import shown
@@ -24,6 +25,7 @@ def to_xarray(
     units: Mapping[str, str] | None = None,
     length_unit: str | None = None,
     time_unit: str | None = None,
+    solid: Any = None,
     attributes: Mapping[str, str | float] | None = None,
 ) -> "xarray.Dataset":
     """A state, or frames of a rollout, with coordinates, units and long names.
@@ -43,6 +45,8 @@ def to_xarray(
         units: The unit of each variable by name; `{"velocity": "m s-1"}` is that of all its components.
         length_unit: The unit of the coordinates.
         time_unit: The unit of the times.
+        solid: What is solid, as the variable `solid`: for each cell whether its center lies in the obstacle, and for
+            each frame where it moves. A `Shape`, an `Immersed` body, a function from the time to one, or the flow.
         attributes: Text and numbers to keep with the data.
 
     Raises:
@@ -77,6 +81,11 @@ def to_xarray(
     lines: dict[str, Any] = {
         one: ((one,), line, line_attributes(one, length_unit)) for one, line in coordinates.items()
     }
+    if solid is not None:
+        variables |= _solid_cells(solid, next(iter(fields.values())), times)
+        for axis, name in enumerate(grid.axis_names):
+            centers = (grid.edges[axis][1:] + grid.edges[axis][:-1]) / 2
+            lines.setdefault(name, ((name,), centers, line_attributes(name, length_unit)))
     if times is not None:
         lines["time"] = (("time",) if times.ndim else (), times, time_attributes(time_unit))
     return xarray.Dataset(variables, lines, dict(attributes or {}))
@@ -132,6 +141,22 @@ def _check_lines(dataset: "xarray.Dataset", lines: dict[str, np.ndarray], grid: 
                 f"from_xarray: {dimension} has {len(there)} coordinates from {there[0]:g} to {there[-1]:g}; "
                 f"{len(line)} from {line[0]:g} to {line[-1]:g}, those of like, are accepted."
             )
+
+
+def _solid_cells(solid: Any, field: Any, times: np.ndarray | None) -> dict[str, Any]:
+    """The variable `solid`, if there is an obstacle: (z, y, x), and for one that moves (time, z, y, x)."""
+    shape, moves = obstacle_over_time("to_xarray", solid, field)
+    if shape is None:
+        return {}
+    if moves and times is None:
+        raise InputError("to_xarray: solid moves with the time; times, one for each frame, are accepted with it.")
+    moments = np.atleast_1d(times) if moves and times is not None else np.zeros(1)
+    inside = [solid_cells(shape(float(time)), field).transpose() for time in moments]
+    names = field.grid.axis_names[::-1]
+    described = {"long_name": "whether the center of the cell is solid"}
+    if moves and np.ndim(times):
+        return {"solid": (("time", *names), np.stack(inside), described)}
+    return {"solid": (names, inside[0], described)}
 
 
 def _units(fields: Mapping[str, Any], units: Mapping[str, str] | None) -> dict[str, str]:

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from diffphys.errors import InputError
-from diffphys.grids import Field, Grid, Shape
+from diffphys.exchange.obstacles import obstacle_over_time
+from diffphys.grids import Grid, Shape
 from diffphys.grids.named import at_centers, grid_of, named_fields, named_parts
 from diffphys.grids.numbers import shown
 from diffphys.plots.fields import color_range, draw_color_bar
@@ -194,7 +195,7 @@ def prepared(
             )
         parts = [plane.of(at_centers(velocity[axis])) for axis in plane.axes]
         arrows = np.stack([part.reshape(count, *part.shape[-2:]) for part in parts])
-    shape, moving = _solid(owner, solid, next(iter(named_fields(state).values())))
+    shape, moving = obstacle_over_time(owner, solid, next(iter(named_fields(state).values())))
     vectors = [name for name, part in named_parts(state).items() if isinstance(part, tuple) and len(part) > 1]
     values = {
         (f"|{name}|" if name in vectors else name.replace("_", " ")) + (plane.words if plane else ""): (
@@ -388,34 +389,9 @@ def _plane(owner: str, grid: Grid, across: Any, at: Any, how: Any) -> Plane | No
     return Plane(grid, (right, up), axis, index, how)
 
 
-def _solid(owner: str, solid: Any, field: Field) -> tuple[Callable[[float], Shape] | None, bool]:
-    """What is drawn in gray as a function from the time to a shape, and whether it depends on the time."""
-    while hasattr(solid, "solver"):  # a network beside a solver
-        solid = solid.solver
-    if not isinstance(solid, Shape) and hasattr(solid, "solid"):  # a flow
-        solid = solid.solid
-    if solid is None:
-        return None, False
-    periods = [length if wraps else None for length, wraps in zip(field.grid.size, field.periodic, strict=True)]
-
-    def shape_of(body: Any) -> Shape:
-        shape = body if isinstance(body, Shape) else getattr(body, "shape", None)
-        if not isinstance(shape, Shape):
-            raise InputError(
-                f"{owner}: solid is {shown(body)}; a shape, an Immersed body, a function from the time to one, or a "
-                "flow with an obstacle is accepted."
-            )
-        return shape.repeated(periods)
-
-    if callable(solid) and not isinstance(solid, Shape) and not hasattr(solid, "shape"):
-        return lambda time: shape_of(solid(jnp.asarray(0.0 if np.isnan(time) else time))), True
-    shape = shape_of(solid)
-    return lambda time: shape, False
-
-
 def solid_of(owner: str, state: Any, solid: Any) -> Shape | None:
     """The shape that is drawn for an obstacle as it is at the time of a state; None without one."""
-    shape, _ = _solid(owner, solid, next(iter(named_fields(state).values())))
+    shape, _ = obstacle_over_time(owner, solid, next(iter(named_fields(state).values())))
     if shape is None:
         return None
     moments, _ = _times(owner, state, None, 1)

@@ -1,6 +1,7 @@
 """The page: what is chosen, and what is then shown. Each reader has one of their own."""
 
 from collections.abc import Callable
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from jinja2 import Template
 from diffphys.errors import InputError
 from diffphys.view.frames import Drawn, case_words, drawn
 from diffphys.view.pictures import BESIDE, Chart, Colors, Curves, shared_limits
-from diffphys.view.quantities import quantities
+from diffphys.view.quantities import SOLID, quantities
 from diffphys.view.stored import StoredRun, find_runs
 from diffphys.view.tables import results_html, settings_html
 
@@ -186,6 +187,7 @@ class Page:
         """Draw the fields anew, as another run, case or quantity asks for; the moment stays where it can."""
         time, frame = self.moment, int(self.time.value)
         fields: dict[str, Drawn] = {}
+        solids: dict[str, Drawn | None] = {}
         for side in (self.left, self.right):
             if side.run is None or side.data is None:
                 continue
@@ -195,7 +197,9 @@ class Page:
                 self._offer(self.quantity, list(known))
             field = drawn(self.quantity.value, known, self._case_index())
             if field is not None and (not fields or field.dimensions == next(iter(fields.values())).dimensions):
-                fields[f"{side.run.name}: {side.choose_arm.value}" + " " * (side is self.right)] = field
+                name = f"{side.run.name}: {side.choose_arm.value}" + " " * (side is self.right)
+                fields[name] = field
+                solids[name] = drawn(SOLID, {SOLID: partial(side.data.get, SOLID)}, 0) if SOLID in side.data else None
         self.drawn = list(fields.values())
         if not fields:
             self.message.text = "This run keeps no frames (yet); its curves and results are behind the other tabs."
@@ -208,7 +212,7 @@ class Page:
                 self.figures = [Curves(self.quantity.value, self._with_known(fields))]
             else:
                 limits = shared_limits(self.drawn)
-                self.figures = [Colors(name, field, limits) for name, field in fields.items()]
+                self.figures = [Colors(name, field, limits, solids[name]) for name, field in fields.items()]
             last = len(first.values) - 1
             self.time.update(end=max(last, 1), value=first.nearest(time) if time is not None else min(frame, last))
             deepest = self._deepest(first)

@@ -27,6 +27,7 @@ from diffphys.view.frames import Drawn
 TOOLS = "pan,box_zoom,reset,save"
 WIDEST = 520  # pixels of a picture of a field
 TALLEST = 640
+BODY_COLOR = "#9a9a9a"
 Lines = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -37,10 +38,11 @@ class Colors:
         title: Above it.
         field: What is drawn.
         limits: Lowest and highest color, and the scale.
+        solid: Where an obstacle is, drawn in gray; or None.
     """
 
-    def __init__(self, title: str, field: Drawn, limits: tuple[float, float, str]):
-        self.field = field
+    def __init__(self, title: str, field: Drawn, limits: tuple[float, float, str], solid: Drawn | None = None):
+        self.field, self.solid = field, solid
         left, right, low, high = field.extent
         up_name, right_name = list(field.lines)[-2:]
         ratio = (high - low) / (right - left)
@@ -67,6 +69,12 @@ class Colors:
         self.figure.xaxis.ticker = BasicTicker(desired_num_ticks=4)
         place: dict[str, Any] = {"x": left, "y": low, "dw": right - left, "dh": high - low, "color_mapper": mapper}
         drawn = self.figure.image("image", source=self.source, **place)
+        self.body = ColumnDataSource({"image": [] if solid is None else [solid.plane(0)]})
+        if solid is not None:
+            gray = LinearColorMapper(palette=[BODY_COLOR], low=0.5, high=1.0, low_color=(0, 0, 0, 0.0))
+            left, right, low, high = solid.extent
+            place = {"x": left, "y": low, "dw": right - left, "dh": high - low, "color_mapper": gray}
+            self.figure.image("image", source=self.body, **place)
         bar = ColorBar(color_mapper=mapper, width=10, label_standoff=4, ticker=BasicTicker(desired_num_ticks=5))
         self.figure.add_layout(bar, "right")
         hover = HoverTool(renderers=[drawn], tooltips=[(right_name, "$x"), (up_name, "$y"), (field.name, "@image")])
@@ -76,6 +84,9 @@ class Colors:
     def show(self, frame: int, across: int = 0) -> None:
         """Draw another frame."""
         self.source.data = {"image": [self.field.plane(frame, across)]}
+        if self.solid is not None:
+            moment = min(frame, len(self.solid.values) - 1)  # the only one of what rests
+            self.body.data = {"image": [self.solid.plane(moment, min(across, len(self.solid.values[moment]) - 1))]}
 
 
 class Curves:

@@ -8,11 +8,14 @@ import xarray
 from diffphys import plots
 
 
+SOLID = "solid"
+
+
 def quantities(data: xarray.Dataset) -> dict[str, Callable[[], xarray.DataArray]]:
     """From names to functions that compute what is shown; first what most people look for.
 
     `NAME_x` and `NAME_y` are a vector: `|NAME|` is its magnitude at the cell centers, and in two dimensions `vorticity`
-    is that of `velocity`.
+    is that of `velocity`. `solid` is drawn over the others.
     """
     found: dict[str, Callable[[], xarray.DataArray]] = {}
     for name in [str(one)[:-2] for one in data.data_vars if str(one).endswith("_x")]:
@@ -21,7 +24,8 @@ def quantities(data: xarray.Dataset) -> dict[str, Callable[[], xarray.DataArray]
             found["vorticity"] = lambda parts=parts: vorticity(*parts)
         if len(parts) > 1:
             found[f"|{name}|"] = lambda parts=parts: magnitude(parts)
-    return {**found, **{str(name): lambda variable=variable: variable for name, variable in data.data_vars.items()}}
+    others = {str(name): variable for name, variable in data.data_vars.items() if name != SOLID}
+    return {**found, **{name: lambda variable=variable: variable for name, variable in others.items()}}
 
 
 def magnitude(parts: Sequence[xarray.DataArray]) -> xarray.DataArray:

@@ -75,6 +75,26 @@ def test_a_dataset_comes_back_as_the_frames_that_it_was(frames, way, tmp_path):
         np.testing.assert_array_equal(found, expected)
 
 
+def test_an_obstacle_is_a_variable_of_its_own():
+    grid = dp.Grid((8, 6), (4.0, 3.0))
+    box = dp.IncompressibleFlow(grid, 0.1, 0.1, dict(x=dp.Wall(), y=dp.Wall()), dp.Sphere((1.25, 0.75), 0.3))
+    state = box.initial_state()
+    data = dp.to_xarray(state, solid=box)
+    assert data.solid.dims == ("y", "x") and data.solid.sum() == 1
+    assert bool(data.solid.sel(x=1.25, y=0.75))
+    assert "solid" not in dp.to_xarray(state) and "solid" not in dp.to_xarray(state, solid=None)
+
+    def moving(time):
+        return dp.Sphere((0.25 + time, 0.25), 0.3)
+
+    frames = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), state.pressure)
+    over_time = dp.to_xarray(frames, [0.0, 1.0, 2.5], solid=moving).solid
+    assert over_time.dims == ("time", "y", "x")
+    assert over_time.argmax("x").isel(y=0).values.tolist() == [0, 2, 5]
+    with pytest.raises(dp.InputError, match="times, one for each frame, are accepted"):
+        dp.to_xarray(frames, solid=moving)
+
+
 def test_states_fields_and_cases_are_taken_too(frames):
     single = dp.to_xarray(state())
     assert single.pressure.dims == ("y", "x") and float(single.time) == 0.0

@@ -130,3 +130,19 @@ def test_playing_goes_round(page):
         assert page.time.value == expected
     page.toggle()
     assert page.play.label == "Play"
+
+
+def test_an_obstacle_is_drawn_over_the_field_in_gray(runs, page):
+    data = turning(1.0)
+    solid = np.zeros((4, 6), bool)
+    solid[1, 2] = True
+    with Run.open(runs / "around", "turning", "demo", Settings(), 0) as run:
+        run.save_frames("reference", data.assign(solid=(("y", "x"), solid)))
+    again = Page(runs, Document())
+    again.left.choose_run.value = "around"
+    assert "solid" not in again.quantity.options
+    (picture,) = again.figures
+    np.testing.assert_array_equal(picture.body.data["image"][0], solid)
+    again.time.value = 2
+    np.testing.assert_array_equal(picture.body.data["image"][0], solid)
+    assert not page.figures[0].body.data["image"]

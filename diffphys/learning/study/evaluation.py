@@ -168,7 +168,8 @@ def save_frames(study: Study, run: Run, name: str, frames: Mapping[str, Field], 
     words = json.dumps([study.label(case) for case in study.test_cases])
     described = {"long_name": study.case, "labels": words}
     cases = xarray.Variable("case", np.asarray(study.test_cases, float), described)
-    run.save_frames(name, to_xarray(frames, times).assign_coords(case=cases))
+    solid = getattr(study.source, "solid", None)
+    run.save_frames(name, to_xarray(frames, times, solid=solid).assign_coords(case=cases))
 
 
 def load_evaluation(run: Run, name: str) -> dict[str, Any]:

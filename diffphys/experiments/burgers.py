@@ -16,17 +16,15 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from rich.table import Table
 
-from diffphys import plots
-from diffphys.experiments.studies import Frames, report_study
+from diffphys.experiments.studies import Frames, draw_over_line, study_program
 from diffphys.grids import Field, Grid, Periodic
 from diffphys.learning import mean_absolute_error
-from diffphys.learning.study import Study, StudySettings, run_study
+from diffphys.learning.study import Study, StudySettings
 from diffphys.nets import ResNet
 from diffphys.operators import coarsen
 from diffphys.physics import Burgers
-from diffphys.runs import Program, Run, setting
+from diffphys.runs import Run, setting
 
 
 LENGTH = 2 * np.pi
@@ -170,34 +168,11 @@ def burgers_study(settings: Settings) -> Study:
     )
 
 
-def run(settings: Settings, run: Run) -> None:
-    """Generate the data, train each arm, test it, write metrics."""
-    run_study(burgers_study(settings), settings, run)
-
-
-def report(run: Run) -> Table:
-    """Figures and a table from what is on disk."""
-    return report_study(burgers_study(run.settings), run, draw, "Forced Burgers: mean absolute error of the velocity")
-
-
 def draw(run: Run, shown: Mapping[str, Frames]) -> None:
-    """The first test case over space and time, and its profiles at three times."""
-    settings = run.settings
-    values = {name: flow["velocity"] for name, flow in shown.items()}
-    times = settings.dt * np.arange(1, settings.frames + 1)
-    run.save_figure("space-time.png", plots.space_time_figure(values, times, LENGTH))
-    x = np.arange(settings.resolution) * LENGTH / settings.resolution
-    panels = [
-        plots.Panel(
-            lines={name: (x, one[index]) for name, one in values.items() if name != "reference"},
-            points={"reference": (x, values["reference"][index])},
-            title=f"t = {times[index]:.3g}",
-            x="x",
-            y="velocity",
-        )
-        for index in np.linspace(0, settings.frames - 1, 4).round().astype(int)[1:]
-    ]
-    run.save_figure("profiles.png", plots.panels_figure(panels, columns=1, height=2.2))
+    """The first test case."""
+    times = run.settings.dt * np.arange(1, run.settings.frames + 1)
+    draw_over_line(run, {name: flow["velocity"] for name, flow in shown.items()}, times, LENGTH, "velocity")
 
 
-PROGRAM = Program("burgers", Settings, PRESETS, run, report)
+TITLE = "Forced Burgers: mean absolute error of the velocity"
+PROGRAM = study_program("burgers", Settings, PRESETS, burgers_study, draw, TITLE)

@@ -13,10 +13,9 @@ from typing import Any
 import jax
 import numpy as np
 from jax import Array
-from rich.table import Table
 
 from diffphys import plots
-from diffphys.experiments.studies import Frames
+from diffphys.experiments.studies import Frames, study_program
 from diffphys.experiments.turbulence import NAMES, frame_of
 from diffphys.experiments.unrolling import (
     ARMS,
@@ -29,7 +28,7 @@ from diffphys.grids import Grid, Periodic
 from diffphys.learning.study import Study, with_seeds
 from diffphys.nets import ResNet
 from diffphys.physics import FlowState, IncompressibleFlow, SinusoidalForce
-from diffphys.runs import Program, Run, setting
+from diffphys.runs import Run, setting
 from diffphys.scenarios import random_vortices
 from diffphys.stepping import PISO, RungeKutta
 
@@ -138,16 +137,6 @@ def make_network(features: int, key: Array) -> ResNet:
     return ResNet(3, 2, features=features, blocks=4, kernel_size=3, padding="periodic", first=False, key=key)
 
 
-def run(settings: Settings, run: Run) -> None:
-    """Generate the data, train all arms with all seeds, compare them, write metrics."""
-    run_unrolling(study_of(settings), settings, run)
-
-
-def report(run: Run) -> Table:
-    """Figures and a table from what is on disk."""
-    return report_unrolling(study_of(run.settings), run, draw, "Kolmogorov's flow: relative error of the velocity")
-
-
 def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     """Vorticity of the first test case at some times."""
     spacing = (LENGTH / CELLS,) * 2
@@ -165,4 +154,13 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
 
 COMMON = {"arms": ARMS, "warmup": 4000, "frames": 300, "batch": 3, "starts": 20, "horizon": 100}
 
-PROGRAM = Program("kolmogorov", Settings, {name: COMMON | preset for name, preset in PRESETS.items()}, run, report)
+PROGRAM = study_program(
+    "kolmogorov",
+    Settings,
+    {name: COMMON | preset for name, preset in PRESETS.items()},
+    study_of,
+    draw,
+    "Kolmogorov's flow: relative error of the velocity",
+    run=run_unrolling,
+    report=report_unrolling,
+)

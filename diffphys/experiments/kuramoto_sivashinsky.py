@@ -15,10 +15,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from rich.table import Table
 
-from diffphys import plots
-from diffphys.experiments.studies import Frames
+from diffphys.experiments.studies import Frames, draw_over_line, study_program
 from diffphys.experiments.unrolling import (
     ARMS,
     UnrollingSettings,
@@ -29,7 +27,7 @@ from diffphys.experiments.unrolling import (
 from diffphys.grids import Field, Grid, Periodic
 from diffphys.learning.study import Study, with_seeds
 from diffphys.nets import ResNet
-from diffphys.runs import Program, Run, setting
+from diffphys.runs import Run, setting
 from diffphys.stepping import ExponentialRungeKutta
 
 
@@ -160,27 +158,22 @@ def make_network(features: int, key: Array) -> ResNet:
     )
 
 
-def run(settings: Settings, run: Run) -> None:
-    """Generate the data, train all arms with all seeds, compare them, write metrics."""
-    run_unrolling(study_of(settings), settings, run)
-
-
-def report(run: Run) -> Table:
-    """Figures and a table from what is on disk."""
-    return report_unrolling(study_of(run.settings), run, draw, "Kuramoto-Sivashinsky: relative error")
-
-
 def draw(run: Run, shown: Mapping[str, Frames]) -> None:
-    """The first test case over space and time, as long as arms follow the reference."""
-    names = ("reference", "source", *run.settings.arms)
-    values = {name: shown[name]["u"][:60] for name in names}
-    length = LENGTH * run.settings.test_factors[0]
-    figure = plots.space_time_figure(values, np.arange(1, len(values["reference"]) + 1), length)
-    run.save_figure("space-time.png", figure)
+    """The first test case, as long as arms follow the reference."""
+    flows = {name: shown[name]["u"][:60] for name in ("reference", "source", *run.settings.arms)}
+    times = np.arange(1, len(flows["reference"]) + 1)
+    draw_over_line(run, flows, times, LENGTH * run.settings.test_factors[0], "velocity")
 
 
 COMMON = {"arms": ARMS, "warmup": 200, "frames": 300, "batch": 16, "averaging": 0.97}
 
-PROGRAM = Program(
-    "kuramoto-sivashinsky", Settings, {name: COMMON | preset for name, preset in PRESETS.items()}, run, report
+PROGRAM = study_program(
+    "kuramoto-sivashinsky",
+    Settings,
+    {name: COMMON | preset for name, preset in PRESETS.items()},
+    study_of,
+    draw,
+    "Kuramoto-Sivashinsky: relative error",
+    run=run_unrolling,
+    report=report_unrolling,
 )

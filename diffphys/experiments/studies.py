@@ -1,4 +1,4 @@
-"""Figures and the table of a study, from what is on disk."""
+"""A study as a program: run it, and make its figures and its table from what is on disk."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,17 +8,51 @@ from rich.table import Table
 
 from diffphys import plots
 from diffphys.learning import load_trajectories
-from diffphys.learning.study import Study, data_path, load_evaluation
-from diffphys.runs import Run
+from diffphys.learning.study import Study, data_path, load_evaluation, run_study
+from diffphys.runs import Program, Run
 
 
 Frames = dict[str, np.ndarray]
+Draw = Callable[[Run, Mapping[str, Frames]], None]
+
+
+def study_program(
+    name: str,
+    settings: type,
+    presets: Mapping[str, Mapping[str, Any]],
+    study_of: Callable[[Any], Study],
+    draw: Draw,
+    title: str,
+    *,
+    run: Callable[[Study, Any, Run], None] = run_study,
+    report: Callable[[Study, Run, Draw, str], Any] | None = None,
+) -> Program:
+    """The program that runs the study which settings describe, and reports it.
+
+    Args:
+        name: Of the program.
+        settings: The class of its settings.
+        presets: For each preset the settings in which it differs from the defaults.
+        study_of: From settings to what is compared.
+        draw: As of `report_study`.
+        title: Of the table.
+        run: Generates the data, trains, tests, and writes metrics.
+        report: Makes figures and a table. Default: `report_study`.
+    """
+    report = report or report_study
+    return Program(
+        name,
+        settings,
+        presets,
+        run=lambda chosen, target: run(study_of(chosen), chosen, target),
+        report=lambda target: report(study_of(target.settings), target, draw, title),
+    )
 
 
 def report_study(
     study: Study,
     run: Run,
-    draw: Callable[[Run, Mapping[str, Frames]], None],
+    draw: Draw,
     title: str,
     arms: Sequence[str] | None = None,
 ) -> Table:
@@ -78,3 +112,29 @@ def study_table(
 def _error(value: float | None) -> str:
     """Of a rollout that did not stay finite, metrics.json holds no number."""
     return "not finite" if value is None else f"{value:.4f}"
+
+
+def draw_over_line(run: Run, flows: Mapping[str, np.ndarray], times: np.ndarray, length: float, name: str) -> None:
+    """Flows in one dimension, values (times, points) by name: over space and time, and their profiles at three times.
+
+    Args:
+        run: Where the figures are saved.
+        flows: The values of each flow; "reference" is drawn as points.
+        times: Of the values.
+        length: Of the line.
+        name: Of what the values are.
+    """
+    run.save_figure("space-time.png", plots.space_time_figure(flows, times, length, label=name))
+    reference = flows["reference"]
+    x = np.arange(reference.shape[1]) * length / reference.shape[1]
+    panels = [
+        plots.Panel(
+            lines={flow: (x, values[index]) for flow, values in flows.items() if flow != "reference"},
+            points={"reference": (x, reference[index])},
+            title=f"t = {times[index]:.3g}",
+            x="x",
+            y=name,
+        )
+        for index in np.linspace(0, len(times) - 1, 4).round().astype(int)[1:]
+    ]
+    run.save_figure("profiles.png", plots.panels_figure(panels, columns=1, height=2.2))

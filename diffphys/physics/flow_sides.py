@@ -35,6 +35,7 @@ from diffphys.grids.ends import lengths_beside
 from diffphys.grids.field import check_field, check_parts, check_velocity
 from diffphys.grids.numbers import as_array_of_shape, as_components, check_names, concrete
 from diffphys.grids.sides import part_of
+from diffphys.linear import along_axis
 from diffphys.operators import convert
 from diffphys.operators.differences import among_zeros, line_at, slice_axis
 from diffphys.poisson import PressureProblem
@@ -307,20 +308,18 @@ def _with_slab(values: Array, axis: int, end: int, slab: Array) -> Array:
 
 
 def _mean_over(flux: Array, grid: Grid, axis: int, periodic: bool) -> Array:
-    """From cells to the faces of an axis: the mean of what crosses both cells' part of a side."""
-    padded = jnp.pad(
-        flux,
-        [((1, 0) if periodic else (1, 1)) if a == axis else (0, 0) for a in range(flux.ndim)],
-        mode="wrap" if periodic else "edge",
-    )
+    """From cells to the faces of an axis: the mean of what crosses both cells' part of a side, of one cell at an end.
+
+    As a product, which stands in memory. As two arrays side by side it would be made anew, with a branch, in every
+    element of the loop that reads it.
+    """
     below, above = lengths_beside(grid.widths(axis), periodic)
-    if not grid.uniform[axis]:
-        padded = padded * grid.along(axis, jnp.asarray(np.append(below, above[-1:]), flux.dtype))
-    count = padded.shape[axis]
-    total = slice_axis(padded, axis, 1, count) + slice_axis(padded, axis, 0, count - 1)
-    if grid.uniform[axis]:
-        return total / 2
-    return total / grid.along(axis, jnp.asarray(above + below, flux.dtype))
+    faces, cells = np.arange(len(below)), grid.cells[axis]
+    means = np.zeros((len(faces), cells))
+    for lengths, beside in ((below, faces - 1), (above, faces)):
+        cell = beside % cells if periodic else np.clip(beside, 0, cells - 1)
+        np.add.at(means, (faces, cell), lengths / (below + above))
+    return along_axis(means, flux, axis)
 
 
 def _for_each_end(sides: Sides, condition: Callable[[int, int, Side], Condition]) -> Conditions:

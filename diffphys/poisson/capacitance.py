@@ -149,10 +149,11 @@ class ObstacleCorrected:
         cells = [self.problem.grid.cells[axis] for axis in surface.axes]
         box = zip(surface.start, surface.stop, cells, strict=True)
         rows = 2 * sum((stop - start) * count for start, stop, count in box)
+        copies = 2 if len(surface.corrections) == 1 else 1  # see `_corrected`
         size = np.dtype(dtype).itemsize
         return (
             FastDiagonalization(self.problem.without_obstacle()).prepared_bytes(dtype)
-            + size * (surface.corrections.size + surface.factors.size + rows)
+            + size * (surface.corrections.size * copies + surface.factors.size + rows)
             + sum(indices.nbytes for indices in (surface.below, surface.above, surface.members, surface.places))
         )
 
@@ -169,10 +170,11 @@ def _axes_in_order(surface: Surface, values: Array) -> Array:
 
 def _corrected(surface: Surface, slope: Array) -> Array:
     """The correction of each mode times its slopes, (faces, modes) -> (faces, modes)."""
-    corrections = jnp.asarray(surface.corrections, slope.dtype)
     groups, members = surface.members.shape
     if members == groups == 1:
-        return linear_map(_product, _product, (corrections[0],), (slope,))[0]
+        # Symmetric up to round-off alone; its transpose keeps the bits that flows in two dimensions always had.
+        return along_axis(surface.corrections[0], slope[:, 0], 0)[:, None]
+    corrections = jnp.asarray(surface.corrections, slope.dtype)
     grouped = jnp.moveaxis(slope[:, surface.members], 1, 0)
     (product,) = linear_map(_product, _product, (corrections,), (grouped,))
     return jnp.moveaxis(product, 0, 1).reshape(len(slope), -1)[:, surface.places]

@@ -19,7 +19,6 @@ time.
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -28,7 +27,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
-from jax.typing import ArrayLike
 from rich.table import Table
 
 from diffphys import plots
@@ -44,6 +42,7 @@ from diffphys.control import (
 from diffphys.experiments.comparison import Arm, Budget, compare, duration, first_network, in_short, shown_on
 from diffphys.experiments.comparison_figures import curves_figure
 from diffphys.experiments.optimizers import gradient_arm
+from diffphys.experiments.planned import blur_matrix, plan_each
 from diffphys.experiments.star_shapes import OUTLINES, star_shape
 from diffphys.grids import Dirichlet, Field, Grid, Neumann, Wall
 from diffphys.nets import Convolution
@@ -189,13 +188,6 @@ def draw_scenes(key: Array, count: int) -> Scene:
     return jax.vmap(draw_scene)(jax.random.split(key, count))
 
 
-def _blur(width: ArrayLike) -> Array:
-    """Along one axis, the mean of neighbors with the weights of a Gaussian so many cells wide."""
-    places = jnp.arange(CELLS)
-    weights = jnp.exp(-0.5 * ((places[:, None] - places) / width) ** 2)
-    return weights / jnp.sum(weights[CELLS // 2])
-
-
 SCALES = ((12.0, 30.0), (4.0, 3.0), (1.5, 1.0))
 """Widths of blurs, in cells, and how much each counts; a shape that is far away is felt through the widest."""
 
@@ -205,7 +197,7 @@ def distance(marker: Array, target: Array) -> Array:
     difference = marker - target
     total = jnp.sum(difference**2)
     for width, weight in SCALES:
-        blur = _blur(width).astype(marker.dtype)
+        blur = blur_matrix(CELLS, width).astype(marker.dtype)
         total = total + weight * jnp.sum((blur @ difference @ blur.T) ** 2)
     return total
 
@@ -351,7 +343,7 @@ def part_cost(controller: Controller, scene: Scene, key: Array, weight: float) -
     """
     interval, blurred, width, *choices = jax.random.split(key, 3 + STEPS.bit_length() - 1)
     begin = PART * jax.random.randint(interval, (), 0, STEPS // PART)
-    blur = _blur(jax.random.uniform(width, minval=0.3, maxval=1.5))
+    blur = blur_matrix(CELLS, jax.random.uniform(width, minval=0.3, maxval=1.5))
     marker = scene.frames[begin]
     marker = jnp.where(jax.random.bernoulli(blurred), blur @ marker @ blur.T, marker)
     state, target = at_rest(marker)._replace(step=jnp.asarray(STEPS - PART)), scene.frames[begin + PART]
@@ -411,7 +403,15 @@ def run(settings: Settings, run: Run) -> None:
     """Draw the test scenes, plan some of them one by one, train and test the arms."""
     scenes = jax.jit(draw_scenes, static_argnums=1)(jax.random.key(10_000 + run.seed), settings.scenes)
     shown = jax.tree.map(lambda leaf: leaf[:3], scenes)
-    more: dict[str, Any] = {"trajectory_optimization": _planned(settings, run, scenes)}
+    planned = plan_each(
+        run,
+        jax.tree.map(lambda leaf: leaf[: settings.planned], scenes),
+        lambda scene: plan(scene, settings.weight, settings.iterations),
+        measure=measured,
+        picture=_picture,
+        keep=("error", "force"),
+    )
+    more: dict[str, Any] = {"trajectory_optimization": planned}
     steered = eqx.filter_jit(lambda controller, scenes: jax.vmap(lambda one: steer(controller, one, 0.0))(scenes))
     refined = eqx.filter_jit(lambda controller, scenes: jax.vmap(lambda one: steer(controller, one, 0.0, True))(scenes))
     arms = compare(
@@ -433,36 +433,6 @@ def run(settings: Settings, run: Run) -> None:
             metrics["refined"][name] = measured(refined(controller, scenes), scenes)
     run.save_checkpoint("shown", {"frames": shown.frames, "arms": pictures})
     run.write_metrics(metrics)
-
-
-def _planned(settings: Settings, run: Run, scenes: Scene) -> dict[str, Any]:
-    """Trajectory optimization of the first test scenes, each by itself, and how long one takes without compiling."""
-    count = min(settings.planned, settings.scenes)
-    optimize = jax.jit(lambda scene: plan(scene, settings.weight, settings.iterations))
-    first = jax.tree.map(lambda leaf: leaf[0], scenes)
-    found: dict[str, Any] = {"errors": [], "force": [], "seconds": []}
-    if run.has_checkpoint("plans"):
-        found = run.checkpoint_metadata("plans")
-    picture = {"marker": jnp.zeros((STEPS, CELLS, CELLS)), "force": jnp.zeros((STEPS, CELLS, CELLS))}
-    if found["errors"]:
-        picture = run.load_checkpoint("plans", picture)
-    with run.progress("trajectory optimization", total=count, done=len(found["errors"])) as advance:
-        optimize = optimize.lower(first).compile() if len(found["errors"]) < count else optimize
-        for number in range(len(found["errors"]), count):
-            scene = jax.tree.map(lambda leaf, number=number: leaf[number : number + 1], scenes)
-            began = perf_counter()
-            trajectory = jax.block_until_ready(optimize(jax.tree.map(lambda leaf: leaf[0], scene)))
-            found["seconds"].append(perf_counter() - began)
-            trajectory = jax.tree.map(lambda leaf: leaf[None], trajectory)
-            numbers = measured(trajectory, scene)
-            found["errors"].append(float(numbers["error"]))
-            found["force"].append(float(numbers["force"]))
-            if number == 0:
-                picture = jax.tree.map(lambda leaf: leaf[0], _picture(trajectory))
-            run.save_checkpoint("plans", picture, found)
-            run.leave_if_asked()
-            advance()
-    return {"error": float(np.mean(found["errors"])), **found}
 
 
 @jax.jit
@@ -495,8 +465,8 @@ def report(run: Run) -> Table:
     table = Table(*heads, title="control-shapes")
     planned = metrics["trajectory_optimization"]
     table.add_row(
-        f"trajectory optimization, {len(planned['errors'])} scenes",
-        in_short(planned["error"]),
+        f"trajectory optimization, {len(planned['error'])} scenes",
+        in_short(float(np.mean(planned["error"]))),
         "",
         in_short(float(np.mean(planned["force"]))),
         f"{run.settings.iterations} each",

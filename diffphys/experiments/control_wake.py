@@ -38,6 +38,7 @@ from diffphys.control.koopman import predicted_codes
 from diffphys.experiments.comparison import in_short
 from diffphys.grids import Grid, Inflow, Open, Outflow, Sphere
 from diffphys.nets import MLP
+from diffphys.operators.interpolation import linear_interpolation_matrix
 from diffphys.physics import FlowInput, FlowState, Immersed, IncompressibleFlow
 from diffphys.runs import Program, Run, replacing, setting
 from diffphys.stepping import RungeKutta, rollout
@@ -161,12 +162,9 @@ def _at(wake: Wake, axis: int, along: np.ndarray, across: np.ndarray) -> Array:
     part = wake.flow.velocity[axis]
     edges = part.grid.edges
     places = [line if axis == number else (line[1:] + line[:-1]) / 2 for number, line in enumerate(edges)]
-    return _between(places[0], along) @ part.values @ _between(places[1], across).T
-
-
-def _between(places: np.ndarray, points: np.ndarray) -> Array:
-    """The matrix of linear interpolation from values at places to points between them."""
-    return jnp.asarray(np.stack([np.interp(points, places, row) for row in np.eye(len(places))], 1), jnp.float32)
+    matrices = [linear_interpolation_matrix(*pair) for pair in zip(places, (along, across), strict=True)]
+    from_x, from_y = (jnp.asarray(matrix, jnp.float32) for matrix in matrices)
+    return from_x @ part.values @ from_y.T
 
 
 def mirrored(observation: Array) -> Array:

@@ -44,6 +44,22 @@ def interpolate(field: Field, offset: Sequence[float]) -> Field:
     return field
 
 
+def linear_interpolation_matrix(places: np.ndarray, points: np.ndarray, period: float | None = None) -> np.ndarray:
+    """The matrix of linear interpolation along a line, from values at `places` to values at `points`.
+
+    Beyond the first and the last place it takes their values; a line with a period goes on there.
+
+    Args:
+        places: Where the values are, increasing, (places,).
+        points: Where they are wanted, (points,).
+        period: Of the line, or None where it ends.
+
+    Returns:
+        Array of shape (points, places).
+    """
+    return np.stack([np.interp(points, places, one, period=period) for one in np.eye(len(places))], axis=1)
+
+
 def sample(field: Field, points: Sequence[Array]) -> Array:
     """The values of `field` at any points, by multilinear interpolation.
 

@@ -22,6 +22,7 @@ from diffphys.operators import (
     semi_lagrangian,
     stable_diffusion_step,
 )
+from diffphys.operators.interpolation import linear_interpolation_matrix
 from tests.gradients import check_derivatives
 
 
@@ -480,3 +481,15 @@ def test_ghost_values_that_nothing_defines_are_refused():
     difference(half, 0)  # the axis that is known
     with pytest.raises(dp.InputError, match="lower end of axis 1"):
         difference(half, 1)
+
+
+def test_the_matrix_of_linear_interpolation_is_exact_between_keeps_the_ends_and_goes_round():
+    places, points = np.array([0.0, 1.0, 1.5, 3.0]), np.array([-2.0, 0.25, 1.5, 2.9, 4.0])
+    matrix = linear_interpolation_matrix(places, points)
+    np.testing.assert_allclose(matrix @ (3 * places - 1), 3 * np.clip(points, 0.0, 3.0) - 1, atol=1e-14)
+    # With a period of four the last interval leads from 3 back to 0.
+    np.testing.assert_allclose(
+        linear_interpolation_matrix(places, np.array([3.25, -0.25, 4.5]), 4.0),
+        [[0.25, 0.0, 0.0, 0.75], [0.75, 0.0, 0.0, 0.25], [0.5, 0.5, 0.0, 0.0]],
+        atol=1e-14,
+    )

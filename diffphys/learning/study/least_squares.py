@@ -33,6 +33,7 @@ from diffphys.learning.study.study import Fit, Frame, Study
 from diffphys.learning.trajectories import Trajectories, load_trajectories, save_trajectories
 from diffphys.linear import along_axis
 from diffphys.operators import divergence
+from diffphys.operators.interpolation import linear_interpolation_matrix
 from diffphys.poisson import PressureProblem, direct
 from diffphys.poisson.conjugate_gradients import euclidean_norm, preconditioned
 from diffphys.runs import Run
@@ -61,7 +62,7 @@ def component(coarse: Field, fine: Field, margin: int) -> Component:
     for axis in range(coarse.grid.dimensions):
         periodic = coarse.periodic[axis]
         xs, points = (np.asarray(one.coordinates()[axis], float).reshape(-1) for one in (coarse, fine))
-        matrix = _interpolation(xs, points, coarse.grid.size[axis] if periodic else None)
+        matrix = linear_interpolation_matrix(xs, points, coarse.grid.size[axis] if periodic else None)
         inside = np.ones(len(points))
         if not periodic:
             edges = coarse.grid.edges[axis]
@@ -73,11 +74,6 @@ def component(coarse: Field, fine: Field, margin: int) -> Component:
         vectors.append(found[1])
     product = functools.reduce(np.multiply.outer, values)
     return Component(tuple(matrices), tuple(counted), tuple(vectors), product)
-
-
-def _interpolation(xs: np.ndarray, points: np.ndarray, period: float | None) -> np.ndarray:
-    """The matrix of linear interpolation from values at `xs`; beyond the ends of a bounded axis the last value."""
-    return np.stack([np.interp(points, xs, one, period=period) for one in np.eye(len(xs))], axis=1)
 
 
 def along_all(matrices: Sequence[np.ndarray], values: Array) -> Array:

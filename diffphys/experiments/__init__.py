@@ -96,6 +96,10 @@ EXPERIMENTS = Catalog(
             "diffphys.experiments.control_shapes",
             "a drop of marker becomes another shape at another place, pushed by a force",
         ),
+        "control-indirect": Entry(
+            "diffphys.experiments.control_indirect",
+            "smoke is driven from the border, around obstacles, into one of three buckets",
+        ),
         "control-wake": Entry(
             "diffphys.experiments.control_wake", "a cylinder turns about its axis so that its vortex street dies away"
         ),

@@ -15,10 +15,10 @@ from diffphys.grids.sides import TimeFunction
 from diffphys.operators.advection import SkewSymmetric, Spectral
 from diffphys.physics import flow_sides
 from diffphys.physics.forces import FlowInput, Held
-from diffphys.physics.obstacles import FixedSolid, Immersed
+from diffphys.physics.obstacles import FixedSolid, Immersed, TracedSolid
 from diffphys.physics.scalars import PassiveScalar
 from diffphys.poisson import PressureProblem
-from diffphys.stepping import PISO, ExponentialRungeKutta, ImplicitExplicit, Splitting
+from diffphys.stepping import PISO, ExponentialRungeKutta, ImplicitExplicit, RungeKutta, Splitting
 
 
 NOT_TOGETHER = (
@@ -42,6 +42,9 @@ NOT_TOGETHER = (
     ("splitting", "pressure", "0 is"),
     ("split order 4", "solid", "order 2, or RungeKutta(...), is"),  # its stencils would reach through
     ("order 4", "stretched around a solid", "a uniform one is"),
+    ("traced", "not explicit rates", "RungeKutta(...) is"),
+    ("traced", "order 4", "order 2 is"),
+    ("traced", "solver", "None is"),
     ("order 4", "fewer than 3", "at least 3 along each axis are"),
     ("piso", "convective", "Outflow() or Open() is"),
     ("piso", "not skew", "SkewSymmetric() is"),
@@ -57,6 +60,8 @@ SCHEMES = "SemiLagrangian(), CubicSemiLagrangian(), MacCormack(), Upwind(), VanL
 
 def refused(flow: Any) -> Refusals:
     """What is refused in a flow as a whole."""
+    if isinstance(flow.solid, TracedSolid):
+        flow.solid.known_cells("IncompressibleFlow", flow.grid)
     for part in (*flow.scalars.values(), *flow.forces, *flow.added_viscosity, flow.body(0.0)):
         if hasattr(part, "refused_by"):
             yield from part.refused_by(flow)
@@ -95,6 +100,8 @@ def _parts(flow: Any) -> dict[str, tuple[bool, str]]:
         "convective": (bool(flow_sides.convective_sides(flow.sides)), "sides have a ConvectiveOutflow()"),
         "solid": (solid, "there is a solid"),
         "body": (flow.is_immersed, "solid is an immersed body"),
+        "traced": (isinstance(flow.solid, TracedSolid), "solid is a TracedSolid"),
+        "not explicit rates": (not isinstance(stepping, RungeKutta), asks),
         "solid and scalars": (solid and bool(flow.scalars), "there is a solid beside scalars"),
         "stretched": (not is_uniform, "the grid is stretched"),
         "stretched around a solid": (solid and not is_uniform, "there is a solid on a stretched grid"),
@@ -173,7 +180,7 @@ def kinds_of_sides(sides: Any) -> list[tuple[str, ...]]:
 
 def as_obstacle(grid: Grid, sides: Sides, solid: Any) -> Any:
     """The obstacle that a user gives: an immersed body, a function of the time to it, or whole cells."""
-    if isinstance(solid, Immersed):
+    if isinstance(solid, (Immersed, TracedSolid)):
         return solid
     if isinstance(solid, Shape) or not callable(solid):
         return FixedSolid.of("IncompressibleFlow", grid, sides, solid)

@@ -13,7 +13,7 @@ from diffphys.grids.shapes import Measured
 from diffphys.physics import flow_sides
 from diffphys.physics.added_viscosity import DynamicSmagorinsky, Smagorinsky, Sponge
 from diffphys.physics.forces import Buoyancy, FlowInput, Held, LinearDrag, SinusoidalForce
-from diffphys.physics.obstacles import FixedSolid, Immersed
+from diffphys.physics.obstacles import FixedSolid, Immersed, TracedSolid
 from diffphys.physics.scalars import PassiveScalar
 from diffphys.physics.units import changed_to, field_in
 
@@ -95,7 +95,7 @@ def _body_in(unit: float, body: Immersed) -> Immersed:
 def _solid_in(unit: float, solid: Any) -> Any:
     if solid is None:
         return None
-    if isinstance(solid, FixedSolid):
+    if isinstance(solid, (FixedSolid, TracedSolid)):
         return solid.measured(unit)
     return _body_in(unit, solid) if isinstance(solid, Immersed) else _Body(solid, unit)
 

@@ -78,6 +78,7 @@ from diffphys.physics.obstacles import (
     Plain,
     Space,
     Staircase,
+    TracedSolid,
     Variables,
     WideStaircase,
 )
@@ -113,7 +114,8 @@ class IncompressibleFlow(Declared):
         sides: One side for all, or for each axis name a side or a (lower, upper) pair: see `grids.parse_sides`.
         solid: A shape: an obstacle at rest made of whole cells, whose numbers must be known when the flow is made. Or
             `Immersed`: a body whose surface cuts cells, of second order, whose place and motion are traced; or a
-            function from the time to that body as it is then. Or None.
+            function from the time to that body as it is then. Or, with `RungeKutta`, a
+            `physics.obstacles.TracedSolid`: an obstacle of whole cells that is an argument of the program. Or None.
         scalars: Passive scalars by name.
         advection: `SemiLagrangian`, `CubicSemiLagrangian`, `MacCormack` (with `Splitting`), `Upwind`, `VanLeer` or
             `SkewSymmetric`, for velocity and scalars. `SkewSymmetric(order=4)` makes all of the scheme of fourth order,
@@ -172,7 +174,7 @@ class IncompressibleFlow(Declared):
         viscosity: ArrayLike,
         dt: ArrayLike,
         sides: Any,
-        solid: Shape | FixedSolid | Immersed | Callable[[Array], Immersed] | None = None,
+        solid: Shape | FixedSolid | TracedSolid | Immersed | Callable[[Array], Immersed] | None = None,
         scalars: Mapping[str, PassiveScalar] | None = None,
         advection: Advection | Spectral | None = None,
         stepping: Integrator = Splitting(),  # noqa: B008 (frozen)
@@ -481,7 +483,7 @@ class IncompressibleFlow(Declared):
             dtype = jnp.result_type(float) if dtype is None else dtype
             diffused = (self.viscosity * self.dt if self._explicit else 0.0 * self.viscosity).astype(dtype)
             return CutCells.around(body, variables, diffused, self._solver, dtype)
-        if isinstance(self.solid, FixedSolid):
+        if isinstance(self.solid, (FixedSolid, TracedSolid)):
             kind = Staircase if self.order == 2 else WideStaircase
             return kind(variables=variables, pressure_solver=self._solver, solid=self.solid)
         return Plain(variables, SECOND_ORDER if self.order == 2 else FOURTH_ORDER, self._solver)
@@ -512,7 +514,7 @@ class IncompressibleFlow(Declared):
 
     def pressure_problem(self) -> PressureProblem:
         """The pressure problem of these sides and an obstacle of whole cells, of second order."""
-        solid = self.solid.cells_on("IncompressibleFlow", self.grid) if isinstance(self.solid, FixedSolid) else None
+        solid = self.solid.known_cells("IncompressibleFlow", self.grid) if isinstance(self.solid, FixedSolid) else None
         return self.pressure_problem_around(solid)
 
     def pressure_problem_around(self, solid: np.ndarray | None) -> PressureProblem:
@@ -719,7 +721,7 @@ class IncompressibleFlow(Declared):
     @property
     def is_immersed(self) -> bool:
         """Whether there is a body whose surface cuts cells."""
-        return self.solid is not None and not isinstance(self.solid, FixedSolid)
+        return self.solid is not None and not isinstance(self.solid, (FixedSolid, TracedSolid))
 
     @property
     def _solver(self) -> Callable[..., PressureSolver]:

@@ -5,7 +5,7 @@ from diffphys.physics.obstacles.fourier import Fourier, Modes
 from diffphys.physics.obstacles.immersed import Immersed
 from diffphys.physics.obstacles.plain import Plain
 from diffphys.physics.obstacles.space import FOURTH_ORDER, SECOND_ORDER, FiniteVolumes, Space, Variables
-from diffphys.physics.obstacles.staircase import FixedSolid, Staircase
+from diffphys.physics.obstacles.staircase import FixedSolid, Staircase, TracedSolid
 from diffphys.physics.obstacles.wide_staircase import WideStaircase
 
 
@@ -19,6 +19,7 @@ __all__ = [
     "Plain",
     "Space",
     "Staircase",
+    "TracedSolid",
     "Variables",
     "WideStaircase",
     "FOURTH_ORDER",

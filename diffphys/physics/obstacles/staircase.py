@@ -3,6 +3,7 @@
 import abc
 import copy
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -37,6 +38,7 @@ from diffphys.poisson import PressureProblem, PressureSolver, Solution
 from diffphys.poisson.constrained import solve_constrained
 from diffphys.poisson.problem import never_unconverged
 from diffphys.poisson.separable import solve_separable
+from diffphys.poisson.traced_obstacle import ClosedFaces, CorrectedAround, closed_faces
 
 
 @jax.tree_util.register_static
@@ -82,7 +84,7 @@ class FixedSolid:
         other._key = (other.grid, other.periods, self.cells.tobytes())
         return other
 
-    def cells_on(self, owner: str, grid: Grid) -> np.ndarray:
+    def known_cells(self, owner: str, grid: Grid) -> np.ndarray:
         """Its cells; `InputError` where they were found on another grid than the flow's."""
         if self.grid != grid:
             raise InputError(f"{owner}: solid was made for another grid, {self.grid}; one of {grid} is accepted.")
@@ -92,6 +94,14 @@ class FixedSolid:
         """Faces of which at least one cell is solid; on a side of the domain, of which the one cell is."""
         below, above = values_beside(self.cells, axis, problem.kinds[axis], edge=True)
         return np.asarray(below | above)
+
+    def crossed(self, problem: PressureProblem, axis: int) -> np.ndarray:
+        """Faces that do not part fluid and solid."""
+        return ~problem.closed_faces()[axis]
+
+    def solver(self, problem: PressureProblem, made_by: Callable[..., PressureSolver]) -> PressureSolver:
+        """What solves the pressure problem."""
+        return never_unconverged(made_by(problem))
 
     def unwrapped(self, points: Sequence[Array]) -> Sequence[Array]:
         """The points, moved by whole periods, as the image of the shape that they lie at has them."""
@@ -104,13 +114,74 @@ class FixedSolid:
         return isinstance(other, FixedSolid) and self._key == other._key
 
 
+class TracedSolid(eqx.Module):
+    """The same as an argument of the program: its cells are traced, and what the pressure needs of its surface comes
+    with them. Obstacles with room for as many faces take one program, and `jax.vmap` takes several together.
+
+    Args:
+        cells: For each cell whether it is solid.
+        surface: Its surface.
+        grid: The grid.
+    """
+
+    cells: Array
+    surface: ClosedFaces
+    grid: Grid = eqx.field(static=True)
+
+    @staticmethod
+    def of(flow: Any, shape: Shape, faces: int) -> "TracedSolid":
+        """The obstacle for flows with the grid and sides of one without an obstacle.
+
+        Args:
+            flow: That flow.
+            shape: The shape, whose numbers are known.
+            faces: For how many faces between fluid and solid there is room.
+
+        Raises:
+            InputError: for a shape that is traced, fills no cell or all, or closes more faces.
+        """
+        fixed = FixedSolid.of("TracedSolid", flow.grid, flow.sides, shape)
+        assert fixed is not None
+        with jax.ensure_compile_time_eval():
+            surface = closed_faces(flow.pressure_problem_around(fixed.cells), faces)
+            return TracedSolid(jnp.asarray(fixed.cells), jax.tree.map(jnp.asarray, surface), flow.grid)
+
+    def measured(self, unit: float) -> "TracedSolid":
+        """The same cells of the same grid, whose lengths are measured in a unit."""
+        surface = self.surface._replace(factors=self.surface.factors * unit)
+        return TracedSolid(self.cells, surface, self.grid.measured(unit))
+
+    def known_cells(self, owner: str, grid: Grid) -> None:
+        """None: they are known when the program runs. `InputError` where they were found on another grid."""
+        if self.grid != grid:
+            raise InputError(f"{owner}: solid was made for another grid, {self.grid}; one of {grid} is accepted.")
+
+    def faces(self, problem: PressureProblem, axis: int) -> Array:
+        """Faces of which at least one cell is solid."""
+        below, above = values_beside(self.cells, axis, problem.kinds[axis], edge=True)
+        return below | above
+
+    def crossed(self, problem: PressureProblem, axis: int) -> Array:
+        """Faces that do not part fluid and solid."""
+        below, above = values_beside(self.cells, axis, problem.kinds[axis], edge=True)
+        return below == above
+
+    def solver(self, problem: PressureProblem, made_by: Callable[..., PressureSolver]) -> PressureSolver:
+        """The direct solution with the correction on its surface."""
+        return CorrectedAround(problem, self.surface)
+
+    def unwrapped(self, points: Sequence[Array]) -> Sequence[Array]:
+        """The points."""
+        return points
+
+
 class WholeCells(FiniteVolumes):
     """An obstacle at rest: the faces of its cells are closed for the fluid, and for all that it carries.
 
     Final classes: `Staircase`, of second order, and `wide_staircase.WideStaircase`, of fourth order away from it.
     """
 
-    solid: eqx.AbstractVar[FixedSolid]
+    solid: eqx.AbstractVar[Any]
 
     @property
     @abc.abstractmethod
@@ -147,7 +218,7 @@ class WholeCells(FiniteVolumes):
     def problem(self) -> PressureProblem:
         """The pressure problem."""
         grid = self.variables.grid
-        return PressureProblem.from_conditions(grid, self.variables.pressure, self.solid.cells_on("solid", grid))
+        return PressureProblem.from_conditions(grid, self.variables.pressure, self.solid.known_cells("solid", grid))
 
     def carrier(self, velocity: Sequence[Field]) -> Sequence[Field]:
         """The velocity, zero on the faces of the obstacle."""
@@ -183,7 +254,7 @@ class WholeCells(FiniteVolumes):
 
     def off_the_obstacle(self, changed: Sequence[Field], before: Sequence[Field]) -> tuple[Field, ...]:
         """The changed velocity on free faces."""
-        closed = [np.asarray(self.solid.faces(self.problem(), axis)) for axis in range(len(changed))]
+        closed = [self.solid.faces(self.problem(), axis) for axis in range(len(changed))]
         return tuple(
             new.with_values(jnp.where(jnp.asarray(faces), old.values, new.values))
             for new, old, faces in zip(changed, before, closed, strict=True)
@@ -235,13 +306,13 @@ class WholeCells(FiniteVolumes):
 
     def _free(self, axis: int, dtype) -> Array:
         """1 on faces between fluid cells, 0 on those of solid ones."""
-        return jnp.asarray(~np.asarray(self.solid.faces(self.problem(), axis)), dtype)
+        return jnp.asarray(~self.solid.faces(self.problem(), axis), dtype)
 
     def _crossed(self, axis: int, dtype) -> Array:
         """1 on faces that a gradient of the pressure may drive a flow through, 0 on those between fluid and solid.
         (Between solid cells the potential is constant, to round-off.)
         """
-        return jnp.asarray(~self.problem().closed_faces()[axis], dtype)
+        return jnp.asarray(self.solid.crossed(self.problem(), axis), dtype)
 
     def free_faces(self, velocity: Sequence[Field]) -> tuple[Array, ...]:
         """1 on the faces whose velocity is an unknown, 0 on those of the obstacle and where it is given on a side."""
@@ -262,7 +333,7 @@ class Staircase(WholeCells):
 
     variables: Variables
     pressure_solver: Callable[..., PressureSolver] = eqx.field(static=True)
-    solid: FixedSolid = eqx.field(static=True)
+    solid: FixedSolid | TracedSolid
 
     @property
     def box(self) -> Plain:
@@ -279,7 +350,7 @@ class Staircase(WholeCells):
 
     def solved(self, source: Array) -> Solution:
         """The solution of the pressure problem."""
-        return never_unconverged(self.pressure_solver(self.problem())).solve(source)
+        return self.solid.solver(self.problem(), self.pressure_solver).solve(source)
 
     def slopes(self, potential: Array) -> list[Array]:
         """The gradient of the potential on the faces of each axis, zero on those that the obstacle closes."""

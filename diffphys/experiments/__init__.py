@@ -34,6 +34,10 @@ EXPERIMENTS = Catalog(
         "buoyancy": Entry(
             "diffphys.experiments.buoyancy", "smoke rises in a box: how far ahead training has to look, arm by arm"
         ),
+        "three-cylinders": Entry(
+            "diffphys.experiments.three_cylinders",
+            "three bodies in a stream: a network corrects a coarse solver around layouts it has not seen",
+        ),
         "burgers": Entry(
             "diffphys.experiments.burgers", "forced Burgers in 1D: how gradients cross the solver, arm by arm"
         ),

@@ -104,7 +104,7 @@ def study_table(
     for name, arm in metrics["arms"].items():
         mean = arm[f"{metric}_mean"]
         known = f"{published[name]:.3f}" if name in published else ""
-        reduction = "" if None in (source, mean) else f"{source / mean:.1f}x"
+        reduction = "" if source is None or not mean else f"{source / mean:.1f}x"  # a finer grid may be the reference's
         table.add_row(name, *map(_error, arm[metric]), _error(mean), *([known] if published else []), reduction)
     return table
 

@@ -148,7 +148,11 @@ def load_network(study: Study, weights: str) -> tuple[Any, Normalization]:
         )
     network = study.make_network(key=jax.random.key(0), **{name: described[name] for name in study.architecture})
     told = len(study.conditioning(study.source))
-    return load_checkpoint(path, (network, Normalization(jnp.ones(len(study.names)), jnp.ones(told) if told else ())))
+    scales = Normalization(jnp.ones(len(study.names)), jnp.ones(told) if told else ())
+    try:
+        return load_checkpoint(path, (network, scales))
+    except InputError as error:
+        raise InputError(f"weights: {path} holds no network of the {study.name} experiment: {error}") from error
 
 
 def curriculum(settings: StudySettings, longest: int | None = None) -> list[Stage]:

@@ -20,6 +20,7 @@ from diffphys import inversion, learning, nets, operators, physics, poisson
 from diffphys.grids import (
     Complement,
     ConvectiveOutflow,
+    Extruded,
     Ghost,
     Kept,
     Robin,
@@ -465,6 +466,7 @@ def entrances():
     yield dp.Box, dict(lower=(0.2, 0.2), upper=(0.5, 0.5))
     yield Union, dict(first=SPHERE, second=SPHERE)
     yield Complement, dict(shape=SPHERE)
+    yield Extruded, dict(shape=SPHERE, axis=2)
     yield Translated, dict(shape=SPHERE, by=(0.1, 0.1))
     yield Rotated, dict(shape=SPHERE, rotation=0.1, about=(0.5, 0.5))
     yield rotation_matrix, dict(rotation=0.1)

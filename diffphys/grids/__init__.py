@@ -6,6 +6,7 @@ from diffphys.grids.grid import Grid
 from diffphys.grids.shapes import (
     Box,
     Complement,
+    Extruded,
     Intersection,
     Repeated,
     Rotated,
@@ -37,6 +38,7 @@ __all__ = [
     "tanh_edges",
     "Box",
     "Complement",
+    "Extruded",
     "Intersection",
     "Repeated",
     "Rotated",

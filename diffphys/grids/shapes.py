@@ -307,6 +307,54 @@ def growing(shape: Shape, touching: float) -> Shape:
     return jax.tree.map(grown, shape, is_leaf=lambda piece: isinstance(piece, (Box, Measured)))
 
 
+def _as_axis(axis: Any) -> int:
+    whole = as_whole(axis, 0)
+    if whole not in (0, 1, 2):
+        raise InputError(f"Extruded: axis is {shown(axis)}; 0, 1 or 2 is accepted.")
+    return whole
+
+
+class Extruded(Shape):
+    """A shape of fewer axes that goes on for ever along one more: a disk as a cylinder, a rectangle as a column.
+
+    Args:
+        shape: The cross-section.
+        axis: The axis along which it goes on, counted with it.
+
+    Examples:
+        >>> cylinder = dp.grids.Extruded(dp.Sphere((0.5, 0.5), 0.25), axis=2)
+        >>> float(cylinder.distance([jnp.asarray(1.0), jnp.asarray(0.5), jnp.asarray(7.0)]))
+        0.25
+    """
+
+    shape: Shape
+    axis: int = eqx.field(static=True, converter=_as_axis)
+
+    def __check_init__(self):
+        _check_shapes("Extruded", shape=self.shape)
+
+    def distance(self, points: Sequence[Array]) -> Array:
+        distance = self.shape.distance(self._across(points))
+        return jnp.broadcast_to(distance, jnp.broadcast_shapes(*map(jnp.shape, points)))
+
+    def _nearest(self, points: Sequence[Array], periods: Periods) -> tuple[Array, list[Array]]:
+        distance, near = self.shape._nearest(self._across(points), self._across(periods))
+        distance = jnp.broadcast_to(distance, jnp.broadcast_shapes(*map(jnp.shape, points)))
+        return distance, [*near[: self.axis], points[self.axis], *near[self.axis :]]
+
+    def _middle(self) -> Array:
+        middle = self.shape._middle()
+        return jnp.insert(middle, self.axis, jnp.inf) if middle.ndim else middle
+
+    def _across(self, of_axes: Sequence[Any]) -> Any:
+        """What belongs to the other axes."""
+        if not self.axis < len(of_axes):
+            raise InputError(
+                f"Extruded: axis is {self.axis}, but there are {len(of_axes)} axes; one of these is accepted."
+            )
+        return (*of_axes[: self.axis], *of_axes[self.axis + 1 :])
+
+
 class Union(Shape):
     """Points of either shape."""
 

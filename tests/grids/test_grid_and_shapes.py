@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import diffphys as dp
-from diffphys.grids import parse_sides
+from diffphys.grids import Extruded, parse_sides
 
 
 pytestmark = pytest.mark.usefixtures("float64", "unchecked_types")
@@ -90,6 +90,22 @@ def test_shapes_combine_as_sets():
     np.testing.assert_array_equal((ball & ~box).contains(points), in_ball & ~in_box)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_an_extruded_shape_is_its_cross_section_in_every_layer(axis):
+    """Also where it repeats itself across, and its measure is the cross-section's times the length."""
+    disk = dp.Sphere((0.95, 0.5), 0.2)
+    column = Extruded(disk, axis)
+    grid, layer = dp.Grid((6, 6, 6), (1.0, 1.0, 1.0)), dp.Grid((6, 6), (1.0, 1.0))
+    for periodic in (False, True):
+        for name in ("coverage", "volume_fractions"):
+            found, expected = getattr(column, name)(grid, periodic), getattr(disk, name)(layer, periodic)
+            assert float(jnp.max(expected)) > 0.5
+            for one in jnp.moveaxis(found, axis, 0):
+                np.testing.assert_allclose(one, expected, atol=2e-6 if name == "coverage" else 0.02)
+    slope = jax.grad(lambda radius: jnp.sum(Extruded(dp.Sphere((0.5, 0.5), radius), axis).volume_fractions(grid)))(0.3)
+    assert float(slope) / 6**3 == pytest.approx(2 * np.pi * 0.3, rel=0.05)
+
+
 def test_coverage_is_a_differentiable_area():
     grid = dp.Grid((80, 60), (4.0, 3.0))
 
@@ -119,6 +135,9 @@ def test_coverage_is_a_differentiable_area():
         ("upper", lambda: dp.Box((0.0, 0.0), (1.0, 0.0))),
         ("upper", lambda: dp.Box((0.0, 0.0), (1.0, NAN))),
         ("upper", lambda: dp.Box((0.0, 0.0), (1.0, -INF))),
+        ("shape", lambda: Extruded(1.0, 2)),
+        ("axis", lambda: Extruded(dp.Sphere((0.0, 0.0), 1.0), 3)),
+        ("axis", lambda: Extruded(dp.Sphere((0.0,), 1.0), 2).coverage(dp.Grid((4, 3)))),
         ("value", lambda: dp.Dirichlet("one")),
         ("slope", lambda: dp.Neumann(None)),
         ("speed", lambda: dp.Inflow("fast")),

@@ -31,6 +31,10 @@ EXPERIMENTS = Catalog(
         "wake": Entry(
             "diffphys.experiments.wake", "2D cylinder wake: a network, trained through a coarse solver, corrects it"
         ),
+        "wake-3d": Entry(
+            "diffphys.experiments.wake_3d",
+            "3D cylinder wake: a network corrects a coarse solver, arm by arm",
+        ),
         "buoyancy": Entry(
             "diffphys.experiments.buoyancy", "smoke rises in a box: how far ahead training has to look, arm by arm"
         ),

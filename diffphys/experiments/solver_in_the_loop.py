@@ -47,6 +47,7 @@ from diffphys.learning.study.shift import (
     vectors,
 )
 from diffphys.nets import ResNet
+from diffphys.nets.convolution import Padding
 from diffphys.operators import coarsen, refine
 from diffphys.physics import FlowState, IncompressibleFlow
 from diffphys.runs import Run, alternate, setting
@@ -149,13 +150,13 @@ def shipped_weights(name: str) -> Path | None:
 
 
 def small_or_published(
-    inputs: int, outputs: int, network: str, features: int, key: Array, padding: str = "zero"
+    inputs: int, outputs: int, network: str, features: int, key: Array, padding: Padding = "zero", axes: int = 2
 ) -> ResNet:
     """The network of the scenarios: "paper" as published, or "small"."""
     sizes: dict[str, Any] = {"blocks": 5, "kernel_size": 5}
     if network == "small":
         sizes = {"blocks": 3, "kernel_size": 3, "last_kernel_size": 1, "first": False, "skip": "convolution"}
-    return ResNet(inputs, outputs, features=features, padding=padding, key=key, **sizes)
+    return ResNet(inputs, outputs, features=features, padding=padding, axes=axes, key=key, **sizes)
 
 
 def with_further_arms(study: Study, settings: ScenarioSettings) -> Study:

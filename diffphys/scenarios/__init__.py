@@ -6,6 +6,12 @@ from diffphys.scenarios.cylinder_wake import (
     VISCOSITY_TIMES_LABEL,
     cylinder_wake,
 )
+from diffphys.scenarios.cylinder_wake_3d import (
+    CYLINDER_3D,
+    SPAN,
+    cylinder_wake_3d,
+    first_wake_3d,
+)
 from diffphys.scenarios.flames import (
     BUNSEN_DT,
     PLANAR_DT,
@@ -39,7 +45,11 @@ __all__ = [
     "PLANAR_DT",
     "BUNSEN_DT",
     "cylinder_wake",
+    "cylinder_wake_3d",
+    "first_wake_3d",
     "CYLINDER",
+    "CYLINDER_3D",
     "SIZE",
+    "SPAN",
     "VISCOSITY_TIMES_LABEL",
 ]

@@ -85,6 +85,9 @@ if TYPE_CHECKING:
     from diffphys.physics import LinearDrag as LinearDrag
     from diffphys.physics import PassiveScalar as PassiveScalar
     from diffphys.physics import ReactingFlow as ReactingFlow
+    from diffphys.physics import RigidBody as RigidBody
+    from diffphys.physics import RigidBodyFlow as RigidBodyFlow
+    from diffphys.physics import RigidBodyInput as RigidBodyInput
     from diffphys.physics import ShallowWater as ShallowWater
     from diffphys.physics import SinusoidalForce as SinusoidalForce
     from diffphys.physics import Smagorinsky as Smagorinsky
@@ -177,6 +180,9 @@ _HOME = {
             "LinearDrag",
             "PassiveScalar",
             "ReactingFlow",
+            "RigidBody",
+            "RigidBodyFlow",
+            "RigidBodyInput",
             "ShallowWater",
             "SinusoidalForce",
             "Smagorinsky",

@@ -585,6 +585,12 @@ def entrances():
             reaction_steps=4,
         ),
     )
+    yield (
+        dp.RigidBodyFlow,
+        dict(flow=RUNGE_KUTTA, body=dp.RigidBody.disk(1.0, 0.5), gravity=(0.0, -1.0), tolerance=None),
+    )
+    yield dp.RigidBody.disk, dict(radius=1.0, density=0.5, turns=True)
+    yield dp.RigidBody.box, dict(lengths=(1.0, 2.0), density=0.5, moment=None, turns=True)
     yield physics.Mixture, dict(temperature=300.0, fuel=0.1, oxidizer=0.1)
     yield physics.Gas, dict(pressure=1e5, heat_capacity=1e3, fuel_mass=0.1, oxidizer_mass=0.1, rest_mass=0.1)
     yield (

@@ -11,6 +11,7 @@ from diffphys.physics.heat import Heat
 from diffphys.physics.incompressible import IncompressibleFlow
 from diffphys.physics.obstacles import Immersed
 from diffphys.physics.reacting_flow import ReactingFlow
+from diffphys.physics.rigid_body import RigidBody, RigidBodyFlow, RigidBodyInput, RigidBodyState
 from diffphys.physics.scalars import PassiveScalar
 from diffphys.physics.shallow_water import ShallowWater, WaterState
 from diffphys.physics.wave import Wave, WaveState
@@ -34,6 +35,10 @@ __all__ = [
     "PassiveScalar",
     "FlowInput",
     "Forces",
+    "RigidBodyFlow",
+    "RigidBody",
+    "RigidBodyState",
+    "RigidBodyInput",
     "ReactingFlow",
     "OneStepReaction",
     "Gas",

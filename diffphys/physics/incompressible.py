@@ -301,10 +301,15 @@ class IncompressibleFlow(Declared):
         pressure save for what is given of it.
         """
         space = self.volumes(time, given, state[0][0].dtype)
+        return self.carried_rate(space, state, space.carrier(space.variables.velocity_fields(state[0])), given)
+
+    def carried_rate(
+        self, space: FiniteVolumes, state: Unknowns, carrier: Sequence[Field], given: FlowInput
+    ) -> Unknowns:
+        """The same where another velocity, without divergence, carries."""
         variables = space.variables
         velocity = variables.velocity_fields(state[0])
         scalars = {name: variables.scalar_field(values) for name, values in state[1].items()}
-        carrier = space.carrier(velocity)
         with jax.named_scope("advection"):
             convected = space.convection(self._fluxes, velocity, carrier)
             entering = flow_sides.entering_from_rest(variables.sides, velocity, carrier)

@@ -31,6 +31,9 @@ CASES = Catalog(
         "reacting-flow": Entry(
             "diffphys.verification.reacting_flow", "ignition, a planar flame, mass, and the variable-density projection"
         ),
+        "rigid-body": Entry(
+            "diffphys.verification.rigid_body", "a body and its flow: momentum, added mass, how it settles and rises"
+        ),
         "shallow-water": Entry("diffphys.verification.shallow_water", "lakes at rest, dam breaks, and a steep wave"),
         "advection": Entry("diffphys.verification.advection", "a profile carried once around by every scheme"),
         "taylor-green": Entry("diffphys.verification.taylor_green", "orders in space and time of decaying vortices"),

@@ -78,6 +78,19 @@ def _reacting_flow(seed: int, **settings: Any) -> Example:
     return lambda step, state: (step(state), step.heat_release(state)), (step, state)
 
 
+def _rigid_body(seed: int, body: physics.RigidBody, **sides: Any) -> Example:
+    """A step with respect to every number of flow and body, the control and the state."""
+    generator = np.random.default_rng(seed)
+    dye = {"dye": physics.PassiveScalar(0.02)}
+    flow = physics.IncompressibleFlow(Grid((6, 6), (1.8, 1.8)), 0.05, 0.05, sides, scalars=dye, stepping=RungeKutta(2))
+    step = physics.RigidBodyFlow(flow, body, (0.3, -0.7), tolerance=1e-14)
+    velocity = [0.4 * generator.standard_normal(part.shape) for part in flow.initial_state().velocity]
+    fluid = flow.initial_state(velocity, {"dye": generator.random((6, 6))})
+    state = step.initial_state((0.93, 0.87), 0.2, (0.3, -0.2), 0.7, fluid)
+    given = physics.RigidBodyInput(jnp.array([0.2, 0.1]), jnp.asarray(0.05))
+    return lambda step, state, given: (step(state, given), step.momentum(state)), (step, state, given)
+
+
 def _wave(seed: int, stepping: Any) -> Example:
     generator = np.random.default_rng(seed)
     conditions = ((Dirichlet(0.5), Neumann(0.1)), (Periodic(), Periodic()))
@@ -115,6 +128,12 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
     "ReactingFlow": _reacting_flow,
     "ReactingFlow in fluxes": lambda seed: _reacting_flow(seed, advection=operators.Upwind()),
     "ReactingFlow momentum": lambda seed: _reacting_flow(seed, constraint="momentum"),
+    "RigidBodyFlow": lambda seed: _rigid_body(
+        seed, physics.RigidBody.disk(0.41, 0.3), x=(Inflow(0.5), Outflow()), y=Wall()
+    ),
+    "RigidBodyFlow periodic": lambda seed: _rigid_body(
+        seed, physics.RigidBody.box((0.9, 0.5), 3.0), x=Periodic(), y=Periodic()
+    ),
     "Wave": lambda seed: _wave(seed, Splitting()),
     "Wave Runge-Kutta": lambda seed: _wave(seed, RungeKutta(4)),
     "ShallowWater": _shallow_water,

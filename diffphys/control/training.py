@@ -1,6 +1,7 @@
 """Training a policy in the closed loop, by gradients that pass backwards through the solver."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -86,13 +87,11 @@ def train_policy(
     optimizer = optax.adam(1e-3) if optimizer is None else optimizer
     if not isinstance(optimizer, optax.GradientTransformation):
         raise InputError(f"train_policy: optimizer is {shown(optimizer)}; an optimizer of Optax is accepted.")
-    guarded = optax.apply_if_finite(optimizer, max_consecutive_errors=2**31 - 1)
+    guarded = _guarded(optimizer)
     trainable, static = eqx.partition(policy, eqx.is_inexact_array)
     if not jax.tree.leaves(trainable):
         raise InputError("train_policy: the policy has no floating-point array; one that can be trained is accepted.")
-    progress = resume
-    if progress is None:
-        progress = PolicyProgress(trainable, guarded.init(trainable), jnp.zeros((), jnp.int32))
+    progress = first_progress(policy, optimizer) if resume is None else resume
     key, costs = jax.random.key(seed), []
     for _ in range(int(progress.episode), episodes):
         progress, cost = _episode(progress, static, problem, draw, window, batch, guarded, adjoint, key)
@@ -100,6 +99,18 @@ def train_policy(
         if after_episode is not None:
             after_episode(progress, costs[-1])
     return eqx.combine(progress.trainable, static), np.asarray(costs)
+
+
+def first_progress(policy: Any, optimizer: optax.GradientTransformation) -> PolicyProgress:
+    """The progress before the first episode; what a checkpoint of a later one is loaded into."""
+    trainable = eqx.filter(policy, eqx.is_inexact_array)
+    return PolicyProgress(trainable, _guarded(optimizer).init(trainable), jnp.zeros((), jnp.int32))
+
+
+@functools.lru_cache(maxsize=8)  # another one each time would compile training anew wherever it goes on
+def _guarded(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The optimizer, which leaves out an update that is not finite."""
+    return optax.apply_if_finite(optimizer, max_consecutive_errors=2**31 - 1)
 
 
 @eqx.filter_jit

@@ -111,6 +111,10 @@ EXPERIMENTS = Catalog(
         "control-wake": Entry(
             "diffphys.experiments.control_wake", "a cylinder turns about its axis so that its vortex street dies away"
         ),
+        "control-rigid-body": Entry(
+            "diffphys.experiments.control_rigid_body",
+            "a disk and a box are steered to targets in a flow that they stir, by controllers that do not see it",
+        ),
         "oscillators": Entry("diffphys.experiments.oscillators", "half-inverse gradients: nonlinear oscillators"),
     },
     group="diffphys.experiments",

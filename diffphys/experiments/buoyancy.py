@@ -11,7 +11,7 @@ us: here they are such that the source's relative error is about a quarter, and 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -35,7 +35,8 @@ from diffphys.experiments.solver_in_the_loop import (
 )
 from diffphys.experiments.studies import Frames
 from diffphys.grids import Field, Grid, Wall
-from diffphys.learning import Recovery, mean_absolute_error
+from diffphys.learning import Corrected, Normalization, Recovery, mean_absolute_error
+from diffphys.learning.corrected import as_it_is
 from diffphys.learning.study import Study
 from diffphys.nets import ResNet
 from diffphys.operators import SemiLagrangian, divergence
@@ -68,6 +69,9 @@ class Settings(ScenarioSettings):
         "everything",
         help="everything: the network sees and corrects velocity and smoke; velocity: it sees both, corrects one",
         choices=("velocity", "everything"),
+    )
+    bounded: bool = setting(
+        False, help="whether the corrected smoke is kept between zero and one, as the solver alone keeps it"
     )
     network: str = setting(
         "small",
@@ -223,10 +227,21 @@ def fields(state: FlowState) -> tuple[Field, ...]:
     return (*state.velocity, state.scalars["smoke"])
 
 
+def bounded(state: FlowState) -> FlowState:
+    """The state with its smoke between zero and one."""
+    smoke = state.scalars["smoke"]
+    return replace(state, scalars={"smoke": smoke.with_values(jnp.clip(smoke.values, 0.0, 1.0))})
+
+
 def buoyancy_study(settings: Settings) -> Study:
     """What the experiment compares."""
     source = smoke_flow(settings, settings.resolution)
     decisive = ("resolution", "scale", "viscosity", "buoyancy", "largest_speed")
+
+    def couple(network: Any, normalization: Normalization) -> Corrected:
+        kept = bounded if settings.bounded else as_it_is
+        return Corrected(source, network, normalization, fields=fields, kept=kept)
+
     return Study(
         name="buoyancy",
         case="seeds",
@@ -242,6 +257,7 @@ def buoyancy_study(settings: Settings) -> Study:
         fields=fields,
         make_network=make_network,
         architecture={name: getattr(settings, name) for name in ("corrects", "network", "features")},
+        couple=couple,
         parameters=draw_clouds,
         identity={name: getattr(settings, name) for name in decisive},
         metrics={"mae": velocity_error, "relative": relative_error, "smoke": smoke_error},

@@ -67,6 +67,11 @@ def nothing_beside(solver: Any, predicted: Any) -> Sequence[Field | Array]:
     return ()
 
 
+def as_it_is(state: Any) -> Any:
+    """What is done with a corrected state unless something else is asked for: nothing."""
+    return state
+
+
 class Corrected(eqx.Module):
     """A solver whose every step is corrected by a network: `s -> P(s) + C(P(s))` (Um et al. 2020), the solver first.
 
@@ -87,6 +92,8 @@ class Corrected(eqx.Module):
         conditioning: From the solver to the numbers that the network is told, such as its viscosity. Default: none.
         beside: From the solver and the state that it leads to, to further fields that the network sees, such as the
             force of the step, in units in which they are of size one; they come last. Default: none.
+        kept: From a corrected state to the state that the step returns, such as one whose fractions are kept between
+            zero and one. Default: the corrected state itself.
 
     Examples:
         >>> ring = dp.Heat(dp.Grid((16,), (1.0,)), 0.01, 0.01, ((dp.Periodic(), dp.Periodic()),))
@@ -101,6 +108,7 @@ class Corrected(eqx.Module):
     fields: Callable[[Any], Sequence[Field | Array]] = eqx.field(static=True, default=default_fields)
     conditioning: Callable[[Any], Sequence[Array]] = eqx.field(static=True, default=no_conditioning)
     beside: Callable[[Any, Any], Sequence[Field | Array]] = eqx.field(static=True, default=nothing_beside)
+    kept: Callable[[Any], Any] = eqx.field(static=True, default=as_it_is)
 
     def __call__(self, state: Any, *inputs: Any) -> Any:
         predicted = self.solver(state, *inputs)
@@ -108,7 +116,7 @@ class Corrected(eqx.Module):
         if self.fields is default_fields and isinstance(predicted, (Array, np.ndarray)) and predicted.ndim:
             channels = predicted if predicted.ndim > 1 else predicted[None]
             correction = self.correction(tuple(channels), further).reshape(predicted.shape)
-            return predicted + correction.astype(predicted.dtype)
+            return self.kept(predicted + correction.astype(predicted.dtype))
         fields = tuple(self.fields(predicted))
         correction = self.correction(fields, further)
         corrected = {id(field): _added(field, part) for field, part in zip(fields, correction, strict=True)}
@@ -117,7 +125,7 @@ class Corrected(eqx.Module):
             raise InputError(
                 "Corrected: fields returns a field that is not part of the state; fields of the state are accepted."
             )
-        return jax.tree.unflatten(structure, [corrected.get(id(leaf), leaf) for leaf in leaves])
+        return self.kept(jax.tree.unflatten(structure, [corrected.get(id(leaf), leaf) for leaf in leaves]))
 
     def correction(self, fields: Sequence[Field | Array], further: Sequence[Field | Array] = ()) -> Array:
         """What is added to the fields, as an array (fields, *cells) in their units.

@@ -19,7 +19,7 @@ from diffphys.experiments.solver_in_the_loop import (
     state_at,
     with_further_arms,
 )
-from diffphys.learning import with_parameters
+from diffphys.learning import Normalization, with_parameters
 from diffphys.operators import coarsen, divergence
 
 
@@ -94,6 +94,22 @@ def test_a_network_of_the_velocity_leaves_the_smoke():
     found = make_network("velocity", "small", 4, jax.random.key(1))(image)
     assert found.shape == (3, 8, 8) and np.all(found[2] == 0) and np.all(np.any(found[:2] != 0, axis=(1, 2)))
     assert np.any(make_network("everything", "small", 4, jax.random.key(1))(image)[2] != 0)
+
+
+def test_smoke_that_is_bounded_stays_between_zero_and_one_and_the_velocity_is_left():
+    settings = Settings(**{**vars(SMALL), "bounded": True})
+    states = {}
+    for name, given in {"free": SMALL, "bounded": settings}.items():
+        study = buoyancy.buoyancy_study(given)
+        scales = Normalization(jnp.array([1.0, 1.0, 5.0]))  # so that a fresh network makes too much of it
+        network = jax.tree.map(lambda leaf: 30 * leaf, study.make_network(key=jax.random.key(0), **study.architecture))
+        state = begin(study.source)
+        states[name] = eqx.filter_jit(study.corrected(network, scales))(state)
+    free, bounded = (states[name].scalars["smoke"].values for name in ("free", "bounded"))
+    assert float(jnp.min(free)) < 0 or float(jnp.max(free)) > 1
+    np.testing.assert_allclose(bounded, jnp.clip(free, 0.0, 1.0))
+    for one, other in zip(states["free"].velocity, states["bounded"].velocity, strict=True):
+        np.testing.assert_allclose(one.values, other.values)
 
 
 # What scenarios share -----------------------------------------------------------------------------------------------

@@ -240,6 +240,7 @@ def _only_correction(study: Study, corrected: Corrected) -> Corrected:
         fields=corrected.fields,
         conditioning=lambda made: study.conditioning(made.solver),
         beside=lambda made, predicted: corrected.beside(made.solver, predicted),
+        kept=corrected.kept,
     )
 
 

@@ -154,7 +154,7 @@ def _solid_cells(solid: Any, field: Any, times: np.ndarray | None) -> dict[str, 
     inside = [solid_cells(shape(float(time)), field).transpose() for time in moments]
     names = field.grid.axis_names[::-1]
     described = {"long_name": "whether the center of the cell is solid"}
-    if moves and np.ndim(times):
+    if moves and times is not None and times.ndim:
         return {"solid": (("time", *names), np.stack(inside), described)}
     return {"solid": (names, inside[0], described)}
 

@@ -24,7 +24,7 @@ hand.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -206,7 +206,7 @@ class Driven(eqx.Module):
         smoke = Field(self.block(corner), self.grid, (0.5, 0.5), ends)
         return Smoky(self.flow.initial_state(), smoke, jnp.zeros(()), jnp.zeros((), jnp.int32))
 
-    def block(self, corner: ArrayLike) -> Array:
+    def block(self, corner: ArrayLike | Sequence[float]) -> Array:
         """The share of each cell that a block covers whose lower left corner is given."""
         corner = jnp.asarray(corner)
         return self._covered(corner, corner + BLOCK)

@@ -452,8 +452,8 @@ def trained(settings: Settings, run: Run, name: str, seed: int) -> tuple[Pilot, 
 class Flown(NamedTuple):
     """A record to be imitated: what a network would have seen and done, over the steps of several flights."""
 
-    seen: Array
-    control: Array
+    seen: Array | np.ndarray
+    control: Array | np.ndarray
 
 
 class Follower(eqx.Module):
@@ -565,8 +565,8 @@ def imitating(settings: Settings, run: Run, name: str, seed: int) -> tuple[Pilot
 class Record(NamedTuple):
     """What is kept of each step: place and angle, the control; and of some the vorticity."""
 
-    place: Array
-    control: Array
+    place: Array | np.ndarray
+    control: Array | np.ndarray
 
 
 def drawn_targets(test: Task, count: int) -> np.ndarray:

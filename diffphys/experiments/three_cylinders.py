@@ -193,7 +193,7 @@ class Layout:
 def draw_layout(settings: Settings, seed: float) -> Layout:
     """The layout of one case: spacing, turn of the triangle and lean of the bar, each from a uniform distribution."""
     generator = np.random.default_rng(int(seed))
-    spacing = generator.uniform(*settings.spacings)
+    spacing = generator.uniform(settings.spacings[0], settings.spacings[1])
     turn, lean = generator.uniform(0.0, 2 * np.pi), generator.uniform(0.0, np.pi)
     angles = turn + 2 * np.pi / 3 * np.arange(3)
     corners = spacing / np.sqrt(3) * np.stack([np.cos(angles), np.sin(angles)], axis=1)

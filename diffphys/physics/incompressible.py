@@ -489,8 +489,9 @@ class IncompressibleFlow(Declared):
             diffused = (self.viscosity * self.dt if self._explicit else 0.0 * self.viscosity).astype(dtype)
             return CutCells.around(body, variables, diffused, self._solver, dtype)
         if isinstance(self.solid, (FixedSolid, TracedSolid)):
-            kind = Staircase if self.order == 2 else WideStaircase
-            return kind(variables=variables, pressure_solver=self._solver, solid=self.solid)
+            if self.order == 4 and isinstance(self.solid, FixedSolid):
+                return WideStaircase(variables=variables, pressure_solver=self._solver, solid=self.solid)
+            return Staircase(variables=variables, pressure_solver=self._solver, solid=self.solid)
         return Plain(variables, SECOND_ORDER if self.order == 2 else FOURTH_ORDER, self._solver)
 
     def variables(self, time: ArrayLike, given: FlowInput | None = None) -> Variables:

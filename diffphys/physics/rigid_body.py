@@ -130,8 +130,8 @@ class RigidBody(Declared):
         refuse("box", wrong_shape("lengths", lengths, (2,)))
         area = lengths[0] * lengths[1]
         own = area * jnp.sum(lengths**2) / 12
-        moment = density * own if moment is None else as_number(moment, "box: moment")
-        return RigidBody(Box(-lengths / 2, lengths / 2), density * area, moment, area, own, turns)
+        inertia = density * own if moment is None else as_number(moment, "box: moment")
+        return RigidBody(Box(-lengths / 2, lengths / 2), density * area, inertia, area, own, turns)
 
     def refused(self) -> Refusals:
         mass, area = concrete(self.mass), concrete(self.area)
@@ -429,15 +429,17 @@ class RigidBodyFlow(Declared):
     def _within(self, cuts: "tuple[_Cut, ...]", parts: Any) -> Array:
         """`R^T` of values on the faces, integrated."""
         volume = float(np.prod(self.grid.spacing))
-        return volume * sum(jnp.tensordot(part, cut.rigid, 2) for part, cut in zip(parts, cuts, strict=True))
+        terms = [jnp.tensordot(part, cut.rigid, 2) for part, cut in zip(parts, cuts, strict=True)]
+        return volume * sum(terms[1:], terms[0])
 
     def _mass(self, cuts: "tuple[_Cut, ...]", parts: Any) -> Array:
         """`R^T parts R`, integrated."""
         volume = float(np.prod(self.grid.spacing))
-        return volume * sum(
+        terms = [
             jnp.tensordot(part[..., None] * cut.rigid, cut.rigid, ((0, 1), (0, 1)))
             for part, cut in zip(parts, cuts, strict=True)
-        )
+        ]
+        return volume * sum(terms[1:], terms[0])
 
     @jax.named_scope("friction")
     def _bound(self, fields: Any, cuts: "tuple[_Cut, ...]", motion: Array) -> tuple[Any, "tuple[_Cut, ...]", Array]:

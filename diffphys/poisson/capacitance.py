@@ -193,10 +193,10 @@ def cross_section(problem: PressureProblem) -> tuple[tuple[int, ...], PressurePr
     if len(axes) == solid.ndim:
         return axes, problem
     layer = solid[tuple(slice(None) if axis in axes else 0 for axis in range(solid.ndim))]
-    given = (problem.grid.cells, problem.grid.size, problem.grid.origin, problem.grid.stretched)
-    cells, size, origin, stretched = ([numbers[axis] for axis in axes] for numbers in given)
-    kinds = tuple(problem.kinds[axis] for axis in axes)
-    return axes, PressureProblem(Grid(cells, size, origin, stretched=stretched), kinds, layer.tobytes())
+    grid = problem.grid
+    cells, size, origin = [grid.cells[a] for a in axes], [grid.size[a] for a in axes], [grid.origin[a] for a in axes]
+    within = Grid(cells, size, origin, stretched=[grid.stretched[axis] for axis in axes])
+    return axes, PressureProblem(within, tuple(problem.kinds[axis] for axis in axes), layer.tobytes())
 
 
 @prepared

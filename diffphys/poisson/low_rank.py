@@ -21,7 +21,7 @@ from diffphys.linear import linear_solve
 from diffphys.poisson.conjugate_gradients import preconditioned
 from diffphys.poisson.diagonalization import FastDiagonalization
 from diffphys.poisson.finite_volumes import FiniteVolumes, VariableProblem, finite_volumes, outflow
-from diffphys.poisson.problem import PressureProblem, Solution, right_side, without_null_space
+from diffphys.poisson.problem import PressureProblem, Solution, null_space, right_side, without_null_space
 
 
 @jax.named_scope("pressure_solve")
@@ -36,8 +36,8 @@ def solve_with_low_rank(
     r"""The pressure with $(A - V^{-1} B M^{-1} B^T)\, p = \text{rhs}$, by conjugate gradients that the direct solution
     for open faces preconditions, as `FictitiousDomain` has it. Differentiable in both modes.
 
-    Cells whose faces are all closed may have any pressure; `rhs` has to be zero there, as must the sum of all fluxes
-    and of `rhs` be where nothing fixes the pressure (its mean is left out).
+    Cells whose faces are all closed have the pressure zero, and `rhs` is not asked there. Where nothing fixes the
+    pressure its mean over the other cells is zero, and that of `rhs` is left out.
 
     Args:
         problem: The problem; coefficients from 0 to 1.
@@ -51,11 +51,13 @@ def solve_with_low_rank(
     rhs = right_side(problem, rhs)
     rhs, imbalance = without_null_space(PressureProblem(problem.grid, problem.kinds), rhs)
     system = finite_volumes(problem, rhs.dtype)
+    live = jnp.asarray(system.diagonal() > 0)
+    fluxes = jnp.where(live[..., None], fluxes, 0.0)
     tolerance = tolerance or (1e-5 if rhs.dtype == jnp.float32 else 1e-10)
-    coupled = _Coupled(problem, system, fluxes, weights, tolerance, largest_iterations)
+    coupled = _Coupled(problem, system, fluxes, weights, live, tolerance, largest_iterations)
     given = -rhs * system.volumes
     pressure, (steps, converged) = linear_solve(coupled.operator, given, coupled.solve, symmetric=True, has_aux=True)
-    residual = jnp.max(jnp.abs((coupled.operator(pressure) - given) / system.volumes))
+    residual = jnp.max(jnp.abs((coupled.operator(pressure) - coupled.without_null_space(given)) / system.volumes))
     return Solution(pressure, residual, steps, converged, imbalance)
 
 
@@ -64,6 +66,7 @@ class _Coupled(eqx.Module):
     system: FiniteVolumes
     fluxes: Array
     weights: Array
+    live: Array
     tolerance: float = eqx.field(static=True)
     largest_iterations: int = eqx.field(static=True)
 
@@ -71,7 +74,17 @@ class _Coupled(eqx.Module):
         moved = self.weights @ jnp.tensordot(pressure, self.fluxes, pressure.ndim)
         return outflow(self.system, pressure) + jnp.tensordot(self.fluxes, moved, 1)
 
+    def without_null_space(self, values: Array) -> Array:
+        """Without what the operator does not see: cells that are closed all around and, where nothing fixes the
+        pressure, the mean of the others. The solution lies there, and so does what a cotangent may ask for.
+        """
+        values = jnp.where(self.live, values, 0.0)
+        if len(null_space(PressureProblem(self.problem.grid, self.problem.kinds))):
+            values = jnp.where(self.live, values - jnp.sum(values) / jnp.sum(self.live), 0.0)
+        return values
+
     def solve(self, _: Any, given: Array) -> tuple[Array, tuple[Array, Array]]:
+        given = self.without_null_space(given)
         largest = jnp.max(jnp.abs(given))  # first, since the squares in a norm may overflow or vanish
         given = given / jnp.where(largest > 0, largest, 1.0)
         length = jnp.sqrt(jnp.sum(given**2))
@@ -79,7 +92,7 @@ class _Coupled(eqx.Module):
         pressure, steps, converged = preconditioned(
             self.operator, self._open, given / length, self.tolerance, self.largest_iterations
         )
-        pressure = pressure * length * largest
+        pressure = self.without_null_space(pressure) * length * largest
         return jnp.where(converged, pressure, jnp.nan), (steps, converged)
 
     def _open(self, residual: Array) -> Array:

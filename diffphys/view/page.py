@@ -199,7 +199,8 @@ class Page:
             if field is not None and (not fields or field.dimensions == next(iter(fields.values())).dimensions):
                 name = f"{side.run.name}: {side.choose_arm.value}" + " " * (side is self.right)
                 fields[name] = field
-                solids[name] = drawn(SOLID, {SOLID: partial(side.data.get, SOLID)}, 0) if SOLID in side.data else None
+                body = {SOLID: partial(side.data.__getitem__, SOLID)} if SOLID in side.data else {}
+                solids[name] = drawn(SOLID, body, 0)
         self.drawn = list(fields.values())
         if not fields:
             self.message.text = "This run keeps no frames (yet); its curves and results are behind the other tabs."

@@ -135,7 +135,7 @@ def test_coverage_is_a_differentiable_area():
         ("upper", lambda: dp.Box((0.0, 0.0), (1.0, 0.0))),
         ("upper", lambda: dp.Box((0.0, 0.0), (1.0, NAN))),
         ("upper", lambda: dp.Box((0.0, 0.0), (1.0, -INF))),
-        ("shape", lambda: Extruded(1.0, 2)),
+        ("shape", lambda: Extruded(1.0, 2)),  # pyright: ignore[reportArgumentType] (refused)
         ("axis", lambda: Extruded(dp.Sphere((0.0, 0.0), 1.0), 3)),
         ("axis", lambda: Extruded(dp.Sphere((0.0,), 1.0), 2).coverage(dp.Grid((4, 3)))),
         ("value", lambda: dp.Dirichlet("one")),

@@ -23,8 +23,7 @@ SIDES = dict(x=(dp.Inflow(1.0), dp.Outflow()), y=dp.Wall(slip=True))
 
 
 def flow_around(solid, **more):
-    settings = dict(viscosity=0.02, dt=0.05, stepping=dp.RungeKutta(1), **more)
-    return dp.IncompressibleFlow(GRID, sides=SIDES, solid=solid, **settings)
+    return dp.IncompressibleFlow(GRID, 0.02, 0.05, SIDES, solid, **{"stepping": dp.RungeKutta(1), **more})
 
 
 def shapes():

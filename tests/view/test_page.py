@@ -142,7 +142,9 @@ def test_an_obstacle_is_drawn_over_the_field_in_gray(runs, page):
     again.left.choose_run.value = "around"
     assert "solid" not in again.quantity.options
     (picture,) = again.figures
+    assert isinstance(picture, Colors)
     np.testing.assert_array_equal(picture.body.data["image"][0], solid)
     again.time.value = 2
     np.testing.assert_array_equal(picture.body.data["image"][0], solid)
-    assert not page.figures[0].body.data["image"]
+    before = page.figures[0]
+    assert isinstance(before, Colors) and len(before.body.data["image"]) == 0

@@ -23,7 +23,7 @@ def obstacle_over_time(owner: str, solid: Any, field: Field) -> tuple[Callable[[
     Raises:
         InputError: if it is none of these.
     """
-    while hasattr(solid, "solver"):  # a network beside a solver
+    while hasattr(solid, "solver") and not hasattr(solid, "shape"):  # a network beside a solver
         solid = solid.solver
     if not isinstance(solid, Shape) and hasattr(solid, "solid"):  # a flow
         solid = solid.solid

@@ -50,6 +50,7 @@ def test_source_and_reference_have_the_same_force_and_begin_at_rest():
     assert study.transfer(state)["velocity"].shape == (32,)
 
 
+@pytest.mark.slow
 def test_a_small_run_writes_every_arm_and_its_figures(tmp_path, capsys):
     settings = """resolution=16 scale=2 warmup=40 train_frames=20 frames=10 train_seeds=1,2 test_seeds=3 features=4
         unroll=2 updates=3 learning_rates=1e-3 arms=none,supervised,unrolled"""

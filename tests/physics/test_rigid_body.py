@@ -45,6 +45,7 @@ def test_momentum_of_fluid_and_body_is_conserved_and_their_energy_falls(float64)
         assert np.max(divergences) < 1e-8
 
 
+@pytest.mark.slow
 def test_a_pushed_cylinder_has_the_added_mass_of_the_box_whatever_its_density(float64):
     exact = lattice_added_mass(0.15)
     errors = [[added_mass(cells, density) / exact - 1 for density in DENSITIES] for cells in (16, 32)]

@@ -180,6 +180,24 @@ class RigidBodyInput(eqx.Module):
     flow: FlowInput | None = None
 
 
+class _Cut(NamedTuple):
+    """How the body covers the faces of an axis.
+
+    Attributes:
+        covered: chi, the part of each face within the body.
+        friction: q, how much of its slip the fluid in a face loses in a step: one within the body.
+        rigid: R, a velocity on the faces for each unit motion, (*faces, 3).
+    """
+
+    covered: Array
+    friction: Array
+    rigid: Array
+
+    def moving(self, motion: Array) -> Array:
+        """`R motion`."""
+        return self.rigid @ motion
+
+
 class RigidBodyFlow(Declared):
     r"""A rigid body in an incompressible flow, each moving the other, as a pure function `step(state) -> state`.
 
@@ -379,12 +397,12 @@ class RigidBodyFlow(Declared):
                 clear = clear & (position[axis] > low) & (position[axis] < high)
         return clear
 
-    def _cuts(self, fields: Any, position: Array, angle: Array) -> "tuple[_Cut, ...]":
+    def _cuts(self, fields: Any, position: Array, angle: Array) -> tuple[_Cut, ...]:
         """How the body covers the faces of each axis."""
         shape = self.body.at(position, angle).repeated(periods(self.grid, self.flow.sides))
         return tuple(self._cut(shape, field, axis, position) for axis, field in enumerate(fields))
 
-    def _cut(self, shape: Shape, field: Field, axis: int, position: Array) -> "_Cut":
+    def _cut(self, shape: Shape, field: Field, axis: int, position: Array) -> _Cut:
         spacing, dtype, other = self.grid.spacing, field.values.dtype, 1 - axis
         points = [point.astype(dtype) for point in field.coordinates()]
 
@@ -426,13 +444,13 @@ class RigidBodyFlow(Declared):
             return jnp.linalg.inv(matrix)
         return jnp.zeros_like(matrix).at[:2, :2].set(jnp.linalg.inv(matrix[:2, :2]))
 
-    def _within(self, cuts: "tuple[_Cut, ...]", parts: Any) -> Array:
+    def _within(self, cuts: tuple[_Cut, ...], parts: Any) -> Array:
         """`R^T` of values on the faces, integrated."""
         volume = float(np.prod(self.grid.spacing))
         terms = [jnp.tensordot(part, cut.rigid, 2) for part, cut in zip(parts, cuts, strict=True)]
         return volume * sum(terms[1:], terms[0])
 
-    def _mass(self, cuts: "tuple[_Cut, ...]", parts: Any) -> Array:
+    def _mass(self, cuts: tuple[_Cut, ...], parts: Any) -> Array:
         """`R^T parts R`, integrated."""
         volume = float(np.prod(self.grid.spacing))
         terms = [
@@ -442,7 +460,7 @@ class RigidBodyFlow(Declared):
         return volume * sum(terms[1:], terms[0])
 
     @jax.named_scope("friction")
-    def _bound(self, fields: Any, cuts: "tuple[_Cut, ...]", motion: Array) -> tuple[Any, "tuple[_Cut, ...]", Array]:
+    def _bound(self, fields: Any, cuts: tuple[_Cut, ...], motion: Array) -> tuple[Any, tuple[_Cut, ...], Array]:
         """What the fluid keeps of its own velocity, the parts of faces that go with the body, fluid that rubs at it
         included, and its momentum with what it takes from the fluid.
         """
@@ -457,7 +475,7 @@ class RigidBodyFlow(Declared):
 
     @jax.named_scope("projection")
     def _couple(
-        self, space: Any, kept: Any, cuts: "tuple[_Cut, ...]", momentum: Array | None, motion: Array
+        self, space: Any, kept: Any, cuts: tuple[_Cut, ...], momentum: Array | None, motion: Array
     ) -> tuple[tuple[Array, ...], Array, Solution]:
         """Velocity and motion without divergence, of a body with this momentum; without one, None, its motion stays."""
         grid, variables = self.grid, space.variables
@@ -490,24 +508,6 @@ class RigidBodyFlow(Declared):
             for field, cut, slope in zip(fields, cuts, slopes, strict=True)
         )
         return velocity, motion + change, solution
-
-
-class _Cut(NamedTuple):
-    """How the body covers the faces of an axis.
-
-    Attributes:
-        covered: chi, the part of each face within the body.
-        friction: q, how much of its slip the fluid in a face loses in a step: one within the body.
-        rigid: R, a velocity on the faces for each unit motion, (*faces, 3).
-    """
-
-    covered: Array
-    friction: Array
-    rigid: Array
-
-    def moving(self, motion: Array) -> Array:
-        """`R motion`."""
-        return self.rigid @ motion
 
 
 class _Carried(eqx.Module):

@@ -65,7 +65,8 @@ class Prepared:
         with _lock:
             if size <= LARGEST_BYTES:
                 self._kept[key] = Kept(result, size, next(_clock))
-            while kept_bytes() > LARGEST_BYTES:
+            # What is small beside the bound goes with its grid, and is not worth a look at all of them.
+            while size > LARGEST_BYTES / 4096 and kept_bytes() > LARGEST_BYTES:
                 places = [(grid, key) for grid in _alive for key in grid._kept]
                 grid, oldest = min(places, key=lambda place: place[0]._kept[place[1]].asked)
                 del grid._kept[oldest]

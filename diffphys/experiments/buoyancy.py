@@ -37,7 +37,7 @@ from diffphys.experiments.studies import Frames
 from diffphys.grids import Field, Grid, Wall
 from diffphys.learning import Corrected, Normalization, Recovery, mean_absolute_error
 from diffphys.learning.corrected import as_it_is
-from diffphys.learning.study import Study
+from diffphys.learning.study import PLAIN_ADAM, Study
 from diffphys.nets import ResNet
 from diffphys.operators import SemiLagrangian, divergence
 from diffphys.physics import Buoyancy, FlowState, IncompressibleFlow, PassiveScalar
@@ -125,10 +125,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "unroll": (1, 4, 16, 128),
         "updates": (10000, 10000, 10000, 60000),
         "learning_rates": (1e-4, 1e-4, 1e-4, 1e-4),
-        "decay": 1.0,
-        "rate_warmup": 0,
-        "beta2": 0.999,
-        "averaging": 0.0,
+        **PLAIN_ADAM,
     },
     "evaluate": {"weights": "shipped"},
 }

@@ -30,7 +30,7 @@ from diffphys.errors import InputError
 from diffphys.experiments.studies import Frames, report_study
 from diffphys.learning import Normalization
 from diffphys.learning.corrected import Precomputed
-from diffphys.learning.study import Study, StudySettings, Variant, load_evaluation, run_study
+from diffphys.learning.study import PLAIN_ADAM, Study, StudySettings, Variant, load_evaluation, run_study
 from diffphys.nets import ResNet, UNet
 from diffphys.physics import FlowState
 from diffphys.physics.reacting_flow import MIXTURE
@@ -103,10 +103,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "unroll": (2, 32),
         "updates": (200000, 18000),
         "learning_rates": (1e-4, 1e-4),
-        "decay": 1.0,
-        "rate_warmup": 0,
-        "beta2": 0.999,
-        "averaging": 0.0,
+        **PLAIN_ADAM,
     },
 }
 

@@ -34,6 +34,7 @@ from diffphys.experiments.unrolling import relative_error
 from diffphys.grids import Field, Grid, Periodic, face_offset
 from diffphys.learning import Corrected, Normalization, mean_absolute_error
 from diffphys.learning.study import (
+    PLAIN_ADAM,
     Fit,
     Study,
     StudySettings,
@@ -107,10 +108,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "unroll": (4,),
         "updates": (39200,),
         "learning_rates": (1e-4,),
-        "decay": 1.0,
-        "rate_warmup": 0,
-        "beta2": 0.999,
-        "averaging": 0.0,
+        **PLAIN_ADAM,
     },
 }
 

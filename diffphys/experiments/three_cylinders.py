@@ -42,7 +42,7 @@ from diffphys.experiments.solver_in_the_loop import (
 from diffphys.experiments.studies import Frames
 from diffphys.grids import Box, Grid, Inflow, Outflow, Shape, Sphere, Wall
 from diffphys.learning import Corrected, Normalization, Trajectories, with_parameters
-from diffphys.learning.study import Study, load_cases
+from diffphys.learning.study import PLAIN_ADAM, Study, load_cases
 from diffphys.learning.turbulence import frequency_by_phase
 from diffphys.nets import ResNet
 from diffphys.operators import SkewSymmetric, divergence
@@ -144,10 +144,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "unroll": (4,),
         "updates": (240000,),
         "learning_rates": (1e-4,),
-        "decay": 1.0,
-        "rate_warmup": 0,
-        "beta2": 0.999,
-        "averaging": 0.0,
+        **PLAIN_ADAM,
     },
     "evaluate": {"weights": "shipped"},
 }

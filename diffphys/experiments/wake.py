@@ -35,7 +35,7 @@ from diffphys.experiments.solver_in_the_loop import (
 )
 from diffphys.experiments.studies import Frames
 from diffphys.grids import Box, Field
-from diffphys.learning.study import Fit, Study
+from diffphys.learning.study import PLAIN_ADAM, Fit, Study
 from diffphys.nets import ResNet
 from diffphys.operators import divergence
 from diffphys.physics import FlowState, IncompressibleFlow
@@ -100,10 +100,7 @@ PRESETS = {
         "unroll": (32,),
         "updates": (93600,),
         "learning_rates": (1e-4,),
-        "decay": 1.0,
-        "rate_warmup": 0,
-        "beta2": 0.999,
-        "averaging": 0.0,
+        **PLAIN_ADAM,
     },
     "evaluate": {"weights": "shipped"},
     "lasting": {"weights": "shipped", "lasting": 5000, "test_reynolds": (73.2, 220.0, 1900.0, 4688.0)},

@@ -34,7 +34,7 @@ from diffphys.experiments.solver_in_the_loop import (
 from diffphys.experiments.studies import Frames
 from diffphys.experiments.wake import conditioning, divergence_left
 from diffphys.learning import Recovery
-from diffphys.learning.study import Study, load_cases
+from diffphys.learning.study import PLAIN_ADAM, Study, load_cases
 from diffphys.nets import ResNet
 from diffphys.physics import IncompressibleFlow
 from diffphys.runs import Program, Run, replacing, setting
@@ -125,10 +125,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "unroll": (16,),
         "updates": (60000,),
         "learning_rates": (1e-4,),
-        "decay": 1.0,
-        "rate_warmup": 0,
-        "beta2": 0.999,
-        "averaging": 0.0,
+        **PLAIN_ADAM,
     },
     "evaluate": {"weights": "shipped"},
 }

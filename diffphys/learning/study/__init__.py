@@ -16,7 +16,7 @@ from diffphys.learning.study.evaluation import (
 from diffphys.learning.study.least_squares import fitted_corrections
 from diffphys.learning.study.running import means, run_study
 from diffphys.learning.study.seeded import Seeded
-from diffphys.learning.study.settings import ARMS, StudySettings
+from diffphys.learning.study.settings import ARMS, PLAIN_ADAM, StudySettings
 from diffphys.learning.study.study import Fit, Study, Variant, names_of_seeds, with_seeds
 from diffphys.learning.study.training import load_network, precomputed_corrections, train_arm
 
@@ -28,6 +28,7 @@ __all__ = [
     "Variant",
     "StudySettings",
     "ARMS",
+    "PLAIN_ADAM",
     "run_study",
     "generate_data",
     "load_cases",

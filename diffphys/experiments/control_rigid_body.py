@@ -37,6 +37,7 @@ from diffphys.errors import InputError
 from diffphys.experiments.comparison import in_short
 from diffphys.grids import Box, Grid, Inflow, Open, Outflow
 from diffphys.nets import MLP
+from diffphys.operators import faces_to_centers
 from diffphys.physics import (
     Buoyancy,
     IncompressibleFlow,
@@ -591,21 +592,40 @@ def section_of(settings: Settings, test: Task) -> int:
     return max(1, round(settings.length * test.steps / PIECE)) * PIECE
 
 
-def flown_test(settings: Settings, run: Run, label: str, test: Task, policy: Any) -> tuple[Record, np.ndarray]:
-    """One target after the other; records with an axis of steps, and the vorticity of each piece's end."""
-    section, targets = section_of(settings, test), drawn_targets(test, settings.targets)
-    count = section * len(targets)
-    step = make_step(settings.cells, test, DT * count if test.pushed else 0.0)
-    craft = CRAFTS[test.craft]()
+class Flight(NamedTuple):
+    """A test on its way: what the loop carries, what is recorded of each step, and the vorticity of each piece."""
+
+    carry: Any
+    records: Record
+    frames: np.ndarray
+
+
+def policy_of(test: Task, arm: str, pilot: Pilot) -> Chosen:
+    """How an arm decides; the network is one of those that learn."""
+    laws = {name: classical(name, CRAFTS[test.craft]()) for name in ("pid", "loop-shaping")}
+    return Chosen((pilot, *laws.values()), jnp.asarray([*laws].index(arm) + 1 if arm in laws else 0))
+
+
+def before_flight(settings: Settings, test: Task, policy: Any) -> tuple[ControlProblem, Flight]:
+    """The task of a test, and its flight before the first step."""
+    count = section_of(settings, test) * len(drawn_targets(test, settings.targets))
+    step, craft = make_step(settings.cells, test, DT * count if test.pushed else 0.0), CRAFTS[test.craft]()
     problem = the_problem(step, craft, PIECE)
-    carry = first_carry(problem, policy, at_rest(step))
     records = Record(np.full((count, 3), np.nan, np.float32), np.full((count, len(craft.limits)), np.nan, np.float32))
     frames = np.zeros((count // PIECE, *step.flow.grid.cells), np.float32)
-    done = 0
+    return problem, Flight(first_carry(problem, policy, at_rest(step)), records, frames)
+
+
+def flown_test(settings: Settings, run: Run, label: str, test: Task, policy: Any) -> Record:
+    """One target after the other; records with an axis of steps."""
+    section, targets = section_of(settings, test), drawn_targets(test, settings.targets)
+    problem, flight = before_flight(settings, test, policy)
+    step: Any = problem.step
+    count, done = len(flight.records.place), 0
     if run.has_checkpoint(label):
-        carry, records, frames = run.load_checkpoint(label, (carry, records, frames))
-        records, frames = jax.tree.map(np.array, records), np.array(frames)
+        flight = run.load_checkpoint(label, flight)
         done = int(run.checkpoint_metadata(label)["done"])
+    carry, records, frames = flight.carry, jax.tree.map(np.array, flight.records), np.array(flight.frames)
     with run.progress(label, total=count, done=done) as advance:
         while done < count:
             target = jnp.asarray(targets[done // section], jnp.float32)
@@ -614,24 +634,20 @@ def flown_test(settings: Settings, run: Run, label: str, test: Task, policy: Any
             frames[done // PIECE] = _vorticity(step.flow, carry[0])
             done += PIECE
             if done == count or run.checkpoint_due():
-                run.save_checkpoint(label, (carry, records, frames), {"done": done})
+                run.save_checkpoint(label, Flight(carry, records, frames), {"done": done})
                 run.leave_if_asked()
             for _ in range(PIECE):
                 advance()
-    return records, frames
+    return records
 
 
 @eqx.filter_jit
 def _vorticity(flow: RigidBodyFlow, state: RigidBodyState) -> Array:
     """At the cell centers, NaN within the body, which is drawn in gray."""
-    velocity = state.flow.velocity
-    middle = [
-        (part[1:] + part[:-1]) / 2 if a == 0 else (part[:, 1:] + part[:, :-1]) / 2
-        for a, part in enumerate(one.values for one in velocity)
-    ]
+    along_x, along_y = (part.values for part in faces_to_centers(state.flow.velocity))
     hx, hy = flow.grid.spacing
-    curl: Any = jnp.gradient(middle[1], hx, axis=0)
-    curl = curl - jnp.gradient(middle[0], hy, axis=1)
+    across: Any = jnp.gradient(along_y, hx, axis=0)
+    curl = across - jnp.gradient(along_x, hy, axis=1)
     inside = flow.body.at(state.position, state.angle).contains(flow.grid.centers())
     return jnp.where(inside, jnp.nan, curl)
 
@@ -680,10 +696,8 @@ def run(settings: Settings, run: Run) -> None:
             found[arm] = []
             for seed in seeds:
                 pilot = learned.get((test.craft, arm, seed), make_pilot(test.craft, 0))
-                laws = [classical(one, CRAFTS[test.craft]()) for one in ("pid", "loop-shaping")]
-                index = {"pid": 1, "loop-shaping": 2}.get(arm, 0)
-                policy = Chosen((pilot, *laws), jnp.asarray(index))
-                records, _ = flown_test(settings, run, f"{name}-{arm}-{seed}", test, policy)
+                policy = policy_of(test, arm, pilot)
+                records = flown_test(settings, run, f"{name}-{arm}-{seed}", test, policy)
                 found[arm].append(measured(settings, test, records))
         metrics["tests"][name] = found
         run.write_metrics(metrics)
@@ -734,14 +748,8 @@ def report(run: Run) -> Table:
 def _frames(settings: Settings, run: Run, name: str, arm: str) -> np.ndarray:
     """The vorticity that was kept of a test."""
     test = TESTS[name]
-    step, craft = make_step(settings.cells, test), CRAFTS[test.craft]()
-    laws = [classical(one, craft) for one in ("pid", "loop-shaping")]
-    policy = Chosen((make_pilot(test.craft, 0), *laws), jnp.asarray(0))
-    count = section_of(settings, test) * len(drawn_targets(test, settings.targets))
-    carry = first_carry(the_problem(step, craft, PIECE), policy, at_rest(step))
-    records = Record(np.zeros((count, 3), np.float32), np.zeros((count, len(craft.limits)), np.float32))
-    frames = np.zeros((count // PIECE, *step.flow.grid.cells), np.float32)
-    return np.asarray(run.load_checkpoint(f"{name}-{arm}-{run.seed}", (carry, records, frames))[2])
+    _, flight = before_flight(settings, test, policy_of(test, arm, make_pilot(test.craft, 0)))
+    return np.asarray(run.load_checkpoint(f"{name}-{arm}-{run.seed}", flight).frames)
 
 
 def duration(run: Run) -> str:

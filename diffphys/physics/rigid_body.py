@@ -68,7 +68,6 @@ from diffphys.physics import flow_sides
 from diffphys.physics.flow_state import FlowState, Unknowns
 from diffphys.physics.forces import FlowInput
 from diffphys.physics.incompressible import IncompressibleFlow
-from diffphys.physics.obstacles import Plain
 from diffphys.physics.units import unit_of
 from diffphys.poisson import Solution, VariableProblem
 from diffphys.poisson.low_rank import solve_with_low_rank
@@ -517,7 +516,7 @@ class _Carried(eqx.Module):
     carrier: tuple[Field, ...]
 
     def rate(self, time: Array, state: Unknowns, given: FlowInput) -> Unknowns:
-        space: Plain = self.flow.volumes(time, given, state[0][0].dtype)  # pyright: ignore[reportAssignmentType]
+        space = self.flow.volumes(time, given, state[0][0].dtype)
         return self.flow.carried_rate(space, state, self.carrier, given)
 
     def stiff_rate(self, time: Array, state: Unknowns, given: FlowInput) -> Unknowns:

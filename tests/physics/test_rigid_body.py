@@ -149,7 +149,10 @@ def test_changing_a_number_compiles_nothing_anew():
 def test_a_body_that_leaves_the_domain_makes_the_state_nan_as_rollout_reports():
     step, start = _small()
     step = dataclasses.replace(step, tolerance=None)
-    away = lambda state: step(state, dp.RigidBodyInput(force=(0.0, 3.0)))  # noqa: E731
+
+    def away(state):
+        return step(state, dp.RigidBodyInput(force=(0.0, 3.0)))
+
     *_, outcome = dp.rollout(away, start, 60, outcome=True)
     assert 0 < int(outcome.first_not_finite) < 60
 

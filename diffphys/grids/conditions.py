@@ -40,10 +40,25 @@ class Condition(eqx.Module):
     Attributes:
         kind: The name of its kind, where it is a kind that `ends` knows.
         end: What that kind of end does to values; None where there is no mirror.
+        value_on_side: The value that a point on the side is given; None where it is given none.
+        extra_length: How far beyond the side the given value stands on a straight continuation; None where no condition
+            of that kind holds. What lies beyond such an end is no mirror image.
     """
 
     kind: ClassVar[Kind | None] = None
     end: ClassVar[End | None] = None
+
+    @property
+    def value_on_side(self) -> Array | None:
+        return None
+
+    @property
+    def extra_length(self) -> Array | None:
+        return None
+
+    def measured(self, unit: float) -> "Condition":
+        """The same where lengths are measured in a unit."""
+        return self
 
 
 class Periodic(Condition):
@@ -55,6 +70,9 @@ class Periodic(Condition):
     """
 
     kind: ClassVar[Kind | None] = "periodic"
+
+    def measured(self, unit: float) -> "Periodic":
+        return self
 
 
 class Dirichlet(Condition):
@@ -69,6 +87,10 @@ class Dirichlet(Condition):
     end: ClassVar[End | None] = ENDS["dirichlet"]
     value: Array = eqx.field(converter=number("Dirichlet: value"), default=0.0)
 
+    @property
+    def value_on_side(self) -> Array:
+        return self.value
+
 
 class Neumann(Condition):
     """The derivative along the *outward* normal is fixed. `slope`: a number, or an array of extent 1 along the axis.
@@ -81,6 +103,9 @@ class Neumann(Condition):
     kind: ClassVar[Kind | None] = "neumann"
     end: ClassVar[End | None] = ENDS["neumann"]
     slope: Array = eqx.field(converter=number("Neumann: slope"), default=0.0)
+
+    def measured(self, unit: float) -> "Neumann":
+        return Neumann(self.slope * unit)
 
 
 class Robin(Condition):
@@ -100,6 +125,13 @@ class Robin(Condition):
     end: ClassVar[End | None] = ENDS["neumann"]
     value: Array = eqx.field(converter=number("Robin: value"), default=0.0)
     length: Array = eqx.field(converter=number("Robin: length"), default=0.0)
+
+    @property
+    def extra_length(self) -> Array:
+        return self.length
+
+    def measured(self, unit: float) -> "Robin":
+        return Robin(self.value, self.length / unit)
 
 
 class Ghost(Condition):
@@ -288,6 +320,19 @@ def pad_axis(
     extension = _Extension(axis, widths, tuple(copies), tuple(constant is not None for constant in constants))
     given = [values, *(constant for constant in constants if constant is not None)]
     return linear_map(extension.extended, extension.folded, (), given)[0]
+
+
+def with_flux_images(flux: Array, axis: int, widths: tuple[int, int], periodic: bool, *, odd: bool) -> Array:
+    """`flux` with ghost points such that the ghost cells have the divergence of the cells whose images they are.
+
+    Beyond a side the flux along the normal is mirrored about its value there (`odd`), that across it plainly: whatever
+    the velocity's own conditions say, this keeps the fourth-order scheme skew-symmetric next to the sides.
+    """
+    if periodic:
+        return pad_axis(flux, axis, (Periodic(), Periodic()), widths, offset=0.5, spacing=1.0)
+    if not odd:  # a mirror image beyond an end is that of a slope of zero between the points
+        return pad_axis(flux, axis, (Neumann(0.0), Neumann(0.0)), widths, offset=0.5, spacing=1.0)
+    return pad_axis(flux, axis, (Kept(), Kept()), widths, offset=0.0, spacing=1.0)
 
 
 @dataclasses.dataclass(frozen=True)

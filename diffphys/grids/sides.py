@@ -38,6 +38,7 @@ Who needs more writes `sin(2 pi (t % 1))`, sets the clock back after whole perio
 time=...)`, or computes in double precision.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -61,6 +62,23 @@ class TimeFunction(eqx.Module):
 
     def __call__(self, time: Array) -> Any:
         return self.function(time)
+
+
+class _Scaled(eqx.Module):
+    """A function of time whose results are in another unit."""
+
+    function: Callable[[Array], Any]
+    factor: float = eqx.field(static=True)
+
+    def __call__(self, time: Array) -> Any:
+        return jax.tree.map(lambda part: self.factor * jnp.asarray(part), self.function(time))
+
+
+def _scaled(factor: float, given: Any) -> Any:
+    """What a side is given, times a factor: a number, a profile, a function of time, or a tuple of those."""
+    if isinstance(given, tuple):
+        return tuple(_scaled(factor, part) for part in given)
+    return _Scaled(given, factor) if callable(given) else given * factor
 
 
 def given(name: str) -> Callable[[Any], Any]:
@@ -95,6 +113,10 @@ class _Bounding(eqx.Module):
     def kind(self) -> str:
         return type(self).__name__
 
+    def measured(self, unit: float) -> "Side":
+        """The same where lengths are measured in a unit, and speeds as before; functions are given the user's time."""
+        return self  # pyright: ignore[reportReturnType]
+
 
 class Wall(_Bounding):
     """A wall that nothing passes.
@@ -124,6 +146,11 @@ class Wall(_Bounding):
     @property
     def kind(self) -> str:
         return "Wall (slip)" if self.slip else "Wall" if self.slip_length is None else "Wall (slip length)"
+
+    def measured(self, unit: float) -> "Wall":
+        if self.slip_length is None:
+            return self
+        return dataclasses.replace(self, slip_length=_scaled(1 / unit, self.slip_length))
 
 
 class Inflow(_Bounding):
@@ -171,6 +198,9 @@ class Outflow(_Bounding):
 
     def __check_init__(self):
         _check_truth("Outflow", from_rest=self.from_rest)
+
+    def measured(self, unit: float) -> "Outflow":
+        return dataclasses.replace(self, slope=_scaled(unit, self.slope))
 
 
 class ConvectiveOutflow(_Bounding):

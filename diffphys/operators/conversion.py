@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import Dirichlet, Field, Grid, Periodic, center_offset, face_offset
+from diffphys.grids import Field, Grid, Periodic, center_offset, face_offset
 from diffphys.grids.field import as_offset, check_field, check_velocity
 from diffphys.linear import along_axis, linear_map
 from diffphys.operators.interpolation import at_new_place
@@ -126,13 +126,14 @@ class _HalfCell:
 def _by_polynomials(field: Field, axis: int, place: float) -> Array:
     """The values at the other place along an axis that is bounded or stretched."""
     pair = field.conditions[axis]
-    fixed = tuple(isinstance(condition, Dirichlet) for condition in pair)
+    fixed = tuple(condition.value_on_side is not None for condition in pair)
     matrix = polynomial_matrix(field.grid, axis, place, field.periodic[axis], *fixed)
     lower, inner, upper = matrix[:, :1], matrix[:, 1:-1], matrix[:, -1:]
     values = along_axis(inner, field.values, axis)
     for condition, column in zip(pair, (lower, upper), strict=True):
-        if isinstance(condition, Dirichlet) and place == 0.0:
-            value = condition.value.astype(values.dtype)
+        value = condition.value_on_side
+        if value is not None and place == 0.0:
+            value = value.astype(values.dtype)
             values = values + value * field.grid.along(axis, jnp.asarray(column[:, 0], values.dtype))
     return values
 

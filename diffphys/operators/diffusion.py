@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.grids import Dirichlet, Field, Grid, center_offset
+from diffphys.grids import Field, Grid, center_offset
 from diffphys.grids.field import check_field
 from diffphys.grids.grid import check_grid
 from diffphys.grids.numbers import as_components, as_floating, check_numbers
@@ -170,15 +170,16 @@ def _diffused(owner: str, field: Field, diffusivity: ArrayLike, dt: ArrayLike, f
 
 
 def _with_fixed_values(field: Field) -> Field:
-    """The field with the values that `Dirichlet` conditions fix at points on its sides."""
+    """The field with the values that its conditions give to points on its sides."""
     values = field.values
     for axis, pair in enumerate(field.conditions):
         if field.offset[axis] == 0.5:
             continue
         for end, condition in enumerate(pair):
-            if isinstance(condition, Dirichlet):
+            value = condition.value_on_side
+            if value is not None:
                 index = (slice(None),) * axis + ((slice(-1, None) if end else slice(0, 1)),)
-                values = values.at[index].set(condition.value.astype(values.dtype))
+                values = values.at[index].set(value.astype(values.dtype))
     return field.with_values(values)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import Conditions, Field, Grid, Periodic, Robin
+from diffphys.grids import Conditions, Field, Grid, Periodic
 from diffphys.grids.conditions import end_of
 from diffphys.grids.ends import ENDS, Kind, kind_of_end
 from diffphys.linear import along_axis
@@ -53,7 +53,7 @@ def _kinds(conditions: Conditions) -> list[tuple[Kind, Kind]]:
 def lines_of(grid: Grid, offset: tuple[float, ...], conditions: Conditions, order: int) -> tuple[Line, ...]:
     """The axes of the Laplacian of a field at this offset with these conditions, whose numbers do not matter.
 
-    An end of `Robin`, whose length is traced, is taken for one of slope 0: a preconditioner.
+    An end with an extra length, which is traced, is taken for one of slope 0: a preconditioner.
     """
     return tuple(Line(grid, axis, offset[axis], kinds, order) for axis, kinds in enumerate(_kinds(conditions)))
 
@@ -61,7 +61,7 @@ def lines_of(grid: Grid, offset: tuple[float, ...], conditions: Conditions, orde
 class Eigenbasis(NamedTuple):
     """Of the operator `A = inverse . diag(values) . transform` along one axis.
 
-    In float64 on the host, save where an end has a length that is traced (`Robin`).
+    In float64 on the host, save where an end has an extra length, which is traced.
 
     Attributes:
         values: The eigenvalues, none of them positive.
@@ -244,15 +244,15 @@ def bases_of(field: Field) -> list[Eigenbasis]:
                 f"Field: nothing is known beyond an end of axis {axis}; conditions there are accepted "
                 "(Field.with_conditions)."
             )
-        if Robin in kinds:
-            bases.append(_basis_of_robin(field, axis))
+        if any(end.extra_length is not None for end in pair):
+            bases.append(_basis_with_extra_lengths(field, axis))
         else:
             bases.append(eigenbasis(lines_of(field.grid, field.offset, field.conditions, 2)[axis]))
     return bases
 
 
-def _basis_of_robin(field: Field, axis: int) -> Eigenbasis:
-    """The eigenbasis beside ends whose lengths are traced, found while the program runs.
+def _basis_with_extra_lengths(field: Field, axis: int) -> Eigenbasis:
+    """The eigenbasis beside ends whose extra lengths are traced, found while the program runs.
 
     Such an end is one of given slope whose slope grows with the value beside it: only an entry of the diagonal differs.
     """
@@ -262,14 +262,16 @@ def _basis_of_robin(field: Field, axis: int) -> Eigenbasis:
     drain = jnp.zeros(len(matrix), field.values.dtype)
     widths = grid.widths(axis)
     for end, condition in enumerate(pair):
-        if isinstance(condition, Robin):
-            if condition.length.ndim:
+        length = condition.extra_length
+        if length is not None:
+            if length.ndim:
+                name = type(condition).__name__
                 raise InputError(
-                    f"Field: Robin on axis {axis} has a profile of lengths, of shape {condition.length.shape}; for "
-                    "implicit and exact diffusion one number is accepted."
+                    f"Field: {name} on axis {axis} has a profile of lengths, of shape {length.shape}; for implicit and "
+                    "exact diffusion one number is accepted."
                 )
             width = widths[-end]
-            reach = condition.length.astype(drain.dtype) + (width / 2 if offset == 0.5 else 0.0)
+            reach = length.astype(drain.dtype) + (width / 2 if offset == 0.5 else 0.0)
             drain = drain.at[-end].add((1.0 if offset == 0.5 else 2.0) / (width * reach))
     (places,) = np.nonzero(free)
     symmetric = jnp.asarray(matrix[np.ix_(places, places)], drain.dtype) - jnp.diag(drain[places])

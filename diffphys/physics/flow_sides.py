@@ -344,11 +344,12 @@ def imposed(axis: int, component: Field) -> Field:
     values, dtype = component.values, component.values.dtype
     free, given = np.ones(values.shape, bool), []
     for end, condition in enumerate(component.conditions[axis]):
-        if isinstance(condition, Dirichlet):
+        value = condition.value_on_side
+        if value is not None:
             side = np.zeros(values.shape, bool)
             side[(slice(None),) * axis + ((0, -1)[end],)] = True
             free &= ~side
-            given.append(condition.value.astype(dtype) * jnp.asarray(side, dtype))
+            given.append(value.astype(dtype) * jnp.asarray(side, dtype))
     return component.with_values(sum(given, values * jnp.asarray(free, dtype)) if given else values)
 
 
@@ -357,7 +358,7 @@ def stream(sides: Sides) -> list[Array]:
     speeds = []
     for axis, pair in enumerate(sides):
         conditions = velocity_conditions(sides, axis)[axis]
-        values = [condition.value for condition in conditions if isinstance(condition, Dirichlet)]
+        values = [end.value_on_side for end in conditions if end.value_on_side is not None]
         moving = [value for value, side in zip(values, pair, strict=False) if isinstance(side, Inflow)] or values
         speeds.append(sum(moving[1:], moving[0]) / len(moving) if moving else jnp.zeros(()))
     return speeds

@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from diffphys.grids import Field, Grid, Outflow, Side, Sides, Wall
+from diffphys.grids import Field, Grid, Sides
 from diffphys.grids.shapes import Measured
 from diffphys.physics import flow_sides
 from diffphys.physics.added_viscosity import DynamicSmagorinsky, Smagorinsky, Sponge
@@ -45,32 +44,8 @@ def input_in(unit: float, grid: Grid, given: FlowInput) -> FlowInput:
     )
 
 
-class _Scaled(eqx.Module):
-    """A function of time whose results are in another unit."""
-
-    function: Callable[[Array], Any]
-    factor: float = eqx.field(static=True)
-
-    def __call__(self, time: Array) -> Any:
-        return jax.tree.map(lambda part: self.factor * jnp.asarray(part), self.function(time))
-
-
-def _scaled(factor: float, given: Any) -> Any:
-    """What a side is given: a number, a profile, a function of time, or a tuple of those."""
-    if isinstance(given, tuple):
-        return tuple(_scaled(factor, part) for part in given)
-    return _Scaled(given, factor) if callable(given) else given * factor
-
-
 def _sides_in(unit: float, sides: Sides) -> Sides:
-    def at(side: Side) -> Side:
-        if isinstance(side, Outflow):
-            return changed_to(side, slope=_scaled(unit, side.slope))
-        if isinstance(side, Wall) and side.slip_length is not None:
-            return changed_to(side, slip_length=_scaled(1 / unit, side.slip_length))
-        return side
-
-    return tuple((at(lower), at(upper)) for lower, upper in sides)
+    return tuple((lower.measured(unit), upper.measured(unit)) for lower, upper in sides)
 
 
 class _Body(eqx.Module):

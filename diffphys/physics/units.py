@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 
-from diffphys.grids import Condition, Conditions, Field, Grid, Neumann, Robin
+from diffphys.grids import Conditions, Field, Grid
 
 
 def unit_of(grid: Grid) -> float:
@@ -51,16 +51,7 @@ def field_in(unit: float, grid: Grid, field: Field) -> Field:
 
 def conditions_in(unit: float, conditions: Conditions) -> Conditions:
     """What holds at the ends, in a unit."""
-
-    def at(condition: Condition) -> Condition:
-        match condition:
-            case Neumann(slope):
-                return Neumann(slope * unit)
-            case Robin(value, length):
-                return Robin(value, length / unit)
-        return condition
-
-    return tuple((at(lower), at(upper)) for lower, upper in conditions)
+    return tuple((lower.measured(unit), upper.measured(unit)) for lower, upper in conditions)
 
 
 def changed_to(module: Any, **changed: Any) -> Any:

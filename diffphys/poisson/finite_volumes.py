@@ -23,7 +23,7 @@ from jax.typing import ArrayLike
 
 from diffphys.devices import beside, keeping
 from diffphys.errors import InputError
-from diffphys.grids import Conditions, Dirichlet, Grid, Robin
+from diffphys.grids import Conditions, Dirichlet, Grid
 from diffphys.grids.conditions import check_conditions
 from diffphys.grids.ends import ENDS, Kind
 from diffphys.grids.grid import check_grid
@@ -78,7 +78,7 @@ class VariableProblem(eqx.Module):
         """
         check_grid("VariableProblem", grid)
         check_conditions(conditions, grid.dimensions)
-        beyond = [[Dirichlet() if isinstance(end, Robin) else end for end in pair] for pair in conditions]
+        beyond = [[end if end.extra_length is None else Dirichlet() for end in pair] for pair in conditions]
         kinds = kinds_of(tuple((lower, upper) for lower, upper in beyond))
         coefficients = as_components("VariableProblem", "coefficients", coefficients, grid.dimensions)
         arrays, largest = [], 0.0
@@ -99,9 +99,9 @@ class VariableProblem(eqx.Module):
             largest = max(largest, 1.0 if known is None else float(np.max(known)))
             given = jnp.broadcast_to(given, shape)
             for end, condition in enumerate(conditions[axis]):
-                if isinstance(condition, Robin):  # the way to the value is longer than to the side
+                if condition.extra_length is not None:  # the way to the value is longer than to the side
                     way, index = grid.widths(axis)[-end] / 2, (slice(None),) * axis + (slice(-end, None if end else 1),)
-                    given = given.at[index].multiply((way / (condition.length + way)).astype(given.dtype))
+                    given = given.at[index].multiply((way / (condition.extra_length + way)).astype(given.dtype))
             arrays.append(given)
         if largest == 0.0:
             raise InputError("VariableProblem: all coefficients are 0; at least one open face is accepted.")

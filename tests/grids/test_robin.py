@@ -151,3 +151,13 @@ def test_heat_has_a_gradient_by_value_and_length(float64, stepping):
         return dp.rollout(heat, heat.initial_state(1.0), 1)[0].values
 
     check_derivatives(warmth, (jnp.asarray(0.7), jnp.asarray(0.2)), jax.random.key(0))
+
+
+@pytest.mark.parametrize("end", [Dirichlet(0.7), Neumann(-0.4), Robin(0.3, 0.2)])
+@pytest.mark.parametrize("offset", [0.5, 0.0])
+def test_ghost_values_know_nothing_of_the_unit_of_length(float64, end, offset):
+    grid, unit = Grid((4,), (0.8,)), 0.25
+    values = np.random.default_rng(1).normal(size=grid.shape((offset,), (False,)))
+    field = Field(values, grid, (offset,), ((end, end),))
+    measured = Field(values, grid.measured(unit), (offset,), ((end.measured(unit), end.measured(unit)),))
+    np.testing.assert_allclose(measured.padded([(2, 2)]), field.padded([(2, 2)]), rtol=1e-14)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import diffphys as dp
+from diffphys.grids.conditions import with_flux_images
 from diffphys.operators import divergence, gradient
-from diffphys.operators.advection.convection import with_images
 from diffphys.operators.differences import among_zeros, line_at
 from tests.domains import all_pairs, domains, free_faces, make_flow, random_velocity
 
@@ -109,7 +109,7 @@ def test_images_turned_about_the_value_on_a_side(periodic):
     values = np.random.default_rng(0).standard_normal((5, 3))
     below = values[-2:] if periodic else 2 * values[:1] - values[2:0:-1]
     above = values[:2] if periodic else 2 * values[-1:] - values[-2:-4:-1]
-    found, pull = jax.vjp(lambda values: with_images(values, 0, (2, 2), periodic, odd=True), jnp.asarray(values))
+    found, pull = jax.vjp(lambda values: with_flux_images(values, 0, (2, 2), periodic, odd=True), jnp.asarray(values))
     np.testing.assert_allclose(found, np.concatenate([below, values, above]), rtol=1e-15)
     cotangent = np.random.default_rng(1).standard_normal(found.shape)
     np.testing.assert_allclose(jnp.vdot(pull(jnp.asarray(cotangent))[0], values), np.vdot(cotangent, found), rtol=1e-13)

@@ -22,8 +22,8 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import Field, Grid, Kept, Neumann, Periodic, face_offset
-from diffphys.grids.conditions import fixes_points, pad_axis
+from diffphys.grids import Field, Grid, face_offset
+from diffphys.grids.conditions import fixes_points, with_flux_images
 from diffphys.grids.field import check_field, check_velocity
 from diffphys.linear import linear_map
 from diffphys.operators.advection.fluxes import limited_steps, upstream, with_sides
@@ -200,12 +200,13 @@ def at_control_faces(flux: Array, component: Field, axis: int, direction: int, o
     periodic = component.periodic
     reach = 1 if order == 2 else 3
     if direction == axis:  # from faces to centers
-        return _mean(with_images(flux, axis, (reach, reach), periodic[axis], odd=True), axis, order)
+        return _mean(with_flux_images(flux, axis, (reach, reach), periodic[axis], odd=True), axis, order)
     reach = reach // 2
     width = (reach + 1, reach) if periodic[axis] else (reach + 1, reach + 1)
-    flux = _mean(with_images(flux, axis, width, periodic[axis], odd=False), axis, order)  # to the component's faces
+    flux = with_flux_images(flux, axis, width, periodic[axis], odd=False)
+    flux = _mean(flux, axis, order)  # to the component's faces
     width = (reach, reach + 1) if periodic[direction] else (reach, reach)
-    return with_images(flux, direction, width, periodic[direction], odd=True)
+    return with_flux_images(flux, direction, width, periodic[direction], odd=True)
 
 
 def net_flux(
@@ -258,19 +259,6 @@ def _weighted(values: Array, axis: int, count: int, weights: Mapping[int, float]
     shape = [count if a == axis else extent for a, extent in enumerate(values.shape)]
     places = {tuple(s if a == axis else 0 for a in range(values.ndim)): weight for s, weight in weights.items()}
     return shifted_sum(values, shape, places)
-
-
-def with_images(flux: Array, axis: int, widths: tuple[int, int], periodic: bool, *, odd: bool) -> Array:
-    """`flux` with ghost points such that the ghost cells have the divergence of the cells whose images they are.
-
-    Beyond a side the flux along the normal is mirrored about its value there (`odd`), that across it plainly: whatever
-    the velocity's own conditions say, this keeps the fourth-order scheme skew-symmetric next to the sides.
-    """
-    if periodic:
-        return pad_axis(flux, axis, (Periodic(), Periodic()), widths, offset=0.5, spacing=1.0)
-    if not odd:  # a mirror image beyond an end is that of a slope of zero between the points
-        return pad_axis(flux, axis, (Neumann(0.0), Neumann(0.0)), widths, offset=0.5, spacing=1.0)
-    return pad_axis(flux, axis, (Kept(), Kept()), widths, offset=0.0, spacing=1.0)
 
 
 def _line(grid: Grid, axis: int, line: np.ndarray) -> np.ndarray | float:

@@ -20,10 +20,11 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-from diffphys.grids import Field, Robin
+from diffphys.grids import Field
+from diffphys.grids.conditions import with_flux_images
 from diffphys.grids.ends import ENDS
 from diffphys.operators import FluxAdvection, difference
-from diffphys.operators.advection.convection import HALFWAY, net_flux, with_images, without_fixed_ends
+from diffphys.operators.advection.convection import HALFWAY, net_flux, without_fixed_ends
 from diffphys.operators.differences import shifted_sum, slice_axis, weighted_sum
 from diffphys.physics.obstacles.plain import Plain, preconditioned
 from diffphys.physics.obstacles.space import FOURTH_ORDER, Stokes, Variables, all_homogeneous, face_volumes
@@ -112,12 +113,12 @@ class WideStaircase(WholeCells):
         for other in range(part.grid.dimensions):
             if other != axis:
                 widths = (2, 1) if periodic[other] else (2, 2)
-                values = with_images(values, other, widths, periodic[other], odd=False)
+                values = with_flux_images(values, other, widths, periodic[other], odd=False)
                 ends = [widths if a == other else (0, 0) for a in range(values.ndim)]
                 below, above = (np.pad(one, ends, "wrap" if periodic[other] else "symmetric") for one in (below, above))
-        wide = with_images(values, axis, (3, 3), periodic[axis], odd=True)
+        wide = with_flux_images(values, axis, (3, 3), periodic[axis], odd=True)
         flux = weighted_sum(wide, _flux_stencil((below, above), axis, 2))
-        return wide, with_images(flux, axis, (2, 2), periodic[axis], odd=True)
+        return wide, with_flux_images(flux, axis, (2, 2), periodic[axis], odd=True)
 
     def diffused(self, velocity: Sequence[Field], viscosity: Array) -> tuple[Array, ...]:
         """`viscosity * laplacian(v)`, of second order beside the obstacle; viscosity is one number."""
@@ -134,7 +135,7 @@ class WideStaircase(WholeCells):
             spacing, count = component.grid.size[axis] / component.grid.cells[axis], closed.shape[axis]
             points = _with_ghosts(component, closed, axis, 1)
             away = ~np.any([points.take(range(s, s + count), axis) for s in range(3)], axis=0)
-            if any(isinstance(end, Robin) for end in component.conditions[axis]):
+            if any(end.extra_length is not None for end in component.conditions[axis]):
                 # What lies beyond a side with friction is no mirror image: of the second difference it is another one.
                 curved = _second_difference(component, axis) * jnp.asarray(away, component.values.dtype)
                 at_rest = component.with_conditions(all_homogeneous(component.conditions)).with_values(curved)

@@ -106,6 +106,7 @@ def test_inside_a_scan_and_a_checkpoint(key):
             np.testing.assert_allclose(left, right, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts_is_the_same_batch(key):
     """Whole parts only: six members as three pairs, five one by one; also of the derivatives, of batches of batches,
     and where constants or operands are no batch.

@@ -93,7 +93,8 @@ def test_gradients_on_two_devices(name):
         close(jax.jit(gradient)(numbers, spread(states, kind)), expected)
 
 
-@pytest.mark.parametrize("kind", [AxisType.Auto, pytest.param(AxisType.Explicit, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
 def test_matrices_of_a_step_are_leaves_that_can_be_placed(kind):
     """A batch that is spread over two devices, with the flow's matrices on both, or each on both by halves."""
     grid, body = dp.Grid((8, 6), (1.6, 1.2)), dp.Sphere((0.6, 0.6), 0.25)
@@ -204,6 +205,7 @@ def test_shared_weights_of_a_convolution(checked, key):
     close(jax.jit(partial(curved, shared))(kernel, images), curved(loss, kernel, images))
 
 
+@pytest.mark.slow
 def test_a_linear_map_whose_arrays_vary_differently(key):
     """Each of constant and operand the same on both devices or not: all first and second derivatives."""
     weights, values = jax.random.normal(key, (2, 5)), jax.random.normal(jax.random.key(1), (2, 5))

@@ -51,6 +51,7 @@ def test_a_scene_begins_and_ends_with_shapes_of_the_library():
     np.testing.assert_allclose(jnp.sum(frames, (1, 2)), AREA, rtol=0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_both_ways_to_push_keep_the_fluid_free_of_divergence_and_pay_for_what_changes():
     flow, keys = the_flow(), jax.random.split(jax.random.key(0), 3)

@@ -70,6 +70,7 @@ def test_observations_are_exact_for_linear_fields_and_asymmetry_is_what_mirrors_
     assert uneven(symmetric) < 1e-9
 
 
+@pytest.mark.slow
 def test_a_symmetric_wake_stays_so_and_rotation_lifts_it():
     step = wake_step(SMALL, 60.0)
 

@@ -43,6 +43,7 @@ class _Constant:
         return jnp.broadcast_to(self.changes[:, None, None], (len(self.changes), *image.shape[1:]))
 
 
+@pytest.mark.slow
 def test_a_network_completes_temperature_and_fractions_within_their_bounds():
     study = flame_study(Settings(case="uniform", resolution=8))
     scales = Normalization(jnp.array([100.0, 0.1, 0.2, 3.0, 4.0]), jnp.array([0.5]))

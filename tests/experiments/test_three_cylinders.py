@@ -79,6 +79,7 @@ def test_the_reynolds_number_of_a_cylinder_is_a_hundred():
     assert flow.grid.cells == (96, 64)
 
 
+@pytest.mark.slow
 def test_the_network_sees_the_layout_that_is_there():
     settings = dataclasses.replace(Settings(), resolution=3)
     system = bodies(settings, 1, 1, (1.0, 2.0))

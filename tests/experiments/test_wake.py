@@ -44,6 +44,7 @@ def command(out, *more: str, **changes: str) -> list[str]:
     return ["run", "wake", "--preset", "demo", "--out", str(out), *words, *more]
 
 
+@pytest.mark.slow  # `.ci/run` runs the main job
 def test_the_metrics_hold_what_is_promised(tmp_path, capsys):
     stage = {"unroll": "2", "updates": "4", "learning_rates": "1e-3"}
     arms = "unrolled"

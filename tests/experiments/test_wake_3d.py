@@ -67,6 +67,7 @@ def test_the_network_goes_round_the_span_and_is_small_enough_to_ship():
         assert 4 * count_parameters(built) < 500_000
 
 
+@pytest.mark.slow
 def test_the_plain_solver_on_a_finer_grid_has_frames_on_the_source_s():
     settings = PROGRAM.choose("long", ["resolution=8", "scale=4"])
     scenario = scenario_of(settings)

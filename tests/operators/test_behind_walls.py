@@ -55,6 +55,7 @@ def test_one_side_of_a_wall_does_not_know_of_the_other(scheme):
     assert not all(map(np.all, alike))
 
 
+@pytest.mark.slow
 def test_a_flow_in_two_chambers_is_two_flows():
     """A step without viscosity at a Courant number of three, a wall of one cell between them, and its derivative."""
     wall = dp.Box((1.5, -1.0), (2.0, 6.0))

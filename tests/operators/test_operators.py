@@ -220,7 +220,9 @@ def test_gathers_and_weighted_shifts_agree(cells, key):
                 np.testing.assert_allclose(fast.values, exact.values, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize(("first", "bounds"), [(PERIODIC, (1, 3)), (dirichlet(0.2), (3, 1))])
+@pytest.mark.parametrize(
+    ("first", "bounds"), [pytest.param(PERIODIC, (1, 3), marks=pytest.mark.slow), (dirichlet(0.2), (3, 1))]
+)
 def test_each_axis_may_have_a_bound_of_its_own(first, bounds, key):
     """Values and their transpose are those of the gathers; beyond the bound of its own axis a step is NaN."""
     grid = dp.Grid((6, 7), (3.0, 2.1))

@@ -236,6 +236,7 @@ def test_a_steady_temperature_is_reached_exactly():
         dp.Heat(grid, 1.0, 1.01 * float(stable_diffusion_step(grid, 1.0)), conditions)
 
 
+@pytest.mark.slow
 def test_derivatives(key):
     grid = dp.Grid.from_edges([X_EDGES, Y_EDGES])
     conditions = (

@@ -218,7 +218,8 @@ def test_an_inflow_that_a_body_blocks_is_counted_without_it(float64, solid):
     assert np.max(np.abs(flow.divergence(state).values)) < 1e-4
 
 
-@pytest.mark.parametrize("bound", [None, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("bound", [None, 3])
 def test_gradients_beside_an_obstacle(float64, bound):
     """Through a rollout, against a difference quotient; in a batch as one by one."""
     scalar = PassiveScalar(1e-2)

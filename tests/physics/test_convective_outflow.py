@@ -114,7 +114,7 @@ def test_as_much_leaves_as_enters(float64, kind, solid):
     assert np.isfinite(state.pressure.values).all()
 
 
-@pytest.mark.parametrize("kind", ["split", slow("explicit"), slow("implicit")])
+@pytest.mark.parametrize("kind", [slow("split"), slow("explicit"), slow("implicit")])
 def test_gradients_by_speed_inflow_and_start(float64, kind):
     grid = dp.Grid((5, 4), (1.0, 0.8))
 

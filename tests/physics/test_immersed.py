@@ -61,6 +61,7 @@ def test_the_vortex_around_a_rotating_cylinder():
     assert torques[1] < 0.05, torques
 
 
+@pytest.mark.slow
 def test_a_fluid_at_rest_carries_a_body_by_the_weight_it_displaces():
     flow = dp.IncompressibleFlow(
         BOX, 0.1, 0.01, dp.Wall(), solid=dp.Immersed(dp.Sphere((0.07, -0.04), 0.6)), stepping=dp.RungeKutta(1)

@@ -77,7 +77,8 @@ def check_is_larger(axis, make, cases, larger_cases, moves, atol=1e-4):
         np.testing.assert_allclose(slopes[name], mean, rtol=1e-4, atol=atol, err_msg=name)
 
 
-@pytest.mark.parametrize("axis", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("axis", [0, 1])
 def test_all_that_is_known_of_a_cut_face_is_that_of_a_larger_body(axis):
     """Along moves of one face alone and of several together."""
     check_is_larger(axis, lambda box: dp.Box(box[:2], box[2:]), BOXES, [larger(box) for box in BOXES], directions())

@@ -50,7 +50,8 @@ def test_a_turning_body_may_cross_periodic_sides_at_any_time():
         np.testing.assert_allclose(push.torque, force.torque, rtol=1e-6)
 
 
-@pytest.mark.parametrize("stepping", [dp.Splitting(), pytest.param(dp.RungeKutta(3), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stepping", [dp.Splitting(), dp.RungeKutta(3)])
 def test_an_obstacle_a_source_and_a_held_region_on_a_side_are_whole(stepping):
     settings: dict = dict(stepping=stepping, viscosity=0.02, dt=0.02, sides=dict(x=dp.Periodic(), y=dp.Wall()))
     body, source = dp.Sphere((1.23, 1.04), 0.45), dp.Sphere((0.5, 1.5), 0.3)

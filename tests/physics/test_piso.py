@@ -204,6 +204,7 @@ def test_the_gradient_is_that_of_the_step_and_options_leave_parts_of_it_out(orde
             assert other[1] == 0.0  # with a matrix that is constant the viscosity has no derivative
 
 
+@pytest.mark.slow
 def test_a_window_as_long_as_the_rollout_has_the_whole_gradient_and_of_one_step_none_between_steps():
     """In velocity and pressure, both of which go on from step to step."""
 

@@ -13,7 +13,7 @@ from diffphys.errors import InputError
 from tests.systems import GRID, SYSTEMS, channel, state_of
 
 
-QUICK = ("heat", "burgers", "split, obstacle")
+QUICK = ("heat", "burgers")
 
 
 def types(tree):

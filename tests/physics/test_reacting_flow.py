@@ -190,6 +190,7 @@ def test_the_momentum_without_divergence_is_a_switch():
     assert float(jnp.max(later.scalars["temperature"].values)) > 2000
 
 
+@pytest.mark.slow
 def test_what_enters_is_a_profile_and_a_function_of_time():
     grid = dp.Grid((4, 6), (0.4, 0.6))
     profile = jnp.array([900.0, 700.0, 500.0, 400.0])

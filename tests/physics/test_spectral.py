@@ -119,7 +119,7 @@ def test_maps_of_each_wave_are_products_with_the_wave_and_its_directions(cells):
     np.testing.assert_allclose(pulled, [part[(0,) * part.ndim].real * np.prod(cells) for part in vector])
 
 
-@pytest.mark.parametrize("cells", [(6, 8), (6, 4, 5)])
+@pytest.mark.parametrize("cells", [(6, 8), pytest.param((6, 4, 5), marks=pytest.mark.slow)])
 def test_a_rollout_in_modes_is_steps_one_by_one_with_few_transforms(cells):
     """Velocity, pressure, scalar and time, with forces that change from step to step; and the gradient."""
     flow = spectral(
@@ -323,6 +323,7 @@ class _Drag(dp.LinearDrag):
         self.rate = jnp.asarray(0.5)
 
 
+@pytest.mark.slow
 def test_single_precision_batches_and_numbers_that_compile_nothing_anew():
     flow = spectral((8, 8))
     count = 0

@@ -62,6 +62,7 @@ def test_the_pressure_solves_the_problem_of_the_same_cells(ends):
         assert float(found.residual) < 1e-11 * np.abs(rhs).max()
 
 
+@pytest.mark.slow
 def test_flows_around_several_obstacles_are_those_around_fixed_ones_in_one_program():
     empty = flow_around(None)
     traces = []

@@ -402,6 +402,7 @@ def test_the_scaled_problem_has_the_scaled_solution_many(name, length, speed):
     check_scaling(name, 2.0**length, 2.0**speed)
 
 
+@pytest.mark.slow
 def test_a_solve_that_does_not_converge_gives_no_number():
     """Neither a velocity nor a gradient, and rollout tells when; a solver that throws raises."""
     grid = grid_of(1.0)

@@ -79,6 +79,7 @@ def test_at_most_twelve_iterations_on_a_large_grid():
         assert bool(found.converged) and int(found.iterations) <= 12, (name, int(found.iterations))
 
 
+@pytest.mark.slow
 def test_the_number_of_iterations_does_not_grow_with_the_grid():
     """Obstacles, anisotropic cells, stretched axes, odd numbers of cells, one to three axes."""
     half_blocked = np.zeros((128, 16), bool)

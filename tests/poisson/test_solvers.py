@@ -141,6 +141,7 @@ def test_not_converging_is_visible_under_jit_and_nan_never_converges():
     assert not bool(found.converged)
 
 
+@pytest.mark.slow
 def test_what_did_not_converge_is_nan_where_it_may_not_be_used_and_has_both_modes():
     """Forward mode for several directions at once, too: the mark is made within the solve."""
     problem, rhs = (

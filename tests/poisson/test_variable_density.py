@@ -28,6 +28,7 @@ def test_it_gives_back_what_a_pressure_has_disturbed_with_second_order():
     assert errors[1] < 0.01 and np.log2(errors[0] / errors[1]) > 1.8, errors
 
 
+@pytest.mark.slow
 def test_another_solver_finds_the_same():
     _, disturbed, volumes, target = disturbed_velocity(16)
     found, _ = variable_density_projection(disturbed, volumes, PRESSURE_ENDS, target)

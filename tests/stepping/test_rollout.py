@@ -232,6 +232,7 @@ def wake() -> dp.IncompressibleFlow:
     )
 
 
+@pytest.mark.slow
 def test_adjoints_agree_for_a_flow(key):
     flow = wake()
     start = flow.initial_state()
@@ -603,6 +604,7 @@ def check_combination(adjoint, stops, save_every, with_inputs, batched):
         assert_close((sum_of_losses, gathered), expected, 1e-11)
 
 
+@pytest.mark.slow
 def test_options_combine():
     """Each kind of adjoint with a way to save, inputs and batches; all combinations are tried among the slow."""
     for adjoint, save_every, with_inputs, batched in (

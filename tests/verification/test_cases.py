@@ -168,5 +168,6 @@ def test_heat_runs_quickly_and_holds():
     assert main(["verify", "heat", "--preset", "quick"]) == 0
 
 
+@pytest.mark.slow
 def test_spectral_runs_quickly_and_holds():
     assert main(["verify", "spectral", "--preset", "quick"]) == 0

@@ -74,6 +74,7 @@ def test_a_network_of_another_shape_is_refused():
         Forced(FLOW, lambda image: image).force(some_state())
 
 
+@pytest.mark.slow
 def test_supervised_training_finds_a_force_from_steps_made_before():
     """The target has a constant force; the solver alone does not. One number has to be found."""
     start = some_state()

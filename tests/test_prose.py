@@ -95,3 +95,48 @@ def test_a_line_that_is_broken_early_is_seen(text):
 
 def test_a_message_that_is_broken_early_is_seen():
     assert messages('raise ValueError(\n    "a sentence "\n    "of two halves"\n)\n')
+
+
+ENTRY = re.compile(r"^ +\w+(?:, \w+)*: (.*)$")
+# A symbol of the formula keeps its case: "depth: h, from the bottom to the surface."
+SYMBOL = re.compile(r"(eta|beta|lambda|nu|omega|epsilon|chi|kappa|[b-z]|[a-z]\*|a(?=,| and))([,.; ]|$)")
+
+
+def entries(docstring: str) -> list[str]:
+    """What `Args:` and `Attributes:` say of each name, without its continuation lines."""
+    found, inside = [], None
+    for line in docstring.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if re.fullmatch(r" *(Args|Attributes):", line):
+            inside = indent
+        elif inside is not None and line.strip() and indent <= inside:
+            inside = None
+        elif inside is not None and indent == inside + 4 and (entry := ENTRY.match(line)):
+            found.append(entry[1])
+    return found
+
+
+def begins_small(entry: str) -> bool:
+    return entry[:1].islower() and not SYMBOL.match(entry)
+
+
+def split_spans(docstring: str) -> list[str]:
+    """Lines on which a code span begins that ends on the next one."""
+    return [line.strip() for line in docstring.splitlines() if "```" not in line and line.count("`") % 2]
+
+
+def test_entries_begin_with_a_capital_and_code_spans_stand_on_one_line():
+    small, split = [], []
+    for path in FILES:
+        if path.is_relative_to(ROOT / "diffphys"):
+            for docstring in docstrings(ast.parse(path.read_text(encoding="utf-8"))):
+                text = docstring.value.value  # pyright: ignore[reportAttributeAccessIssue]
+                small += [(path.name, entry) for entry in entries(text) if begins_small(entry)]
+                split += [(path.name, line) for line in split_spans(text)]
+    assert not small and not split, (small, split)
+
+
+def test_a_small_letter_and_a_split_span_are_seen():
+    text = "What.\n\nArgs:\n    depth: h, the depth.\n    steps: how many.\n    other: As `x +\n        1`.\n"
+    assert [begins_small(entry) for entry in entries(text)] == [False, True, False]
+    assert split_spans(text) == ["other: As `x +", "1`."]

@@ -56,9 +56,9 @@ class Arm:
     """One way to train.
 
     Attributes:
-        start: from a random key to the first state, a pytree of arrays. Arms that are compared use the key alike.
-        update: one update of the state; traced.
-        network: from a state to what is measured, the network.
+        start: From a random key to the first state, a pytree of arrays. Arms that are compared use the key alike.
+        update: One update of the state; traced.
+        network: From a state to what is measured, the network.
     """
 
     start: Callable[[Array], Any]
@@ -84,16 +84,16 @@ def compare(
     Measured is at the start, then each time the number of updates has grown by a fifth, and at the end.
 
     Args:
-        run: where everything is saved.
-        arms: by name.
-        budget: the same for all of them.
-        measure: from a network to named numbers or lists, of which the number "error" is compared.
-        published: figures of the paper for arms, by the names of `metrics.json`.
-        more: other metrics.
-        points: numbers of updates at which to measure, too.
-        answers: from a network to what it makes of a few cases, for `diffphys view`, as `shown_on` makes it; of the
+        run: Where everything is saved.
+        arms: By name.
+        budget: The same for all of them.
+        measure: From a network to named numbers or lists, of which the number "error" is compared.
+        published: Figures of the paper for arms, by the names of `metrics.json`.
+        more: Other metrics.
+        points: Numbers of updates at which to measure, too.
+        answers: From a network to what it makes of a few cases, for `diffphys view`, as `shown_on` makes it; of the
             first seed's.
-        truth: the same of what is looked for.
+        truth: The same of what is looked for.
 
     Returns:
         The arms that were trained; the first network of each stands in the checkpoint of `first_network`.

@@ -17,9 +17,9 @@ def show(run: Run, *, label: str = "error", columns: Mapping[str, str] | None = 
     """Save the figure of all curves and return the table of the last errors.
 
     Args:
-        run: a run whose metrics were written by `compare`.
-        label: what the error is.
-        columns: heading to the name of another measured number, shown as the median of its last values.
+        run: A run whose metrics were written by `compare`.
+        label: What the error is.
+        columns: Heading to the name of another measured number, shown as the median of its last values.
     """
     columns = columns or {}
     metrics = run.read_metrics()

@@ -51,12 +51,12 @@ def inverse_problem_arms(
     """All optimizers, trained without labels on batches of y.
 
     Args:
-        settings: rates and iterations.
-        make_network: from a random key to the network.
+        settings: Rates and iterations.
+        make_network: From a random key to the network.
         batch: y of the next update.
-        predict: from the network and one y to x.
-        simulator: from one x to y.
-        inverse: its inverse simulator.
+        predict: From the network and one y to x.
+        simulator: From one x to y.
+        inverse: Its inverse simulator.
     """
 
     def outputs(network: Any, y: Array) -> Array:

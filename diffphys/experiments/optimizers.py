@@ -23,10 +23,10 @@ class Training(NamedTuple):
     """The state of an arm that trains a network.
 
     Attributes:
-        trainable: the network's inexact arrays.
-        optimizer_state: the optimizer's.
-        key: a random key; update n uses `fold_in(key, n)`.
-        count: updates made.
+        trainable: The network's inexact arrays.
+        optimizer_state: The optimizer's.
+        key: A random key; update n uses `fold_in(key, n)`.
+        count: Updates made.
     """
 
     trainable: Any
@@ -44,9 +44,9 @@ def training_arm(
     """Training a network on batches.
 
     Args:
-        make_network: from a random key to the network.
-        batch: from a random key and the number of updates made to the samples of the next.
-        init: from the network's trainable arrays to the optimizer's first state.
+        make_network: From a random key to the network.
+        batch: From a random key and the number of updates made to the samples of the next.
+        init: From the network's trainable arrays to the optimizer's first state.
         changes: `changes(network, trainable, samples, optimizer_state)`, from the network and its trainable arrays to
             the update of the arrays and the optimizer's next state.
     """
@@ -75,10 +75,10 @@ def gradient_arm(
     """Training by the gradient of `loss(network, batch)`, and any Optax optimizer.
 
     Args:
-        make_network: from a random key to the network.
-        batch: from a random key and the number of updates made to the samples of the next.
-        loss: a number; the proxy loss of scale-invariant training is one.
-        optimizer: any.
+        make_network: From a random key to the network.
+        batch: From a random key and the number of updates made to the samples of the next.
+        loss: A number; the proxy loss of scale-invariant training is one.
+        optimizer: Any.
     """
 
     def changes(network: Any, trainable: Any, samples: Any, state: Any) -> tuple[Any, Any]:
@@ -97,11 +97,11 @@ def half_inverse_arm(
     """Training by J^kappa; see `diffphys.inversion.half_inverse_gradients` for the options.
 
     Args:
-        make_network: from a random key to the network.
-        batch: from a random key and the number of updates made to the samples of the next.
-        function: from network and one sample to the outputs.
+        make_network: From a random key to the network.
+        batch: From a random key and the number of updates made to the samples of the next.
+        function: From network and one sample to the outputs.
         loss: `loss(outputs, samples)`, a number.
-        **options: of `half_inverse_gradients`.
+        **options: Of `half_inverse_gradients`.
     """
     optimizer = half_inverse_gradients(**options)
 

@@ -21,9 +21,9 @@ class AdaHessianState(NamedTuple):
     """The state of `adahessian_arm`.
 
     Attributes:
-        count: updates made.
-        mean: the running mean of gradients.
-        squares: the running mean of the squared diagonal of the Hessian.
+        count: Updates made.
+        mean: The running mean of gradients.
+        squares: The running mean of the squared diagonal of the Hessian.
     """
 
     count: Array
@@ -99,8 +99,8 @@ def hessian_free_arm(
     it takes to converge are its regularization.
 
     Args:
-        make_network: from a random key to the network.
-        batch: from a random key and the number of updates made to the samples of the next.
+        make_network: From a random key to the network.
+        batch: From a random key and the number of updates made to the samples of the next.
         outputs: `outputs(network, samples)` of the whole batch, whose samples may depend on each other.
         loss: `loss(outputs, samples)`, half the sum of squared differences.
         learning_rate: 1 is the whole step.

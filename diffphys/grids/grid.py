@@ -24,9 +24,9 @@ class Grid:
     """A Cartesian grid of one to three axes, uniform unless it is told its edges.
 
     Axis order is x, y, z, and array axis 0 is x. Along an axis of `n` cells and length `L` the spacing is
-    `h = L / n`; cell `i` has its center at `origin + (i + 1/2) h` and its faces at `origin + i h` and `origin + (i + 1)
-    h`. Along a stretched axis (`Grid.from_edges`, `with_edges`) cell `i` lies between the edges `e[i]` and `e[i + 1]`,
-    where its faces are, and has its center halfway.
+    `h = L / n`; cell `i` has its center at `origin + (i + 1/2) h` and its faces at `origin + i h` and one spacing
+    beyond. Along a stretched axis (`Grid.from_edges`, `with_edges`) cell `i` lies between the edges `e[i]` and
+    `e[i + 1]`, where its faces are, and has its center halfway.
 
     Where in its cell a number lives is told by an *offset* in units of the cell's width: `(0.5, 0.5)` is the center,
     `(0.0, 0.5)` the lower x-face. A periodic axis has as many faces as cells; a bounded one has one more.

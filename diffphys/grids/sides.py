@@ -34,8 +34,8 @@ or an Equinox module whose numbers are then traced.
 
 A function of time is given the nearest number to it, however many steps have led there. In single precision that is
 6e-8 of the time: at 1000 `sin(2 pi t)` is right to 4e-4, at 1e5 to 0.05, half of it by the function's own `2 pi t`.
-Who needs more writes `sin(2 pi (t % 1))`, sets the clock back after whole periods with `dataclasses.replace(state,
-time=...)`, or computes in double precision.
+Who needs more writes `sin(2 pi (t % 1))`, sets the clock back after whole periods by `dataclasses.replace`, or computes
+in double precision.
 """
 
 import dataclasses

@@ -20,7 +20,7 @@ class InverseCheck(eqx.Module):
     Attributes:
         before: |P(x) - target| at the guess.
         after: |P(x~) - target| at what the inverse returned.
-        ratio: after / before: 0 for an exact inverse, below 1 for one that gets nearer.
+        ratio: After / before: 0 for an exact inverse, below 1 for one that gets nearer.
         distance: |x~ - x_true| / |x - x_true|, against the x that the target was made from. Large beside a small ratio:
             the inverse found another solution.
     """
@@ -44,9 +44,9 @@ def check_inverse(
     Args:
         simulator: P of one sample.
         inverse: `inverse(target, x, y)` of one sample.
-        x: samples of the true input, pytree of arrays with the batch as first axis.
-        guess: where the inverse starts, as x: samples of what an untrained network returns, say.
-        largest_ratio: refuse an inverse that leaves more than this of |P(x) - target| in the mean over the samples;
+        x: Samples of the true input, pytree of arrays with the batch as first axis.
+        guess: Where the inverse starts, as x: samples of what an untrained network returns, say.
+        largest_ratio: Refuse an inverse that leaves more than this of |P(x) - target| in the mean over the samples;
             None refuses nothing.
 
     Raises:

@@ -27,9 +27,9 @@ class HalfInverseState(NamedTuple):
     """The state of `half_inverse_gradients`.
 
     Attributes:
-        count: updates made.
-        skipped: how many of them were zero because the Jacobian was not finite.
-        spectrum: what the engine saw in the last update.
+        count: Updates made.
+        skipped: How many of them were zero because the Jacobian was not finite.
+        spectrum: What the engine saw in the last update.
     """
 
     count: Array
@@ -43,10 +43,10 @@ def value_and_output_gradient(
     """A loss of the outputs, and its derivative by the outputs: the g that the updates of this file take.
 
     Args:
-        loss: from the outputs of all samples and the samples to a number, `loss(outputs, samples)`.
-        function: from parameters and one sample to its outputs.
-        parameters: anything `function` takes.
-        samples: pytree of arrays with the batch as first axis.
+        loss: From the outputs of all samples and the samples to a number, `loss(outputs, samples)`.
+        function: From parameters and one sample to its outputs.
+        parameters: Anything `function` takes.
+        samples: Pytree of arrays with the batch as first axis.
     """
     outputs = jax.vmap(lambda sample: function(parameters, sample))(samples)
     return jax.value_and_grad(loss)(outputs, samples)
@@ -79,10 +79,10 @@ def half_inverse_gradients(
     Args:
         learning_rate: eta, a number or an Optax schedule.
         kappa: 1 gradient descent, -1 Gauss-Newton, -1/2 half-inverse gradients.
-        truncation: see `jacobian_power`; published are 1e-5 and 1e-6.
-        engine: see `jacobian_power`.
-        iterations: see `jacobian_power`.
-        memory: see `jacobian_power`.
+        truncation: See `jacobian_power`; published are 1e-5 and 1e-6.
+        engine: See `jacobian_power`.
+        iterations: See `jacobian_power`.
+        memory: See `jacobian_power`.
 
     Raises:
         InputError: an option is out of its range, or `update` is called without parameters, function or samples.

@@ -47,11 +47,11 @@ class Spectrum(eqx.Module):
     """What an engine saw of the Jacobian.
 
     Attributes:
-        largest: the largest singular value.
-        smallest: the smallest one that was kept.
-        kept: how many were kept.
-        finite: whether the outputs' gradient and everything computed from the Jacobian is finite.
-        error: estimate of the direction's relative error: for "matrix-free" its change over the last tenth of the
+        largest: The largest singular value.
+        smallest: The smallest one that was kept.
+        kept: How many were kept.
+        finite: Whether the outputs' gradient and everything computed from the Jacobian is finite.
+        error: Estimate of the direction's relative error: for "matrix-free" its change over the last tenth of the
             iterations, zero for the direct engines.
     """
 
@@ -100,17 +100,17 @@ def jacobian_power(
     parts.
 
     Args:
-        function: from parameters and one sample to the outputs for it, any pytree of real or complex arrays.
-        parameters: pytree whose inexact arrays are differentiated; other leaves (an Equinox module's activation) are
+        function: From parameters and one sample to the outputs for it, any pytree of real or complex arrays.
+        parameters: Pytree whose inexact arrays are differentiated; other leaves (an Equinox module's activation) are
             handed through.
-        samples: pytree of arrays, each with the batch as its first axis.
+        samples: Pytree of arrays, each with the batch as its first axis.
         output_gradient: g, the derivative of a loss by the outputs as `jax.grad` gives it (for complex outputs that is
             dL/d(real) - i dL/d(imaginary)); as the outputs, with the batch as first axis.
-        kappa: the power, from -1 to 1.
-        truncation: relative truncation tau in [0, 1). None: 10 max(n, p) eps, as published.
+        kappa: The power, from -1 to 1.
+        truncation: Relative truncation tau in [0, 1). None: 10 max(n, p) eps, as published.
         engine: "dense", "gram", "matrix-free", or "auto" for `choose_engine`.
-        iterations: of the matrix-free engine, at most; it needs (n + p) iterations numbers of memory.
-        memory: bytes up to which "auto" forms the Jacobian.
+        iterations: Of the matrix-free engine, at most; it needs (n + p) iterations numbers of memory.
+        memory: Bytes up to which "auto" forms the Jacobian.
 
     Returns:
         The direction (a pytree as the inexact arrays of `parameters`, None elsewhere) and a `Spectrum`.

@@ -26,7 +26,7 @@ class LinearInverse(eqx.Module):
         inverse = LinearInverse(PoissonStencil(spacing=1.0))
 
     Args:
-        inverse_operator: from a difference of outputs to a difference of inputs.
+        inverse_operator: From a difference of outputs to a difference of inputs.
     """
 
     inverse_operator: Callable[[Any], Any]
@@ -44,7 +44,7 @@ class PoissonStencil(eqx.Module):
 
     Args:
         spacing: h, one number or one for each axis.
-        periodic: whether the axes are; otherwise u is zero in the cells beyond the sides.
+        periodic: Whether the axes are; otherwise u is zero in the cells beyond the sides.
 
     Raises:
         InputError: a spacing is not above 0.
@@ -82,7 +82,7 @@ class PoissonSolve(eqx.Module):
     Lynch, Rice, Thomas 1964). It is its own adjoint.
 
     Args:
-        spacing: as for the stencil.
+        spacing: As for the stencil.
 
     Raises:
         InputError: a spacing is not above 0.
@@ -128,7 +128,7 @@ class SpectralHeat(eqx.Module):
 
     Args:
         diffusion_time: nu t, in squared units of the spacing's unit; above 0.
-        spacing: the cells' edge, the same along all axes.
+        spacing: The cells' edge, the same along all axes.
 
     Raises:
         InputError: a number is not above 0.
@@ -178,7 +178,7 @@ class NoiseAwareHeatInverse(eqx.Module):
     Thuerey (2022), the heat experiment.
 
     Args:
-        heat: the simulator.
+        heat: The simulator.
         noise: epsilon, the relative size of errors in the residual; above 0.
 
     Raises:

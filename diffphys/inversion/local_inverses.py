@@ -28,10 +28,10 @@ class LocalSolution(eqx.Module):
     """What a local solver found.
 
     Attributes:
-        x: the result, as the simulator's input.
+        x: The result, as the simulator's input.
         loss: L there.
-        iterations: made.
-        converged: whether a solver with a tolerance met it; where there is none, whether L did not grow.
+        iterations: Made.
+        converged: Whether a solver with a tolerance met it; where there is none, whether L did not grow.
     """
 
     x: Any
@@ -67,7 +67,7 @@ class Newton(_Descent):
 
     Args:
         simulator: P.
-        steps: made at each call.
+        steps: Made at each call.
         damping: lambda, at least 0.
 
     Raises:
@@ -100,7 +100,7 @@ class SaddleFreeNewton(_Descent):
 
     Args:
         simulator: P.
-        steps: made at each call.
+        steps: Made at each call.
         largest_loss_change: c, above 0.
 
     Raises:
@@ -141,8 +141,8 @@ class GaussNewton(_Descent):
 
     Args:
         simulator: P.
-        steps: made at each call.
-        truncation: from 0 to below 1; None: 10 max(shape) eps.
+        steps: Made at each call.
+        truncation: From 0 to below 1; None: 10 max(shape) eps.
 
     Raises:
         InputError: an option is out of its range.
@@ -176,9 +176,9 @@ class BFGS(eqx.Module):
 
     Args:
         simulator: P.
-        steps: iterations at most.
-        relative_tolerance: on x and L between iterations.
-        absolute_tolerance: likewise.
+        steps: Iterations at most.
+        relative_tolerance: On x and L between iterations.
+        absolute_tolerance: Likewise.
         memory: None keeps an approximate inverse Hessian, the square of x's entries; a whole number keeps so many of
             the last steps in its place (the limited-memory form, L-BFGS), for large x.
 

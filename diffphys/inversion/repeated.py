@@ -24,9 +24,9 @@ class RepeatedInverse(eqx.Module):
 
     Args:
         simulator: P.
-        inverse: an inverse simulator, `inverse(target, x, y)`.
-        steps: how many times.
-        project: from any x to one that is possible.
+        inverse: An inverse simulator, `inverse(target, x, y)`.
+        steps: How many times.
+        project: From any x to one that is possible.
 
     Raises:
         InputError: steps is not a whole number of at least 1.

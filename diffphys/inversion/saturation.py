@@ -12,9 +12,9 @@ class Saturation(eqx.Module):
     """Activations of the hidden layers over a data set; each entry of a list is one layer, shape (neurons,).
 
     Attributes:
-        mean: over the samples.
-        deviation: the standard deviation over the samples. A neuron with nearly none says the same to every sample.
-        saturated: the part of all neurons whose deviation is below the threshold.
+        mean: Over the samples.
+        deviation: The standard deviation over the samples. A neuron with nearly none says the same to every sample.
+        saturated: The part of all neurons whose deviation is below the threshold.
     """
 
     mean: list[Array]
@@ -28,9 +28,9 @@ def neuron_saturation(network: Any, inputs: Array, *, threshold: float = 0.01) -
     With tanh a mean near +-1 and no deviation is saturation; with ReLU a dead neuron shows as zeros.
 
     Args:
-        network: a multilayer perceptron, `equinox.nn.MLP` or `diffphys.nets.MLP`.
-        inputs: shape (samples, inputs).
-        threshold: deviation below which a neuron counts as saturated.
+        network: A multilayer perceptron, `equinox.nn.MLP` or `diffphys.nets.MLP`.
+        inputs: Shape (samples, inputs).
+        threshold: Deviation below which a neuron counts as saturated.
     """
     layers = jax.vmap(lambda one: _activations(network, one))(inputs)
     deviations = [jnp.std(layer, axis=0) for layer in layers]

@@ -50,11 +50,11 @@ def scale_invariant_target(
     """Where one physical update moves x, and the simulation of x: (x~, y), both constants for every gradient.
 
     Args:
-        x: one sample of the simulator's input, any pytree of arrays.
+        x: One sample of the simulator's input, any pytree of arrays.
         target: y*, of the same shapes as the simulator's output.
         simulator: P.
         inverse: P^-1 near x, see the top of this file.
-        eta: how far towards the target in the space of y, above 0 and at most 1: as large as the inverse allows.
+        eta: How far towards the target in the space of y, above 0 and at most 1: as large as the inverse allows.
 
     Raises:
         InputError: eta is out of range, the target does not have the shapes of the output, or the inverse does not
@@ -89,14 +89,14 @@ def scale_invariant_loss(
     watch `y - targets` or, where x is known, the error of x.
 
     Args:
-        network: from one input to one x, an Equinox module or any function; it may normalize over the mapped axis
+        network: From one input to one x, an Equinox module or any function; it may normalize over the mapped axis
             "batch".
-        inputs: pytree of arrays with the batch as first axis.
+        inputs: Pytree of arrays with the batch as first axis.
         targets: y* of every sample.
         simulator: P of one sample.
         inverse: P^-1 of one sample.
-        eta: see `scale_invariant_target`.
-        distance: from a difference in x to a number: `half_squares` (as in the paper's equations) or `absolute_values`.
+        eta: See `scale_invariant_target`.
+        distance: From a difference in x to a number: `half_squares` (as in the paper's equations) or `absolute_values`.
 
     Raises:
         InputError: as `scale_invariant_target`.

@@ -19,8 +19,8 @@ class TimeReversal(eqx.Module):
     derivative is taken. Measure with `check_inverse` how well it inverts.
 
     Args:
-        step: the simulation's step, state -> state.
-        steps: how many of them the simulator makes.
+        step: The simulation's step, state -> state.
+        steps: How many of them the simulator makes.
         reverse: R, state -> state: changes the sign of velocities.
 
     Raises:

@@ -22,15 +22,15 @@ class CNN(eqx.Module):
         CNN((4, 16, 16, 32, 64, 64, 64, 2), key=key)
 
     Args:
-        channels: of the input, of what each layer gives, so of the output last.
-        kernel_sizes: odd length of the window of each layer.
-        slope: the leaky ReLU's slope for negative numbers.
-        padding: what lies beyond the sides, as for `Convolution`.
-        bias: whether layers add learnable numbers.
-        last_scale: factor on the last layer's initial kernel; 1 as published. At 0.01 a fresh network in a solver
+        channels: Of the input, of what each layer gives, so of the output last.
+        kernel_sizes: Odd length of the window of each layer.
+        slope: The leaky ReLU's slope for negative numbers.
+        padding: What lies beyond the sides, as for `Convolution`.
+        bias: Whether layers add learnable numbers.
+        last_scale: Factor on the last layer's initial kernel; 1 as published. At 0.01 a fresh network in a solver
             starts close to the bare solver.
-        axes: the number of space axes, 1 to 3.
-        key: a `jax.random.key`.
+        axes: The number of space axes, 1 to 3.
+        key: A `jax.random.key`.
 
     Raises:
         InputError: where an argument is not one of these, or an image has the wrong shape.

@@ -78,14 +78,14 @@ class Convolution(eqx.Module):
     Bengio 2010; the default of Keras, which the published solver-in-the-loop networks used).
 
     Args:
-        input_channels, output_channels: at least one each.
-        kernel_size: odd length of the window, one for all axes or one for each.
-        axes: the number of space axes, 1 to 3.
-        padding: what lies beyond the sides: "zero", "periodic", "edge" or "reflect", for all sides, or for each axis a
+        input_channels, output_channels: At least one each.
+        kernel_size: Odd length of the window, one for all axes or one for each.
+        axes: The number of space axes, 1 to 3.
+        padding: What lies beyond the sides: "zero", "periodic", "edge" or "reflect", for all sides, or for each axis a
             name or a pair of names (lower, upper).
-        bias: whether to add a learnable number to each output channel.
-        scale: factor on the initial kernel.
-        key: a `jax.random.key`.
+        bias: Whether to add a learnable number to each output channel.
+        scale: Factor on the initial kernel.
+        key: A `jax.random.key`.
 
     Raises:
         InputError: where an argument is not one of these, or an image has the wrong shape.
@@ -136,9 +136,9 @@ def convolve(
     """Convolution of an image with a kernel, of the same size as the image; formula at the top of this module.
 
     Args:
-        image: shape (channels in, *cells).
-        kernel: shape (*window, channels in, channels out), every length of the window odd.
-        padding: what lies beyond the sides: "zero", "periodic", "edge" or "reflect", for all sides, or for each axis a
+        image: Shape (channels in, *cells).
+        kernel: Shape (*window, channels in, channels out), every length of the window odd.
+        padding: What lies beyond the sides: "zero", "periodic", "edge" or "reflect", for all sides, or for each axis a
             name or a pair of names (lower, upper).
 
     Returns:
@@ -245,12 +245,12 @@ class _Lines(NamedTuple):
     With half a window added at both ends of every axis, a shift by (s, t) is one by s rows and t numbers.
 
     Attributes:
-        cells: of the image.
-        padded: cells with half a window at both ends of each axis.
-        split: the number of leading axes of the window that are gathered over.
-        gathered, scattered: the shifts over the leading axes and over the others, first the one that is zero.
-        length: numbers from the first cell to the end of the last row, without what was added along the first axis.
-        tail: the largest shift that is scattered.
+        cells: Of the image.
+        padded: Cells with half a window at both ends of each axis.
+        split: The number of leading axes of the window that are gathered over.
+        gathered, scattered: The shifts over the leading axes and over the others, first the one that is zero.
+        length: Numbers from the first cell to the end of the last row, without what was added along the first axis.
+        tail: The largest shift that is scattered.
     """
 
     cells: tuple[int, ...]

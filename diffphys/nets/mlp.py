@@ -18,9 +18,9 @@ class MLP(eqx.Module):
     +-1 / sqrt(inputs), as those of Equinox and PyTorch.
 
     Args:
-        sizes: numbers of neurons, from the input to the output: (1, 16, 64, 16, 1), say.
-        activation: a function of arrays.
-        key: a `jax.random.key`.
+        sizes: Numbers of neurons, from the input to the output: (1, 16, 64, 16, 1), say.
+        activation: A function of arrays.
+        key: A `jax.random.key`.
 
     Raises:
         InputError: fewer than two sizes, or one that is no whole number of at least 1.

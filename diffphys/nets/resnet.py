@@ -43,23 +43,23 @@ class ResNet(eqx.Module):
         ResNet(3, 2, blocks=3, kernel_size=3, first=False, last_kernel_size=1, skip="convolution", key=key)    49,442
 
     Args:
-        input_channels, output_channels: at least one each.
-        features: channels of all layers between.
-        blocks: number of residual blocks.
-        kernel_size: odd length of the window of all convolutions save skips and, where `last_kernel_size` is given, the
+        input_channels, output_channels: At least one each.
+        features: Channels of all layers between.
+        blocks: Number of residual blocks.
+        kernel_size: Odd length of the window of all convolutions save skips and, where `last_kernel_size` is given, the
             last.
-        slope: the leaky ReLU's slope for negative numbers, max(x, slope * x).
-        activation: a function of arrays to use instead of the leaky ReLU.
-        padding: what lies beyond the sides: "zero", "periodic", "edge" or "reflect", for all sides, or for each axis a
+        slope: The leaky ReLU's slope for negative numbers, max(x, slope * x).
+        activation: A function of arrays to use instead of the leaky ReLU.
+        padding: What lies beyond the sides: "zero", "periodic", "edge" or "reflect", for all sides, or for each axis a
             name or a pair of names (lower, upper).
-        first: whether a convolution and activation come before the blocks.
+        first: Whether a convolution and activation come before the blocks.
         skip: "identity", where the number of channels allows it, or "convolution" (of one cell) in every block.
-        last_kernel_size: window of the last convolution, which is linear; `kernel_size` where None.
-        last_scale: factor on the last convolution's initial kernel. At 1, as published, a fresh network answers with
+        last_kernel_size: Window of the last convolution, which is linear; `kernel_size` where None.
+        last_scale: Factor on the last convolution's initial kernel. At 1, as published, a fresh network answers with
             numbers as large as its inputs, which after a few unrolled steps have destroyed the flow. At 0.01 training
             starts close to the bare solver, and loses little by it: Adam's updates do not depend on a gradient's scale.
-        axes: the number of space axes, 1 to 3.
-        key: a `jax.random.key`.
+        axes: The number of space axes, 1 to 3.
+        key: A `jax.random.key`.
 
     Raises:
         InputError: where an argument is not one of these, or an image has the wrong shape.

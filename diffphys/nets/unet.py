@@ -57,14 +57,14 @@ class UNet(eqx.Module):
     37,697 parameters for one channel in and out with normalization="batch".
 
     Args:
-        input_channels, output_channels: at least one each.
-        features: channels of every level.
-        levels: resolutions, at least one; each axis needs a multiple of 2^(levels - 1) cells.
+        input_channels, output_channels: At least one each.
+        features: Channels of every level.
+        levels: Resolutions, at least one; each axis needs a multiple of 2^(levels - 1) cells.
         normalization: None, or "batch": then the network has to be mapped by `jax.vmap(network, axis_name="batch")`,
             which is what `diffphys.inversion.scale_invariant_loss` does.
-        padding: as for `Convolution`.
-        axes: the number of space axes, 1 to 3.
-        key: a `jax.random.key`.
+        padding: As for `Convolution`.
+        axes: The number of space axes, 1 to 3.
+        key: A `jax.random.key`.
 
     Raises:
         InputError: where an argument is not one of these, or an image has the wrong shape.

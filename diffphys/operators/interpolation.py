@@ -184,9 +184,9 @@ class SlopeShares(NamedTuple):
 def slope_shares(field: Field, axis: int, padding: int) -> SlopeShares | None:
     """The weights with which a look-up has the mean of both cells' slopes at a point; None where all are one half.
 
-    With lengths `h` and `H` of the cells below and above, an index that moves at the rate of `index_of`, by `2 / (h +
-    H)` per length, makes the mean slope `(s / h + S / H) / 2` of `s (h + H) / (4 h) + S (h + H) / (4 H)`. What lies
-    beyond the end of a bounded axis is never looked up: a point there has the slope of the cell within.
+    With lengths `h` and `H` of the cells below and above, an index that moves at the rate of `index_of`, which is
+    `2 / (h + H)` per length, makes the mean slope `(s / h + S / H) / 2` of `s (h + H) / (4 h) + S (h + H) / (4 H)`.
+    What lies beyond the end of a bounded axis is never looked up: a point there has the slope of the cell within.
 
     Args:
         field: The field that is looked up.

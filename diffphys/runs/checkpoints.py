@@ -33,10 +33,10 @@ def save_checkpoint(path: str | Path, tree: Any, *, kind: str, metadata: Mapping
     Values that are not finite are saved as they are.
 
     Args:
-        path: the file.
-        tree: any pytree of JAX arrays (random keys too), NumPy arrays and Python numbers.
-        kind: what it is, such as "wake network"; loading may ask for it.
-        metadata: anything JSON can hold, such as the arguments that build the tree to load into.
+        path: The file.
+        tree: Any pytree of JAX arrays (random keys too), NumPy arrays and Python numbers.
+        kind: What it is, such as "wake network"; loading may ask for it.
+        metadata: Anything JSON can hold, such as the arguments that build the tree to load into.
 
     Raises:
         InputError: the disk is full, or the path may not be written.
@@ -65,9 +65,9 @@ def load_checkpoint(path: str | Path, like: Tree, *, kind: str | None = None) ->
     """Load a checkpoint into the structure of `like`, whose arrays and numbers are replaced by those in the file.
 
     Args:
-        path: the file.
-        like: a pytree of the same structure, shapes and dtypes; `jax.ShapeDtypeStruct` leaves will do.
-        kind: what it has to be; None accepts every kind.
+        path: The file.
+        like: A pytree of the same structure, shapes and dtypes; `jax.ShapeDtypeStruct` leaves will do.
+        kind: What it has to be; None accepts every kind.
 
     Raises:
         InputError: the file is missing, truncated, damaged, no checkpoint, of another kind, written by a newer

@@ -88,13 +88,13 @@ class Run:
         computed. The directory is locked until the block ends, however the process ends.
 
         Args:
-            directory: where everything is written.
-            program: the program's name.
-            preset: the preset's name.
-            settings: a frozen dataclass with fields made by `setting`.
-            seed: the number from which all randomness is derived.
-            stop: the request of `stop_on_signals`; without it nothing asks the run to stop.
-            kind: what the program is: "experiment", "verification" or "benchmark".
+            directory: Where everything is written.
+            program: The program's name.
+            preset: The preset's name.
+            settings: A frozen dataclass with fields made by `setting`.
+            seed: The number from which all randomness is derived.
+            stop: The request of `stop_on_signals`; without it nothing asks the run to stop.
+            kind: What the program is: "experiment", "verification" or "benchmark".
 
         Raises:
             InputError: the directory belongs to another run (the sentence names what differs), holds other files, is

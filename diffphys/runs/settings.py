@@ -49,13 +49,13 @@ def setting(
             test_reynolds: tuple[float, ...] = setting((73.2, 4687.5), help="Reynolds numbers of the tests", above=0.0)
 
     Args:
-        default: the value where no preset and nobody says otherwise.
-        help: one line for the user.
-        minimum: the smallest number accepted.
-        maximum: the largest number accepted.
-        above: a number that must be exceeded, as 0.0 for a positive length.
-        choices: the only values accepted.
-        increasing: for a list: each entry is larger than the one before, and there are at least so many, as the grids
+        default: The value where no preset and nobody says otherwise.
+        help: One line for the user.
+        minimum: The smallest number accepted.
+        maximum: The largest number accepted.
+        above: A number that must be exceeded, as 0.0 for a positive length.
+        choices: The only values accepted.
+        increasing: For a list: each entry is larger than the one before, and there are at least so many, as the grids
             of a convergence study are.
         changes_results: False where the value changes nothing that is computed (how often to save, say), so that a
             run may go on with another value.

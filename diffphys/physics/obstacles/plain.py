@@ -106,8 +106,8 @@ class Plain(FiniteVolumes):
         return tuple(rates)
 
     def viscous(self, velocity: Sequence[Field], viscosity: Array) -> tuple[Array, ...]:
-        """`viscosity * laplacian(v)` on the free faces; with a viscosity for each cell `div(viscosity (grad v + grad
-        v^T))`, of second order.
+        """`viscosity * laplacian(v)` on the free faces, of second order; with a viscosity for each cell it is
+        `div(viscosity (grad v + grad v^T))`.
         """
         if viscosity.ndim:
             forces = viscous_force(velocity, self.variables.viscosity_field(viscosity))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.core import Tracer
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from diffphys.devices import are_several, beside
 from diffphys.errors import InputError
@@ -30,7 +30,7 @@ def as_number(value: Any, name: str = "an argument") -> Array:
     return _as_array(value, jnp.result_type(float), name)
 
 
-def constant_of(value: Array, dtype: Any) -> Array:
+def constant_of(value: Array, dtype: DTypeLike) -> Array:
     """A single number in another type. Inside of a transformation one that is known is written into the program, where
     XLA simplifies with it (a wall at rest adds nothing); an array that is closed over stays an argument to XLA.
     """
@@ -54,7 +54,7 @@ def as_floating(value: Any, name: str = "an argument", *, complex: bool = False)
     return _as_array(value, jnp.result_type(float), name)
 
 
-def _as_array(value: Any, dtype: Any, name: str) -> Array:
+def _as_array(value: Any, dtype: DTypeLike | None, name: str) -> Array:
     if isinstance(value, Array):  # also one that is being traced
         if _is_number_type(value.dtype):
             return jnp.asarray(value, dtype=dtype)

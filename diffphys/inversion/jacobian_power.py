@@ -32,6 +32,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
+from jax.typing import DTypeLike
 
 from diffphys.errors import InputError
 from diffphys.grids.numbers import shown, whole_number
@@ -62,13 +63,15 @@ class Spectrum(eqx.Module):
     error: Array
 
 
-def default_truncation(rows: int, columns: int, dtype: Any, engine: str = "dense") -> float:
+def default_truncation(rows: int, columns: int, dtype: DTypeLike, engine: str = "dense") -> float:
     """`10 max(rows, columns) eps`, as published; its square root for the Gram matrix, whose eigenvalues are squares."""
     epsilon = 10.0 * max(rows, columns) * float(jnp.finfo(dtype).eps)
     return min(math.sqrt(epsilon) if engine == "gram" else epsilon, 0.5)
 
 
-def choose_engine(rows: int, columns: int, dtype: Any, truncation: float | None, memory: int = LARGEST_JACOBIAN) -> str:
+def choose_engine(
+    rows: int, columns: int, dtype: DTypeLike, truncation: float | None, memory: int = LARGEST_JACOBIAN
+) -> str:
     """The engine that "auto" stands for.
 
     A Jacobian larger than `memory` bytes is never formed. Otherwise the Gram matrix is used where it resolves the

@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 
 from diffphys.errors import InputError
 from diffphys.grids.numbers import as_floating, check_numbers, shown
@@ -145,7 +146,7 @@ class SpectralHeat(eqx.Module):
                 "numbers above 0 are accepted."
             )
 
-    def exponents(self, cells: Sequence[int], dtype: Any) -> Array:
+    def exponents(self, cells: Sequence[int], dtype: DTypeLike) -> Array:
         """`nu t |2 pi k|^2` for every mode of a real transform, shape (*cells[:-1], cells[-1] // 2 + 1)."""
         axes = [jnp.fft.fftfreq(n, self.spacing) for n in cells[:-1]] + [jnp.fft.rfftfreq(cells[-1], self.spacing)]
         squares = jnp.sum(jnp.stack(jnp.meshgrid(*axes, indexing="ij")) ** 2, axis=0)

@@ -1,13 +1,12 @@
 """From a fine grid to a coarse one and back, without losing what crosses a face."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import Condition, Field, Grid
+from diffphys.grids import Condition, Conditions, Field, Grid
 from diffphys.grids.field import check_field
 from diffphys.grids.numbers import whole_number
 
@@ -99,7 +98,7 @@ def _coarsened(values: Array, grid: Grid, offset: tuple[float, ...], factor: int
     return values
 
 
-def _with_profiles(field: Field, change: Callable[[Array], Array]) -> Any:
+def _with_profiles(field: Field, change: Callable[[Array], Array]) -> Conditions:
     """The field's conditions, whose profiles are changed as its values are."""
 
     def of(condition: Condition) -> Condition:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Conditions, Field, Grid, Periodic
@@ -162,7 +163,7 @@ def synthesized(line: Line, coefficients: Array, transforms: str | None = None) 
     return along_axis(eigenbasis(line).inverse, coefficients, line.axis)
 
 
-def takes_fast(line: Line, dtype: Any, transforms: str | None = None) -> bool:
+def takes_fast(line: Line, dtype: DTypeLike, transforms: str | None = None) -> bool:
     """Whether the transforms between values and coefficients are fast ones; always the same for both ways.
 
     Args:

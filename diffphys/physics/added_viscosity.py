@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid
@@ -192,7 +193,7 @@ def magnitude_of(strain: dict[tuple[int, int], Array]) -> Array:
     return jnp.where(moving, jnp.sqrt(jnp.where(moving, square, 1.0)), 0.0)
 
 
-def filter_width(grid: Grid, dtype: Any) -> Array:
+def filter_width(grid: Grid, dtype: DTypeLike) -> Array:
     """The root of each cell's volume of which the cube, in two dimensions the square, is the volume."""
     return jnp.asarray(np.broadcast_to(grid.volumes() ** (1 / grid.dimensions), grid.cells), dtype)
 

@@ -1,7 +1,6 @@
 """Burgers' equation: advection by itself, and diffusion."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -96,12 +95,12 @@ class Burgers(Declared):
         start = tuple(component.with_conditions(step.conditions) for component in velocity)
         return of_types(self.stepping.advance(step, start, step.dt).state, velocity)
 
-    def diffusion_number(self, state: Any = None) -> Array:
+    def diffusion_number(self, state: tuple[Field, ...] | None = None) -> Array:
         """`dt` over the longest step for which diffusion by `stepping` is stable; zero where it is implicit."""
         return diffusion_number(self.grid, self.viscosity, self.dt, self.stepping.real_axis)
 
     @jax.named_scope("advection")
-    def rate(self, time: Any, velocity: tuple[Field, ...], input: Any) -> tuple[Array, ...]:
+    def rate(self, time: ArrayLike, velocity: tuple[Field, ...], input: None) -> tuple[Array, ...]:
         """What advection changes, by the central forms."""
         ones = tuple(
             Field(jnp.ones_like(part.values), part.grid, part.offset, tuple(map(_ends_of_ones, part.conditions)))
@@ -112,11 +111,13 @@ class Burgers(Declared):
         return tuple(spread * part.values * net.values - carried * flux.values for part, flux, net in parts)
 
     @jax.named_scope("diffusion")
-    def stiff_rate(self, time: Any, velocity: tuple[Field, ...], input: Any) -> tuple[Array, ...]:
+    def stiff_rate(self, time: ArrayLike, velocity: tuple[Field, ...], input: None) -> tuple[Array, ...]:
         """What diffusion changes."""
         return tuple(diffusion_rate(part, self.viscosity) for part in velocity)
 
-    def stiff_change(self, time: Any, velocity: tuple[Field, ...], length: Array, input: Any) -> tuple[Array, ...]:
+    def stiff_change(
+        self, time: ArrayLike, velocity: tuple[Field, ...], length: Array, input: None
+    ) -> tuple[Array, ...]:
         """What an implicit step of diffusion over `length` changes."""
         return tuple(implicit_change(part, self.viscosity, length) for part in velocity)
 
@@ -126,11 +127,11 @@ class Burgers(Declared):
         return self._diffused, self._advected
 
     @jax.named_scope("diffusion")
-    def _diffused(self, time: Any, velocity: tuple[Field, ...], dt: Array, input: Any) -> tuple[Field, ...]:
+    def _diffused(self, time: ArrayLike, velocity: tuple[Field, ...], dt: Array, input: None) -> tuple[Field, ...]:
         return tuple(explicit_diffusion(component, self.viscosity, dt) for component in velocity)
 
     @jax.named_scope("advection")
-    def _advected(self, time: Any, velocity: tuple[Field, ...], dt: Array, input: Any) -> tuple[Field, ...]:
+    def _advected(self, time: ArrayLike, velocity: tuple[Field, ...], dt: Array, input: None) -> tuple[Field, ...]:
         return tuple(semi_lagrangian(component, velocity, dt, self.largest_courant) for component in velocity)
 
     def _component(self, axis: int, values: ArrayLike) -> Field:

@@ -58,6 +58,15 @@ NOT_TOGETHER = (
 SCHEMES = "SemiLagrangian(), CubicSemiLagrangian(), MacCormack(), Upwind(), VanLeer(), SkewSymmetric() or Spectral()"
 
 
+def refused_solver(pressure_solver: Any) -> Refusals:
+    """A pressure solver that is none, such as one that is made already."""
+    yield (
+        pressure_solver is not None and not callable(pressure_solver),
+        f"pressure_solver is {shown(pressure_solver)}; a function from a pressure problem to its solver, or None, is "
+        "accepted.",
+    )
+
+
 def refused(flow: Any) -> Refusals:
     """What is refused in a flow as a whole."""
     if isinstance(flow.solid, TracedSolid):
@@ -65,6 +74,7 @@ def refused(flow: Any) -> Refusals:
     for part in (*flow.scalars.values(), *flow.forces, *flow.added_viscosity, flow.body(0.0)):
         if hasattr(part, "refused_by"):
             yield from part.refused_by(flow)
+    yield from refused_solver(flow.pressure_solver)
     yield not hasattr(flow.scheme, "carry"), f"advection is {shown(flow.advection)}; {SCHEMES} is accepted."
     if hasattr(flow.scheme, "check"):
         flow.scheme.check("IncompressibleFlow", flow.grid.dimensions)

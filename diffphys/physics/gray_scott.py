@@ -1,6 +1,6 @@
 """Reaction and diffusion of two substances, from which patterns grow."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -111,24 +111,24 @@ class GrayScott(Declared):
         start = Concentrations(*(field.with_conditions(step.conditions) for field in state))
         return of_types(step.stepping.advance(step, start, step.dt).state, state)
 
-    def diffusion_number(self, state: Any = None) -> Array:
+    def diffusion_number(self, state: Concentrations | None = None) -> Array:
         """`dt` over the longest step for which diffusion by `stepping` is stable; zero where it is implicit."""
         fastest = jnp.maximum(self.substrate_diffusivity, self.activator_diffusivity)
         return diffusion_number(self.grid, fastest, self.dt, self.stepping.real_axis)
 
     @jax.named_scope("reaction")
-    def rate(self, time: Any, state: Concentrations, input: Any) -> tuple[Array, Array]:
+    def rate(self, time: ArrayLike, state: Concentrations, input: None) -> tuple[Array, Array]:
         """The reaction, what is fed, and what decays."""
         u, v = (field.values for field in state)
         return -u * v**2 + self.feed * (1 - u), u * v**2 - (self.feed + self.kill) * v
 
     @jax.named_scope("diffusion")
-    def stiff_rate(self, time: Any, state: Concentrations, input: Any) -> tuple[Array, Array]:
+    def stiff_rate(self, time: ArrayLike, state: Concentrations, input: None) -> tuple[Array, Array]:
         """Diffusion."""
         u, v = (laplacian(field).values for field in state)
         return self.substrate_diffusivity * u, self.activator_diffusivity * v
 
-    def stiff_change(self, time: Any, state: Concentrations, length: Array, input: Any) -> tuple[Array, Array]:
+    def stiff_change(self, time: ArrayLike, state: Concentrations, length: Array, input: None) -> tuple[Array, Array]:
         """What an implicit step of diffusion over `length` changes."""
         u = implicit_change(state.substrate, self.substrate_diffusivity, length)
         return u, implicit_change(state.activator, self.activator_diffusivity, length)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from diffphys.grids import Field, Grid, Periodic
 from diffphys.grids.declared import Declared, Limit, choice, quantity, uniform, within
@@ -163,7 +163,7 @@ class HasegawaWakatani(Declared):
         hx, hy = self.grid.spacing
         return step.dt * jnp.max(jnp.abs(slopes[1]) / hx + jnp.abs(slopes[0]) / hy)
 
-    def diffusion_number(self, state: Any = None) -> Array:
+    def diffusion_number(self, state: PlasmaState | None = None) -> Array:
         """`dt` over the longest one with which the fastest decay is stable; at most 1, and 0 with an implicit step."""
         return self.dt * jnp.max(self._decay_rates()[0]) / self.stepping.real_axis
 
@@ -191,14 +191,14 @@ class HasegawaWakatani(Declared):
     # The right side, of the waves' coefficients ----------------------------------------------------------------------
 
     @jax.named_scope("advection")
-    def rate(self, time: Any, state: PlasmaState, input: Any) -> PlasmaState:
+    def rate(self, time: ArrayLike, state: PlasmaState, input: None) -> PlasmaState:
         """What the flow carries, and the gradient of the background that it meets."""
         waves, phi = self._waves(state.density.real.dtype), self._potential(state.vorticity)
         density, vorticity = self.bracket.of_coefficients(self.grid, phi, state)
         return PlasmaState(-density - self.density_gradient * 1j * waves.y * phi, -vorticity)
 
     @jax.named_scope("exchange")
-    def stiff_rate(self, time: Any, state: PlasmaState, input: Any) -> PlasmaState:
+    def stiff_rate(self, time: ArrayLike, state: PlasmaState, input: None) -> PlasmaState:
         """The exchange along the field, and hyperviscosity."""
         waves = self._waves(state.density.real.dtype)
         decay = self._decay(waves)
@@ -206,7 +206,7 @@ class HasegawaWakatani(Declared):
         return PlasmaState(exchange - decay * state.density, exchange - decay * state.vorticity)
 
     @jax.named_scope("exchange")
-    def stiff_change(self, time: Any, state: PlasmaState, length: Array, input: Any) -> PlasmaState:
+    def stiff_change(self, time: ArrayLike, state: PlasmaState, length: Array, input: None) -> PlasmaState:
         r"""What an implicit step of these over `length` changes.
 
         The exchange $s$ at its end is linear in itself: $n$ and $\Omega$ gain `length * s` both, so that with the decay
@@ -231,7 +231,7 @@ class HasegawaWakatani(Declared):
         damping = self._decay(waves) * jnp.asarray(self.bracket.symbols(self.grid).kept)
         return damping + self.adiabaticity * waves.exchanged * (1 + waves.inverse), damping
 
-    def _waves(self, dtype: Any) -> "_Waves":
+    def _waves(self, dtype: DTypeLike) -> "_Waves":
         return _Waves(*(jnp.asarray(one, dtype) for one in _waves(self.grid, self.bracket, self.modified)))
 
     def _coefficients(self, state: PlasmaState) -> tuple["HasegawaWakatani", PlasmaState]:

@@ -1,7 +1,5 @@
 """Heat conduction: the smallest example of how a system is added."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -79,16 +77,16 @@ class Heat(Declared):
         start = temperature.with_conditions(step.conditions)
         return of_types(self.stepping.advance(step, start, step.dt).state, temperature)
 
-    def diffusion_number(self, state: Any = None) -> Array:
+    def diffusion_number(self, state: Field | None = None) -> Array:
         """`dt` over the longest step with which `stepping` is stable; zero where it is implicit."""
         return diffusion_number(self.grid, self.diffusivity, self.dt, self.stepping.real_axis)
 
     @jax.named_scope("diffusion")
-    def stiff_rate(self, time: Any, temperature: Field, input: Any) -> Array:
+    def stiff_rate(self, time: ArrayLike, temperature: Field, input: None) -> Array:
         """`diffusivity * laplacian(temperature)`, all that there is."""
         return diffusion_rate(temperature, self.diffusivity)
 
-    def stiff_change(self, time: Any, temperature: Field, length: Array, input: Any) -> Array:
+    def stiff_change(self, time: ArrayLike, temperature: Field, length: Array, input: None) -> Array:
         """What an implicit step over `length` changes."""
         return implicit_change(temperature, self.diffusivity, length)
 

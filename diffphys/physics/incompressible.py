@@ -38,7 +38,7 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from diffphys.grids import Dirichlet, Field, Ghost, Grid, Periodic, Shape, Sides, Wall, parse_sides
 from diffphys.grids.declared import Declared, choice, quantity, refuse, within
@@ -93,6 +93,7 @@ from diffphys.stepping import (
     ExponentialRungeKutta,
     ImplicitExplicit,
     Integrator,
+    PISOReport,
     RungeKutta,
     Splitting,
     WorkingForm,
@@ -211,7 +212,9 @@ class IncompressibleFlow(Declared):
         """
         return self.reported(state, given)[0]
 
-    def reported(self, state: FlowState, given: FlowInput | Sequence[ArrayLike] | None = None) -> tuple[FlowState, Any]:
+    def reported(
+        self, state: FlowState, given: FlowInput | Sequence[ArrayLike] | None = None
+    ) -> tuple[FlowState, PISOReport | None]:
         """The state one `dt` later, and what the iterative solvers of `PISO` say of themselves, a
         `stepping.PISOReport`; None with other methods.
 
@@ -280,7 +283,7 @@ class IncompressibleFlow(Declared):
         velocity = tuple(part.values for part in state.velocity)
         return velocity, {name: state.scalars[name].values for name in self.scalars}
 
-    def _step(self, state: FlowState, given: FlowInput) -> tuple[FlowState, Any]:
+    def _step(self, state: FlowState, given: FlowInput) -> tuple[FlowState, PISOReport | None]:
         unit = unit_of(self.grid)
         flow, acting, after = self, given, state.after
         if unit != 1.0:
@@ -475,13 +478,13 @@ class IncompressibleFlow(Declared):
 
     # What the sides, the obstacle and the forces are at a moment.
 
-    def space(self, time: ArrayLike, given: FlowInput | None = None, dtype: Any = None) -> Space:
+    def space(self, time: ArrayLike, given: FlowInput | None = None, dtype: DTypeLike | None = None) -> Space:
         """The discrete calculus at this time, with what acts in this step."""
         if isinstance(self.advection, Spectral):
             return Fourier(self.variables(time, given), Waves(self.grid, self.advection.dealiasing))
         return self.volumes(time, given, dtype)
 
-    def volumes(self, time: ArrayLike, given: FlowInput | None = None, dtype: Any = None) -> FiniteVolumes:
+    def volumes(self, time: ArrayLike, given: FlowInput | None = None, dtype: DTypeLike | None = None) -> FiniteVolumes:
         """The same of a flow by finite volumes."""
         variables = self.variables(time, given)
         if (body := self.body(time, given)) is not None:
@@ -796,7 +799,7 @@ class IncompressibleFlow(Declared):
         source = self._source(space, name, values.dtype)
         return rate if source is None else rate + source
 
-    def _source(self, space: FiniteVolumes, name: str, dtype: Any) -> Array | None:
+    def _source(self, space: FiniteVolumes, name: str, dtype: DTypeLike) -> Array | None:
         release = self.scalars[name].release(self.grid, periods(self.grid, self.sides), dtype)
         return None if release is None else space.released(release)
 
@@ -850,7 +853,10 @@ def largest_ratio(component: Field, axis: int, dt: Array) -> Array:
 
 
 def _of_one(
-    function: Callable[[Sequence[Field]], Sequence[Array]], unraveled: Any, fields: Sequence[Field], values: Array
+    function: Callable[[Sequence[Field]], Sequence[Array]],
+    unraveled: Callable[[Array], tuple[Array, ...]],
+    fields: Sequence[Field],
+    values: Array,
 ) -> Array:
     parts = [field.with_values(part) for field, part in zip(fields, unraveled(values), strict=True)]
     return ravel_pytree(tuple(function(parts)))[0]

@@ -18,7 +18,7 @@ found by conjugate gradients with that direct solution as preconditioner, and an
 the iteration has left of the divergence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -38,10 +38,11 @@ from diffphys.operators.transport import (
     transposed_stress,
 )
 from diffphys.physics.flow_sides import entering_from_rest
+from diffphys.physics.flow_state import Unknowns
 from diffphys.physics.obstacles.plain import Plain
 from diffphys.physics.obstacles.space import face_volumes
 from diffphys.physics.obstacles.staircase import Staircase
-from diffphys.poisson import FictitiousDomain, VariableProblem
+from diffphys.poisson import FictitiousDomain, PressureSolver, VariableProblem
 from diffphys.poisson.conjugate_gradients import euclidean_norm
 from diffphys.poisson.constrained import minimal_residuals
 from diffphys.poisson.problem import never_unconverged
@@ -82,8 +83,8 @@ class MomentumEquation(eqx.Module):
     volumes: tuple[Array, ...]
     guess: tuple[Array, ...]
     known: tuple[Array, ...]
-    others: Any
-    variable_solver: Any = eqx.field(static=True)
+    others: dict[str, Array]
+    variable_solver: Callable[..., PressureSolver] | None = eqx.field(static=True)
 
     def solve(
         self, known: Sequence[Array], tolerance: float | None, largest_iterations: int
@@ -139,7 +140,7 @@ class MomentumEquation(eqx.Module):
         left = self.space.solved(self.space.divergence(self.space.variables.velocity_fields(left)).values).pressure
         return tuple(part - rest for part, rest in zip(corrected, self.push(left), strict=True))
 
-    def completed(self, value: Sequence[Array]) -> Any:
+    def completed(self, value: Sequence[Array]) -> Unknowns:
         """Velocity and scalars."""
         return tuple(value), self.others
 
@@ -157,8 +158,8 @@ def momentum_equation(
     dt: Array,
     weight: float,
     frozen: bool,
-    others: Any,
-    variable_solver: Any,
+    others: dict[str, Array],
+    variable_solver: Callable[..., PressureSolver] | None,
 ) -> MomentumEquation:
     """The linear problem of a step.
 

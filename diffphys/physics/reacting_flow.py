@@ -20,7 +20,7 @@ are conserved. With look-ups they are conserved to the order of the scheme.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -30,10 +30,22 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
-from diffphys.grids import Dirichlet, Field, Grid, Inflow, Neumann, Open, Outflow, Periodic, Sides, Wall, parse_sides
-from diffphys.grids.declared import Declared, choice, not_among, quantity, refuse, sides_of, within, wrong_shape
+from diffphys.grids import (
+    Dirichlet,
+    Field,
+    Grid,
+    Inflow,
+    Neumann,
+    Open,
+    Outflow,
+    Periodic,
+    Sides,
+    Wall,
+    parse_sides,
+)
+from diffphys.grids.declared import Declared, choice, not_among, quantity, refuse, sides_of, whole, within, wrong_shape
 from diffphys.grids.grid import check_grid
-from diffphys.grids.numbers import as_array_of_shape, in_precision_of, of_types, shown
+from diffphys.grids.numbers import as_array_of_shape, in_precision_of, of_types, plain, shown
 from diffphys.grids.sides import depends_on_time, sides_at
 from diffphys.operators import (
     CubicSemiLagrangian,
@@ -46,13 +58,15 @@ from diffphys.operators import (
     explicit_diffusion,
     interpolate,
 )
+from diffphys.operators.advection import Advection
 from diffphys.physics import flow_sides
 from diffphys.physics.combustion import Gas, Mixture, OneStepReaction, refused_mixture
+from diffphys.physics.flow_parts import refused_solver
 from diffphys.physics.flow_state import FlowState, Unknowns
 from diffphys.physics.heat import diffusion_limit, diffusion_number
 from diffphys.physics.incompressible import largest_ratio
 from diffphys.physics.obstacles import Variables
-from diffphys.poisson import PressureProblem, direct, variable_density_projection
+from diffphys.poisson import PressureProblem, PressureSolver, direct, variable_density_projection
 from diffphys.stepping import Splitting
 from diffphys.stepping.clock import later
 
@@ -124,12 +138,12 @@ class ReactingFlow(Declared):
     reaction: OneStepReaction | None = eqx.field(
         metadata=choice(OneStepReaction, type(None), words="OneStepReaction(...) or None")
     )
-    advection: Any = eqx.field(
+    advection: Advection = eqx.field(
         static=True, metadata=choice(SemiLagrangian, CubicSemiLagrangian, MacCormack, Upwind, VanLeer)
     )
     constraint: str = eqx.field(static=True)
-    pressure_solver: Any = eqx.field(static=True)
-    reaction_steps: int = eqx.field(static=True)
+    pressure_solver: Callable[..., PressureSolver] | None = eqx.field(static=True)
+    reaction_steps: int = eqx.field(static=True, converter=plain, metadata=whole())
 
     def __init__(
         self,
@@ -142,9 +156,9 @@ class ReactingFlow(Declared):
         entering: Any = None,
         gas: Gas | None = None,
         reaction: OneStepReaction | None = None,
-        advection: Any = SemiLagrangian(),  # noqa: B008 (frozen)
+        advection: Advection = SemiLagrangian(),  # noqa: B008 (frozen)
         constraint: str = "low-mach",
-        pressure_solver: Any = None,
+        pressure_solver: Callable[..., PressureSolver] | None = None,
         reaction_steps: int = 4,
     ):
         check_grid("ReactingFlow", grid)
@@ -160,10 +174,9 @@ class ReactingFlow(Declared):
 
     def refused(self):
         yield from not_among("constraint", self.constraint, CONSTRAINTS)
-        whole = isinstance(self.reaction_steps, int) and self.reaction_steps >= 1
-        yield not whole, f"reaction_steps is {shown(self.reaction_steps)}; a whole number of at least 1 is accepted."
-        if hasattr(self.advection, "check"):
-            self.advection.check("ReactingFlow", self.grid.dimensions)
+        yield from refused_solver(self.pressure_solver)
+        if (check := getattr(self.advection, "check", None)) is not None:
+            check("ReactingFlow", self.grid.dimensions)
         for axis, (pair, mixtures) in enumerate(zip(self.sides, self.entering, strict=True)):
             name, along = self.grid.axis_names[axis], tuple(n for a, n in enumerate(self.grid.cells) if a != axis)
             for side, mixture in zip(pair, mixtures, strict=True):
@@ -258,12 +271,12 @@ class ReactingFlow(Declared):
     # The parts of a step. The state that they advance are the `Unknowns`, velocity and scalars ------------------------
 
     @property
-    def parts(self) -> tuple[Any, ...]:
+    def parts(self) -> tuple[Callable[..., Unknowns], ...]:
         """The parts of a step by `Splitting`."""
         return (self._carry, self._diffuse, self._react)
 
     @jax.named_scope("advection")
-    def _carry(self, time: Array, state: Unknowns, dt: Array, _: Any) -> Unknowns:
+    def _carry(self, time: Array, state: Unknowns, dt: Array, _: None) -> Unknowns:
         now = self._at(time)
         velocity, scalars = now.variables.velocity_fields(state[0]), state[1]
         if self._in_fluxes:
@@ -302,7 +315,7 @@ class ReactingFlow(Declared):
         )
 
     @jax.named_scope("diffusion")
-    def _diffuse(self, time: Array, state: Unknowns, dt: Array, _: Any) -> Unknowns:
+    def _diffuse(self, time: Array, state: Unknowns, dt: Array, _: None) -> Unknowns:
         now = self._at(time)
         velocity, scalars = now.variables.velocity_fields(state[0]), state[1]
         volume = 1 / scalars["density"]
@@ -323,14 +336,14 @@ class ReactingFlow(Declared):
         return tuple(explicit_diffusion(part, self.viscosity, dt).values for part in velocity), {**scalars, **after}
 
     @jax.named_scope("reaction")
-    def _react(self, time: Array, state: Unknowns, dt: Array, _: Any) -> Unknowns:
+    def _react(self, time: Array, state: Unknowns, dt: Array, _: None) -> Unknowns:
         if self.reaction is None:
             return state
         burnt = self.reaction.after(dt, self.gas, **{n: state[1][n] for n in MIXTURE}, steps=self.reaction_steps)
         return state[0], {**state[1], **burnt._asdict()}
 
     @jax.named_scope("projection")
-    def constrain(self, time: Array, state: Unknowns, _: Any) -> tuple[Unknowns, Array]:
+    def constrain(self, time: Array, state: Unknowns, _: None) -> tuple[Unknowns, Array]:
         """The velocity that satisfies the constraint, and the potential whose gradient was taken away."""
         now, (values, scalars) = self._at(time), state
         density = self.gas.density(**{name: scalars[name] for name in MIXTURE})

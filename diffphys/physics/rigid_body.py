@@ -38,6 +38,7 @@ $h^2 / \nu$); together by half a percent slower.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -61,6 +62,7 @@ from diffphys.grids.numbers import (
     of_types,
     shown,
 )
+from diffphys.grids.shapes import Periods
 from diffphys.grids.sides import periods
 from diffphys.operators import difference, divergence
 from diffphys.operators.advection.convection import without_fixed_ends
@@ -396,7 +398,7 @@ class RigidBodyFlow(Declared):
                 clear = clear & (position[axis] > low) & (position[axis] < high)
         return clear
 
-    def _cuts(self, fields: Any, position: Array, angle: Array) -> tuple[_Cut, ...]:
+    def _cuts(self, fields: Sequence[Field], position: Array, angle: Array) -> tuple[_Cut, ...]:
         """How the body covers the faces of each axis."""
         shape = self.body.at(position, angle).repeated(periods(self.grid, self.flow.sides))
         return tuple(self._cut(shape, field, axis, position) for axis, field in enumerate(fields))
@@ -443,13 +445,13 @@ class RigidBodyFlow(Declared):
             return jnp.linalg.inv(matrix)
         return jnp.zeros_like(matrix).at[:2, :2].set(jnp.linalg.inv(matrix[:2, :2]))
 
-    def _within(self, cuts: tuple[_Cut, ...], parts: Any) -> Array:
+    def _within(self, cuts: tuple[_Cut, ...], parts: Sequence[Array]) -> Array:
         """`R^T` of values on the faces, integrated."""
         volume = float(np.prod(self.grid.spacing))
         terms = [jnp.tensordot(part, cut.rigid, 2) for part, cut in zip(parts, cuts, strict=True)]
         return volume * sum(terms[1:], terms[0])
 
-    def _mass(self, cuts: tuple[_Cut, ...], parts: Any) -> Array:
+    def _mass(self, cuts: tuple[_Cut, ...], parts: Sequence[Array]) -> Array:
         """`R^T parts R`, integrated."""
         volume = float(np.prod(self.grid.spacing))
         terms = [
@@ -551,7 +553,7 @@ def _open_half(first: Array, second: Array) -> tuple[Array, Array]:
     return part, part * (jnp.maximum(first, 0) + jnp.maximum(second, 0)) / 2
 
 
-def _arms(points: list[Array], position: Array, lengths: Any) -> list[Array]:
+def _arms(points: list[Array], position: Array, lengths: Periods) -> list[Array]:
     """From the center of mass to some points, along periodic axes that of the nearest image."""
     arms = []
     for axis, (point, period) in enumerate(zip(points, lengths, strict=True)):

@@ -4,6 +4,7 @@ from typing import Any
 
 import equinox as eqx
 from jax import Array
+from jax.typing import DTypeLike
 
 from diffphys.grids import Grid, Shape
 from diffphys.grids.declared import Declared, Refusals, choice, misplaced, quantity, within
@@ -30,7 +31,7 @@ class PassiveScalar(Declared):
         """What a flow refuses in it."""
         yield from misplaced("PassiveScalar: source", self.source, flow.grid)
 
-    def release(self, grid: Grid, periods: Periods, dtype: Any) -> Array | None:
+    def release(self, grid: Grid, periods: Periods, dtype: DTypeLike) -> Array | None:
         """What is released per time and volume in each cell, where axes may be periodic; None without a source."""
         if self.source is None:
             return None

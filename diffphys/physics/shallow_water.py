@@ -135,7 +135,7 @@ class ShallowWater(Declared):
         parts = zip(self.velocity(state), self.grid.spacing, strict=True)
         return self.dt * jnp.max(sum((magnitude(v) + speed) / spacing for v, spacing in parts))
 
-    def rate(self, time: Any, state: WaterState, input: Any) -> WaterState:
+    def rate(self, time: ArrayLike, state: WaterState, input: None) -> WaterState:
         """What crosses the faces of each cell, the push of the bottom, and the turning of the plane."""
         v, rates = self.velocity(state), [jnp.zeros_like(part.values) for part in (state.depth, *state.momentum)]
         if self.grid.dimensions == 2:
@@ -146,7 +146,7 @@ class ShallowWater(Declared):
             rates = [rate + more / spacing for rate, more in zip(rates, net, strict=True)]
         return self._state(*rates)
 
-    def constrain(self, time: Any, state: WaterState, input: Any) -> tuple[WaterState, None]:
+    def constrain(self, time: ArrayLike, state: WaterState, input: None) -> tuple[WaterState, None]:
         """Water stands still where it is dry; else momentum would gather there while the depth comes and goes."""
         wet = state.depth.values > self.dry
         return self._state(state.depth.values, *(jnp.where(wet, q.values, 0.0) for q in state.momentum)), None

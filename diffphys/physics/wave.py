@@ -1,7 +1,7 @@
 """The wave equation."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -104,7 +104,7 @@ class Wave(Declared):
         after = step_in(unit, step, self._with_velocity(state, state.velocity.values * unit), **own)
         return of_types(self._with_velocity(after, after.velocity.values / unit), state)
 
-    def rate(self, time: Any, state: WaveState, input: Any) -> tuple[Array, Array]:
+    def rate(self, time: ArrayLike, state: WaveState, input: None) -> tuple[Array, Array]:
         """Velocity and acceleration."""
         return state.velocity.values, self._pull(state) - self.damping * state.velocity.values
 
@@ -125,13 +125,13 @@ class Wave(Declared):
         """Half a kick and half of the damping, a drift, and both in reverse."""
         return self._kicked, self._damped, self._drifted, self._damped, self._kicked
 
-    def _kicked(self, time: Any, state: WaveState, dt: Array, input: Any) -> WaveState:
+    def _kicked(self, time: ArrayLike, state: WaveState, dt: Array, input: None) -> WaveState:
         return self._with_velocity(state, state.velocity.values + dt / 2 * self._pull(state))
 
-    def _damped(self, time: Any, state: WaveState, dt: Array, input: Any) -> WaveState:
+    def _damped(self, time: ArrayLike, state: WaveState, dt: Array, input: None) -> WaveState:
         return self._with_velocity(state, state.velocity.values * jnp.exp(-self.damping * dt / 2))
 
-    def _drifted(self, time: Any, state: WaveState, dt: Array, input: Any) -> WaveState:
+    def _drifted(self, time: ArrayLike, state: WaveState, dt: Array, input: None) -> WaveState:
         moved = state.displacement.values + dt * state.velocity.values
         return state._replace(displacement=state.displacement.with_values(moved))
 

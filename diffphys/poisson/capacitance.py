@@ -24,12 +24,13 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Grid
@@ -141,7 +142,7 @@ class ObstacleCorrected:
         pressure, _ = without_null_space(self.problem, pressure)
         return direct_solution(self.problem, pressure, rhs, imbalance)
 
-    def prepared_bytes(self, dtype: Any = jnp.float32) -> int:
+    def prepared_bytes(self, dtype: DTypeLike = jnp.float32) -> int:
         """How many bytes a compiled program holds of what is prepared for values of this type, the correction on the
         closed faces and the rows of the eigenvectors beside the obstacle among it.
         """

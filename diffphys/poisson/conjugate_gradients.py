@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 
 from diffphys.devices import beside, keeping
 from diffphys.errors import InputError
@@ -57,7 +58,7 @@ class ConjugateGradients(eqx.Module):
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
         return iterative_solution(self, rhs, self._iterated)
 
-    def prepared_bytes(self, dtype: Any = jnp.float32) -> int:
+    def prepared_bytes(self, dtype: DTypeLike = jnp.float32) -> int:
         """How many bytes a compiled program holds of what is prepared for values of this type: the finite volumes."""
         return bytes_of_finite_volumes(self.problem, dtype)
 

@@ -16,12 +16,12 @@ together beats those of single axes, which have to bring each axis in turn to th
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 
 from diffphys.errors import InputError
 from diffphys.grids.numbers import shown
@@ -99,7 +99,7 @@ class FastDiagonalization:
         """For each axis the matrix whose columns are its eigenvectors."""
         return [eigenbasis(line).inverse for line in lines_of_problem(self.problem)]
 
-    def prepared_bytes(self, dtype: Any = jnp.float32) -> int:
+    def prepared_bytes(self, dtype: DTypeLike = jnp.float32) -> int:
         """How many bytes a compiled program holds of what is prepared for values of this type: the matrices of the
         axes along which no fast transform is taken, and the reciprocal eigenvalues.
         """

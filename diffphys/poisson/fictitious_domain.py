@@ -1,10 +1,9 @@
 """Conjugate gradients with the direct solution for open faces as preconditioner, made for obstacles."""
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 
 from diffphys.grids.numbers import plain
 from diffphys.poisson.conjugate_gradients import check_iteration_settings, iterative_solution, preconditioned
@@ -42,7 +41,7 @@ class FictitiousDomain(eqx.Module):
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
         return iterative_solution(self, rhs, self._iterated)
 
-    def prepared_bytes(self, dtype: Any = jnp.float32) -> int:
+    def prepared_bytes(self, dtype: DTypeLike = jnp.float32) -> int:
         """How many bytes a compiled program holds of what is prepared for values of this type: by the preconditioner,
         and the finite volumes.
         """

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.tree_util import Partial
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from diffphys.devices import beside, keeping
 from diffphys.errors import InputError
@@ -136,7 +136,7 @@ class FiniteVolumes(NamedTuple):
         return functools.reduce(numpy.maximum, [weights.max() for weights in (*self.weights, self.anchor)])
 
 
-def finite_volumes(problem: Problem, dtype: Any) -> FiniteVolumes:
+def finite_volumes(problem: Problem, dtype: DTypeLike) -> FiniteVolumes:
     """The finite volumes of a problem: arrays of JAX if the coefficients are traced, else of NumPy."""
     if isinstance(problem, PressureProblem):
         if problem.order != 2:
@@ -150,7 +150,7 @@ def finite_volumes(problem: Problem, dtype: Any) -> FiniteVolumes:
     return _assembled(problem.grid, problem.kinds, faces)
 
 
-def bytes_of_finite_volumes(problem: Problem, dtype: Any) -> int:
+def bytes_of_finite_volumes(problem: Problem, dtype: DTypeLike) -> int:
     """How many bytes of them are prepared; of coefficients that are traced the geometry alone."""
     fixed = isinstance(problem, PressureProblem)
     arrays = _fixed_system(problem) if fixed else _conductances(problem.grid, problem.kinds)
@@ -182,7 +182,7 @@ def apply(problem: Problem, pressure: Array) -> Array:
     return -outflow(system, pressure) / system.volumes
 
 
-def null_space_remover(problem: Problem, dtype: Any) -> Callable[[Array], tuple[Array, Array]]:
+def null_space_remover(problem: Problem, dtype: DTypeLike) -> Callable[[Array], tuple[Array, Array]]:
     """A function that takes the component in the null space away from an array at the cell centers.
 
     It returns the rest and the largest absolute value of the component. In every region of cells, joined through open

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 
 from diffphys.devices import keeping
 from diffphys.grids.numbers import plain, whole_number
@@ -90,7 +91,7 @@ class MultigridConjugateGradients(eqx.Module):
         """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
         return iterative_solution(self, rhs, self._iterated)
 
-    def prepared_bytes(self, dtype: Any = jnp.float32) -> int:
+    def prepared_bytes(self, dtype: DTypeLike = jnp.float32) -> int:
         """How many bytes a compiled program holds of what is prepared for values of this type: the finite volumes and,
         unless coefficients are traced, all coarser levels.
         """
@@ -114,7 +115,7 @@ class MultigridConjugateGradients(eqx.Module):
             levels[0].apply, lambda residual: cycle(levels, residual), given, tolerance, self.largest_iterations
         )
 
-    def _levels(self, system: FiniteVolumes, dtype: Any) -> tuple["Level", ...]:
+    def _levels(self, system: FiniteVolumes, dtype: DTypeLike) -> tuple["Level", ...]:
         if isinstance(self.problem, PressureProblem):
             return _fixed_levels(self.problem, str(np.dtype(dtype)), self.smoothing or 2)
         return make_levels(system, self.problem, self.smoothing or 5)

@@ -1,7 +1,8 @@
 """The projection of a flow whose density varies from place to place."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+
+from jax.typing import ArrayLike
 
 from diffphys.grids import Conditions, Field
 from diffphys.grids.conditions import homogeneous
@@ -15,9 +16,9 @@ from diffphys.poisson.problem import PressureSolver, Solution, never_unconverged
 
 def variable_density_projection(
     velocity: Sequence[Field],
-    specific_volume: Sequence[Any],
+    specific_volume: Sequence[ArrayLike],
     conditions: Conditions,
-    target: Any = 0.0,
+    target: ArrayLike = 0.0,
     solver: Callable[..., PressureSolver] | None = None,
 ) -> tuple[tuple[Field, ...], Solution]:
     r"""The velocity whose divergence is given, nearest to another one where every volume counts by its mass:
@@ -49,7 +50,7 @@ def variable_density_projection(
     volumes = as_components("variable_density_projection", "specific_volume", specific_volume, grid.dimensions)
     problem = VariableProblem.from_conditions(grid, conditions, volumes, all_open=True)
     solution = never_unconverged((solver or FictitiousDomain)(problem)).solve(divergence(velocity).values - wanted)
-    closed: Any = tuple((homogeneous(lower), homogeneous(upper)) for lower, upper in conditions)
+    closed: Conditions = tuple((homogeneous(lower), homogeneous(upper)) for lower, upper in conditions)
     potential = Field(solution.pressure, grid, conditions=closed)
     projected = [
         part.with_values(part.values - volume * difference(potential, axis).values)

@@ -346,6 +346,7 @@ REFUSED = {
     "largest_courant": dict(advection=dp.SemiLagrangian((1, 2, 3))),
     "advection": [dict(advection=value) for value in (3, "upwind")],
     "stepping": [dict(stepping=value) for value in (3, "RK4", None)],
+    "pressure_solver": [dict(pressure_solver=value) for value in (3, "direct")],
 }
 
 

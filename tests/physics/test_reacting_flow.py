@@ -261,6 +261,8 @@ def test_bad_input_is_refused_by_name():
         ("advection is .*SkewSymmetric", dict(advection=dp.SkewSymmetric())),
         ("reaction is 1; OneStepReaction", dict(reaction=1)),
         ("reaction_steps is 0; a whole number", dict(reaction_steps=0)),
+        ("reaction_steps is True; a whole number", dict(reaction_steps=True)),
+        ("pressure_solver is 3; a function", dict(pressure_solver=3)),
         ("leave heated gas no way out; an Outflow", dict(sides=dp.Wall())),
         ("leave heated gas no way out; an Outflow", dict(sides=dp.Periodic())),
         ("axis x has an Inflow.* a Mixture", dict(sides=inflow)),

@@ -5,7 +5,6 @@ import functools
 import itertools
 import operator
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +19,7 @@ from diffphys.grids.field import check_field
 from diffphys.grids.numbers import plain
 from diffphys.linear import linear_map
 from diffphys.operators.advection.look_ups import as_largest_courant, check_carried
+from diffphys.operators.advection.scheme import Advection
 from diffphys.operators.differences import slice_axis, with_zeros
 from diffphys.operators.interpolation import SlopeShares, index_of, interpolate, look_up, slope_shares
 from diffphys.operators.obstructed import (
@@ -197,7 +197,7 @@ def nothing_from_behind(
 
 
 def carried_velocity(
-    scheme: Any, velocity: Sequence[Field], held: Sequence[Field], dt: ArrayLike, closed: np.ndarray | None
+    scheme: Advection, velocity: Sequence[Field], held: Sequence[Field], dt: ArrayLike, closed: np.ndarray | None
 ) -> tuple[Field, ...]:
     """A velocity carried by itself around an obstacle, nothing of which comes through a wall.
 
@@ -418,8 +418,8 @@ def _lies_between(displacement: Array, axis: int, reach: int, shares: SlopeShare
     """
     beyond = displacement - (shift + 0.5)
     within = jnp.where(jnp.abs(beyond) < 0.5, 1.0, 0.0)
-    lower: Any = 1.0 if shift == -reach else 0.5
-    upper: Any = 1.0 if shift + 1 == reach else 0.5
+    lower: Array | float = 1.0 if shift == -reach else 0.5
+    upper: Array | float = 1.0 if shift + 1 == reach else 0.5
     if shares is not None:
         below, above = np.array(shares.below), np.array(shares.above)
         if shift == -reach:

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
+from jax.typing import DTypeLike
 
 from diffphys.grids import Field
 from diffphys.operators import FluxAdvection, difference, divergence
@@ -61,7 +62,7 @@ class CutCells(FiniteVolumes):
         variables: Variables,
         diffused: Array,
         pressure_solver: Callable[..., PressureSolver],
-        dtype: Any,
+        dtype: DTypeLike,
     ) -> "CutCells":
         """The space around a body, for values of this type."""
         shapes = [variables.velocity_shape(axis) for axis in range(variables.grid.dimensions)]

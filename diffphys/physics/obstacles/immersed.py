@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from diffphys.grids import Field, Repeated, Shape
 from diffphys.grids.declared import Declared, Refusals, choice, quantity, within, wrong_shape
@@ -332,7 +332,7 @@ def _links(
 
 
 def _patch(
-    body: Immersed, rulers: list[_Ruler], places: list[np.ndarray], normal: int, dtype: Any, shape: Sequence[int]
+    body: Immersed, rulers: list[_Ruler], places: list[np.ndarray], normal: int, dtype: DTypeLike, shape: Sequence[int]
 ) -> Patch:
     """The open part of the rectangles around these places, as long along each axis as the control volumes."""
     tangential = [a for a in range(len(places)) if a != normal]
@@ -411,7 +411,7 @@ def _open_segment(middle: Array, change: Array, least: float, touching: float) -
     return fraction, integral, jnp.sign(change) * (1 - fraction) / 2, free & ~cut
 
 
-def _touching(rulers: list[_Ruler], dtype: Any) -> float:
+def _touching(rulers: list[_Ruler], dtype: DTypeLike) -> float:
     """A distance that is none but for round-off."""
     return 4 * float(jnp.finfo(dtype).eps) * max(float(np.max(np.abs(ruler.line))) for ruler in rulers)
 
@@ -435,7 +435,7 @@ def _beside(values: Array, axis: int, periodic: bool) -> tuple[Array, Array]:
     return jnp.concatenate([before, values], axis), jnp.concatenate([values, behind], axis)
 
 
-def _lines(lines: Sequence[np.ndarray], dtype: Any) -> list[Array]:
+def _lines(lines: Sequence[np.ndarray], dtype: DTypeLike) -> list[Array]:
     """One array for each axis, shaped to broadcast against each other."""
     return [
         jnp.asarray(line.reshape([-1 if other == axis else 1 for other in range(len(lines))]), dtype)

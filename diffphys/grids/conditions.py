@@ -28,6 +28,7 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
+from diffphys.grids.axes import at_axis, slice_axis
 from diffphys.grids.ends import ENDS, End, Kind
 from diffphys.grids.numbers import check_number, concrete, constant_of, number, shown
 from diffphys.linear import linear_map
@@ -348,8 +349,8 @@ class _Copy:
     about: int | None = None
 
     def of(self, values: Array, axis: int) -> Array:
-        copied = self.turned(_take(values, axis, self.start, self.stop), axis)
-        return copied if self.about is None else copied + 2 * _take(values, axis, self.about, self.about + 1)
+        copied = self.turned(slice_axis(values, axis, self.start, self.stop), axis)
+        return copied if self.about is None else copied + 2 * slice_axis(values, axis, self.about, self.about + 1)
 
     def back(self, ghosts: Array, axis: int) -> tuple[Array, int]:
         """The transpose: what comes to points from the ghosts, and which of the points is the first."""
@@ -392,15 +393,15 @@ class _Extension:
         count = cotangent.shape[self.axis] - sum(self.widths)
         first, last = self.widths[0], self.widths[0] + count
         ends = (
-            _take(cotangent, self.axis, 0, first),
-            _take(cotangent, self.axis, last, cotangent.shape[self.axis]),
+            slice_axis(cotangent, self.axis, 0, first),
+            slice_axis(cotangent, self.axis, last, cotangent.shape[self.axis]),
         )
-        values = _take(cotangent, self.axis, first, last)
+        values = slice_axis(cotangent, self.axis, first, last)
         for copy, end in zip(self.copies, ends, strict=True):
             if copy is not None:
                 values = jax.lax.optimization_barrier(values)
                 given_back, start = copy.back(end, self.axis)
-                changed = _take(values, self.axis, start, start + given_back.shape[self.axis]) + given_back
+                changed = slice_axis(values, self.axis, start, start + given_back.shape[self.axis]) + given_back
                 values = jax.lax.dynamic_update_slice_in_dim(values, changed, start, self.axis)
         return [values, *(end for end, has_more in zip(ends, self.added, strict=True) if has_more)]
 
@@ -439,14 +440,12 @@ def _ghosts(
         case Neumann() | Robin():
             distance = _mirror_distances(width, offset, spacing, lower=lower, dtype=values.dtype)
             nearest_distance = distance[0] / 2
-            distance = (distance[::-1] if lower else distance).reshape(
-                [-1 if a == axis else 1 for a in range(values.ndim)]
-            )
+            distance = (distance[::-1] if lower else distance).reshape(at_axis(axis, -1, 1, values.ndim))
             match condition:
                 case Neumann(slope=slope):
                     slope = _profile(slope, values, axis)
                 case Robin(value=value, length=length):
-                    nearest = _take(values, axis, 0, 1) if lower else _take(values, axis, count - 1, count)
+                    nearest = slice_axis(values, axis, 0, 1) if lower else slice_axis(values, axis, count - 1, count)
                     gap = nearest_distance if offset else 0.0
                     if not offset:
                         _check_length(length)
@@ -477,10 +476,6 @@ def _mirror_distances(width: int, offset: float, spacing: float | np.ndarray, *,
         return jnp.asarray(2 * ends - widths[:width] if offset else 2 * ends, dtype)
     steps = jnp.arange(1, width + 1, dtype=dtype)
     return spacing * (2 * steps - 1 if offset else 2 * steps)
-
-
-def _take(values: Array, axis: int, start: int, stop: int) -> Array:
-    return values[tuple(slice(start, stop) if a == axis else slice(None) for a in range(values.ndim))]
 
 
 def _profile(value: Array, values: Array, axis: int) -> Array:

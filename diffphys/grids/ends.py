@@ -22,6 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from diffphys.grids.axes import at_axis
+
 
 Kind = str
 """What holds at an end: "periodic", or one of `ENDS`."""
@@ -129,17 +131,31 @@ def lengths_beside(lengths: np.ndarray, periodic: bool) -> tuple[np.ndarray, np.
     return around[:faces], around[1 : 1 + faces]
 
 
-def with_even_images(values: Array, axis: int, widths: tuple[int, int]) -> Array:
-    """Values at centers with mirror images beyond the sides of an axis, upright, so many at its lower and upper end."""
-    return jnp.pad(values, _along(values, axis, widths), mode="symmetric")
+def with_even_images(
+    values: Any, axis: int, widths: tuple[int, int], *, periodic: bool = False, on_sides: bool = False
+) -> Any:
+    """Values along an axis and so many beyond its lower and upper end: a period away, or upright mirror images.
+
+    Args:
+        values: An array of NumPy or JAX.
+        axis: The axis.
+        widths: How many.
+        periodic: Whether the axis closes upon itself.
+        on_sides: Whether the first and the last value lie on the sides, so that they are their own images.
+    """
+    numpy = np if isinstance(values, np.ndarray) else jnp
+    mode = "wrap" if periodic else "reflect" if on_sides else "symmetric"
+    return numpy.pad(values, at_axis(axis, widths, (0, 0), values.ndim), mode=mode)
 
 
 def with_last_value(values: Array, axis: int, widths: tuple[int, int]) -> Array:
     """Values along an axis with the last one again, so many times at its lower and upper end."""
-    return jnp.pad(values, _along(values, axis, widths), mode="edge")
+    return jnp.pad(values, at_axis(axis, widths, (0, 0), values.ndim), mode="edge")
 
 
-def values_beside(values: Any, axis: int, kinds: Sequence[Kind], *, edge: bool = False) -> tuple[Any, Any]:
+def values_beside(
+    values: Any, axis: int, kinds: Sequence[Kind], *, edge: bool = False, twice: bool = False
+) -> tuple[Any, Any]:
     """For each face normal to `axis` the values of the centers below and above it.
 
     Args:
@@ -147,15 +163,15 @@ def values_beside(values: Any, axis: int, kinds: Sequence[Kind], *, edge: bool =
         axis: The axis.
         kinds: What holds at the (lower, upper) end.
         edge: Whether the mirror image is upright at every end, as for what only tells cells apart.
+        twice: Whether the first face of a periodic axis stands behind its last one again, so that it has both ends.
     """
     numpy = np if isinstance(values, np.ndarray) else jnp
     first, last = (values[(slice(None),) * axis + (part,)] for part in (slice(0, 1), slice(-1, None)))
     if kinds[0] == "periodic":
-        return numpy.concatenate([last, values[(slice(None),) * axis + (slice(0, -1),)]], axis), values
-    before = first if edge else ENDS[kinds[0]].image * first
-    behind = last if edge else ENDS[kinds[1]].image * last
+        if not twice:
+            return numpy.concatenate([last, values[(slice(None),) * axis + (slice(0, -1),)]], axis), values
+        before, behind = last, first
+    else:
+        before = first if edge else ENDS[kinds[0]].image * first
+        behind = last if edge else ENDS[kinds[1]].image * last
     return numpy.concatenate([before, values], axis), numpy.concatenate([values, behind], axis)
-
-
-def _along(values: Array, axis: int, widths: tuple[int, int]) -> list[tuple[int, int]]:
-    return [widths if other == axis else (0, 0) for other in range(values.ndim)]

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from diffphys.devices import is_in_shard_map
 from diffphys.errors import InputError
 from diffphys.grids import conditions as conditions_
+from diffphys.grids.axes import at_axis
 from diffphys.grids.conditions import Conditions, Unknown, is_periodic
 from diffphys.grids.grid import Grid, check_grid
 from diffphys.grids.numbers import as_floating, shown
@@ -26,7 +27,7 @@ def center_offset(grid: Grid) -> tuple[float, ...]:
 
 def face_offset(grid: Grid, axis: int) -> tuple[float, ...]:
     """The offset of the faces normal to `axis`: `(0.0, 0.5)` for the x-faces in 2D."""
-    return tuple(0.0 if other == axis else 0.5 for other in range(grid.dimensions))
+    return at_axis(axis, 0.0, 0.5, grid.dimensions)
 
 
 def values_of(state: Any) -> list[Array]:

@@ -12,6 +12,7 @@ from jax import Array
 from jax.core import Tracer
 
 from diffphys.errors import InputError
+from diffphys.grids.axes import at_axis
 from diffphys.grids.numbers import as_whole, shown
 from diffphys.prepared import Prepared, prepared
 
@@ -203,7 +204,7 @@ class Grid:
 
     def along(self, axis: int, line: Any) -> Any:
         """An array of one axis, shaped to broadcast against the arrays of this grid."""
-        return line.reshape([-1 if other == axis else 1 for other in range(self.dimensions)])
+        return line.reshape(at_axis(axis, -1, 1, self.dimensions))
 
     @property
     def axis_names(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Condition, Conditions, Field, Grid
+from diffphys.grids.axes import at_axis
 from diffphys.grids.field import check_field
 from diffphys.grids.numbers import whole_number
 
@@ -81,7 +82,7 @@ def _coarsened(values: Array, grid: Grid, offset: tuple[float, ...], factor: int
         if values.shape[axis] == 1 and factor > 1:  # uniform along this axis, as a profile is along its normal
             continue
         if place == 0.0:
-            values = values[tuple(slice(None, None, factor) if a == axis else slice(None) for a in range(values.ndim))]
+            values = values[at_axis(axis, slice(None, None, factor), slice(None), values.ndim)]
         else:
             shape = list(values.shape)
             shape[axis : axis + 1] = [shape[axis] // factor, factor]

@@ -14,6 +14,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid, Periodic, center_offset, face_offset
+from diffphys.grids.axes import at_axis
 from diffphys.grids.field import as_offset, check_field, check_velocity
 from diffphys.linear import along_axis, linear_map
 from diffphys.operators.interpolation import at_new_place
@@ -115,7 +116,7 @@ class _HalfCell:
         phase = np.exp(1j * self.direction * np.pi * waves / count)
         if count % 2 == 0:
             phase[count // 2] = 1.0  # the highest wave keeps its amplitude
-        line = phase.reshape([-1 if axis == self.axis else 1 for axis in range(values.ndim)])
+        line = phase.reshape(at_axis(self.axis, -1, 1, values.ndim))
         spectrum = (jnp.fft.fft if is_complex else jnp.fft.rfft)(values, axis=self.axis)
         spectrum = spectrum * jnp.asarray(line, spectrum.dtype)
         if is_complex:

@@ -28,6 +28,7 @@ from diffphys.grids import (
     center_offset,
     face_offset,
 )
+from diffphys.grids.axes import at_axis, slice_axis
 from diffphys.grids.conditions import homogeneous
 from diffphys.grids.ends import lengths_beside, places_beyond
 from diffphys.grids.field import check_field, check_velocity
@@ -106,14 +107,14 @@ def laplacian(field: Field) -> Field:
         closed: dict[tuple[int, ...], float] = {}
         for axis in range(field.grid.dimensions):
             for shift, weight in zip((-1, 0, 1), (1.0, -2.0, 1.0), strict=True):
-                place = _along(axis, shift, field.grid.dimensions)
+                place = at_axis(axis, shift, 0, field.grid.dimensions)
                 closed[place] = closed.get(place, 0.0) + weight / float(field.grid.spacing_along(axis)) ** 2
         return field.with_values(periodic_sum(field.values, closed))
     padded = field.padded([(1, 1)] * field.grid.dimensions)
     stencil: dict[tuple[int, ...], float] = {}
     stretched = []
     for axis in range(field.grid.dimensions):
-        places = [tuple(shift if a == axis else 1 for a in range(field.grid.dimensions)) for shift in range(3)]
+        places = [at_axis(axis, shift, 1, field.grid.dimensions) for shift in range(3)]
         if field.grid.uniform[axis]:
             for place, weight in zip(places, (1.0, -2.0, 1.0), strict=True):
                 stencil[place] = stencil.get(place, 0.0) + weight / float(field.grid.spacing_along(axis)) ** 2
@@ -134,11 +135,11 @@ def weighted_pair(field: Field, axis: int, weights: tuple[float, float] | tuple[
     to_faces = field.offset[axis] == 0.5
     if field.periodic[axis]:
         first = -1 if to_faces else 0
-        places = [_along(axis, shift, dimensions) for shift in (first, first + 1)]
+        places = [at_axis(axis, shift, 0, dimensions) for shift in (first, first + 1)]
         total = partial(periodic_sum, field.values)
     else:
         padded = field.padded([(1, 1) if a == axis and to_faces else (0, 0) for a in range(dimensions)])
-        places = [_along(axis, shift, dimensions) for shift in range(2)]
+        places = [at_axis(axis, shift, 0, dimensions) for shift in range(2)]
         total = partial(shifted_sum, padded, [extent - (a == axis) for a, extent in enumerate(padded.shape)])
     lower, upper = weights
     if isinstance(lower, float) and isinstance(upper, float):
@@ -354,16 +355,6 @@ def second_difference(grid: Grid, axis: int, offset: float, periodic: bool) -> t
         return 1 / (widths * between[: len(widths)]), 1 / (widths * (np.roll(between, -1) if periodic else between[1:]))
     below, above = lengths_beside(widths, periodic)
     return 1 / (between * below), 1 / (between * above)
-
-
-def _along(axis: int, shift: int, dimensions: int) -> tuple[int, ...]:
-    """A shift along one axis."""
-    return tuple(shift if a == axis else 0 for a in range(dimensions))
-
-
-def slice_axis(values: Array, axis: int, start: int, stop: int) -> Array:
-    """`values` from `start` up to `stop` along one axis."""
-    return values[tuple(slice(start, stop) if a == axis else slice(None) for a in range(values.ndim))]
 
 
 def _along_another_axis(condition: Condition) -> Condition:

@@ -20,6 +20,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid, Periodic, Unknown
+from diffphys.grids.axes import at_axis
 from diffphys.grids.ends import lengths_beyond
 from diffphys.grids.numbers import as_whole, shown
 from diffphys.operators.differences import periodic_sum, shifted_sum
@@ -51,7 +52,7 @@ def fourth_order_difference(field: Field, axis: int) -> Field:
         values = periodic_sum(field.values, _stencil(grid, axis, weights, first=-2 if to_faces else -1))
     else:
         reach = 2 if to_faces else 1
-        padded = field.padded([(reach, reach) if a == axis else (0, 0) for a in range(grid.dimensions)])
+        padded = field.padded(at_axis(axis, (reach, reach), (0, 0), grid.dimensions))
         values = _difference(padded, axis, weights)
     if not grid.uniform[axis]:
         values = values / along(grid, axis, spans(grid, axis, offset[axis], periodic, 4), values.dtype)
@@ -84,12 +85,12 @@ def fourth_order_laplacian(field: Field) -> Field:
     parts = []
     for axis in uniform:
         # Along each axis alone as convection has them, so that a program makes ghost points once.
-        padded = field.padded([(3, 3) if a == axis else (0, 0) for a in range(dimensions)])
+        padded = field.padded(at_axis(axis, (3, 3), (0, 0), dimensions))
         parts.append(shifted_sum(padded, field.shape, _stencil(grid, axis, seven[axis], first=0)))
     for axis in range(dimensions):
         if grid.uniform[axis]:
             continue
-        padded = field.padded([(3, 3) if a == axis else (0, 0) for a in range(dimensions)])
+        padded = field.padded(at_axis(axis, (3, 3), (0, 0), dimensions))
         offset, periodic = field.offset[axis], field.periodic[axis]
         between = half_spans(grid, axis, offset, periodic)
         slope = _difference(padded, axis, WEIGHTS) / along(grid, axis, between, padded.dtype)
@@ -109,21 +110,18 @@ def along(grid: Grid, axis: int, line: np.ndarray, dtype) -> Array | float:
     """An array of one axis shaped for broadcasting, or one number along a uniform axis."""
     if grid.uniform[axis]:
         return grid.size[axis] / grid.cells[axis]
-    return jnp.asarray(line, dtype).reshape([-1 if other == axis else 1 for other in range(grid.dimensions)])
+    return jnp.asarray(line, dtype).reshape(at_axis(axis, -1, 1, grid.dimensions))
 
 
 def _difference(padded: Array, axis: int, weights: Sequence[float]) -> Array:
     shape = [extent - 3 if a == axis else extent for a, extent in enumerate(padded.shape)]
-    places = {tuple(s if a == axis else 0 for a in range(padded.ndim)): weight for s, weight in enumerate(weights)}
+    places = {at_axis(axis, s, 0, padded.ndim): weight for s, weight in enumerate(weights)}
     return shifted_sum(padded, shape, places)
 
 
 def _stencil(grid: Grid, axis: int, weights: Sequence[float], first: int) -> dict[tuple[int, ...], float]:
     """The weights of the points along an axis, of which the first is `first` steps on."""
-    return {
-        tuple(first + step if a == axis else 0 for a in range(grid.dimensions)): weight
-        for step, weight in enumerate(weights)
-    }
+    return {at_axis(axis, first + step, 0, grid.dimensions): weight for step, weight in enumerate(weights)}
 
 
 def half_spans(grid: Grid, axis: int, offset: float, periodic: bool) -> np.ndarray:

@@ -14,6 +14,7 @@ from jax import Array
 from diffphys.devices import beside, keeping
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid
+from diffphys.grids.axes import at_axis
 from diffphys.grids.numbers import shown
 from diffphys.operators.interpolation import index_of, slope_shares, two_sided
 
@@ -114,8 +115,7 @@ def thin_walls(closed: np.ndarray, periodic: Sequence[bool], thickest: int) -> n
     """
     thin = np.zeros_like(closed)
     for axis, wraps in enumerate(periodic):
-        widths = [(thickest, thickest) if a == axis else (0, 0) for a in range(closed.ndim)]
-        free = np.pad(~closed, widths, mode="wrap") if wraps else np.pad(~closed, widths)
+        free = _with_none_beyond(~closed, axis, (thickest, thickest), wraps)
         ways = []
         for sign in (-1, 1):
             way = np.full(closed.shape, 2 * thickest)
@@ -149,8 +149,8 @@ def points_near(field: Field, cells: np.ndarray, reach: int) -> np.ndarray:
     """
     for axis, (place, wraps) in enumerate(zip(field.offset, field.periodic, strict=True)):
         if place == 0.0:
-            before = np.roll(cells, 1, axis) if wraps else np.pad(cells, _at_end(cells, axis, (1, 0)))
-            behind = cells if wraps else np.pad(cells, _at_end(cells, axis, (0, 1)))
+            before = np.roll(cells, 1, axis) if wraps else _with_none_beyond(cells, axis, (1, 0), wraps)
+            behind = cells if wraps else _with_none_beyond(cells, axis, (0, 1), wraps)
             cells = before | behind
     for axis, wraps in enumerate(field.periodic):
         cells = _dilated(cells, axis, reach, wraps)
@@ -159,13 +159,14 @@ def points_near(field: Field, cells: np.ndarray, reach: int) -> np.ndarray:
 
 def _dilated(points: np.ndarray, axis: int, reach: int, wraps: bool) -> np.ndarray:
     """The points that lie within `reach` of one of these along an axis."""
-    padded = np.pad(points, _at_end(points, axis, (reach, reach)), mode="wrap" if wraps else "constant")
+    padded = _with_none_beyond(points, axis, (reach, reach), wraps)
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis)
     return np.asarray(windows.any(axis=-1))
 
 
-def _at_end(points: np.ndarray, axis: int, widths: tuple[int, int]) -> list[tuple[int, int]]:
-    return [widths if a == axis else (0, 0) for a in range(points.ndim)]
+def _with_none_beyond(points: np.ndarray, axis: int, widths: tuple[int, int], wraps: bool) -> np.ndarray:
+    """What is said of points along an axis, with so many beyond its ends of which it is not true."""
+    return np.pad(points, at_axis(axis, widths, (0, 0), points.ndim), mode="wrap" if wraps else "constant")
 
 
 def leads_freely(field: Field, positions: Sequence[Array], closed: np.ndarray) -> Array:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from diffphys.grids.axes import at_axis
 from diffphys.grids.ends import ENDS, Kind
 
 
@@ -77,7 +78,7 @@ def fast_synthesis(coefficients: Array, axis: int, kinds: tuple[Kind, Kind]) -> 
         scaled = coefficients * _line(lengths, coefficients, axis)
         cosines = jax.lax.slice_in_dim(scaled, 0, count, axis=axis)
         sines = jax.lax.slice_in_dim(scaled, count, cells, axis=axis)
-        sines = jnp.pad(sines, [(1, count - 1 - sines.shape[axis]) if a == axis else (0, 0) for a in range(sines.ndim)])
+        sines = jnp.pad(sines, at_axis(axis, (1, count - 1 - sines.shape[axis]), (0, 0), sines.ndim))
         # A cosine's coefficient stands twice in the whole spectrum, save for the constant and the fastest wave.
         twice = np.full(count, 0.5)
         twice[0] = 1.0
@@ -96,11 +97,11 @@ def fast_synthesis(coefficients: Array, axis: int, kinds: tuple[Kind, Kind]) -> 
         full = (frequencies == 0) | (2 * frequencies == period)  # stands once in the whole spectrum
         spectrum = coefficients * _line(turn * np.where(full, 1.0, 0.5) * period, coefficients, axis)
         behind = period // 2 + 1 - first - cells
-        spectrum = jnp.pad(spectrum, [(first, behind) if a == axis else (0, 0) for a in range(spectrum.ndim)])
+        spectrum = jnp.pad(spectrum, at_axis(axis, (first, behind), (0, 0), spectrum.ndim))
         values = jnp.fft.irfft(spectrum, period, axis=axis)
         return jax.lax.slice_in_dim(values, 0, cells, axis=axis)
     spectrum = coefficients * _line(turn * period, coefficients, axis)
-    spectrum = jnp.pad(spectrum, [(0, period - cells) if a == axis else (0, 0) for a in range(spectrum.ndim)])
+    spectrum = jnp.pad(spectrum, at_axis(axis, (0, period - cells), (0, 0), spectrum.ndim))
     values = jax.lax.slice_in_dim(jnp.fft.ifft(spectrum, axis=axis), 0, cells, axis=axis)
     return (values * _line(np.exp(1j * np.pi * np.arange(cells) / period), coefficients, axis)).real
 
@@ -184,4 +185,4 @@ def _line(values: np.ndarray, like: Array, axis: int) -> Array:
     """Numbers along one axis, in the precision of `like`."""
     real = jnp.finfo(like.dtype).dtype
     dtype = real if not np.iscomplexobj(values) else np.result_type(real, np.complex64)
-    return jnp.asarray(values.reshape([-1 if a == axis else 1 for a in range(like.ndim)]), dtype)
+    return jnp.asarray(values.reshape(at_axis(axis, -1, 1, like.ndim)), dtype)

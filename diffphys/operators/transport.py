@@ -22,9 +22,11 @@ import numpy as np
 from jax import Array
 
 from diffphys.grids import Conditions, Field, Neumann, Periodic, center_offset
+from diffphys.grids.axes import at_axis, slab, slice_axis
+from diffphys.grids.ends import with_even_images
 from diffphys.linear import linear_map
 from diffphys.operators.advection.convection import control_flux
-from diffphys.operators.differences import difference, second_difference, slice_axis, wrapped
+from diffphys.operators.differences import difference, second_difference, wrapped
 from diffphys.operators.fourth_order import spans
 from diffphys.operators.interpolation import interpolate
 
@@ -82,7 +84,7 @@ class Transport(eqx.Module):
             tuple(rows * entries for entries in self.lower),
             tuple(rows * entries for entries in self.upper),
             tuple(
-                None if pair is None else (_slab(rows, axis, 0) * pair[0], _slab(rows, axis, -1) * pair[1])
+                None if pair is None else (slab(rows, axis, 0) * pair[0], slab(rows, axis, -1) * pair[1])
                 for axis, pair in enumerate(self.outside)
             ),
         )
@@ -124,8 +126,8 @@ def ends_of(field_of: Callable[[Array], Field], like: Array) -> Ends:
     def ghosts(values: Array) -> list[tuple[Array, Array]]:
         field, found = field_of(values), []
         for axis in bounded:
-            padded = field.padded([(1, 1) if a == axis else (0, 0) for a in range(like.ndim)])
-            found.append((_slab(padded, axis, 0), _slab(padded, axis, -1)))
+            padded = field.padded(at_axis(axis, (1, 1), (0, 0), like.ndim))
+            found.append((slab(padded, axis, 0), slab(padded, axis, -1)))
         return found
 
     # The derivative, since a difference of two values would lose digits where what is given is large.
@@ -149,12 +151,12 @@ def convective(field: Field, carrier: Sequence[Field], ends: Ends) -> Transport:
     for axis in range(grid.dimensions):
         if centered:
             periodic = carrier[axis].periodic[axis]
-            flux = carrier[axis].padded([(0, int(periodic)) if a == axis else (0, 0) for a in range(grid.dimensions)])
+            flux = carrier[axis].padded(at_axis(axis, (0, int(periodic)), (0, 0), grid.dimensions))
             volume = grid.along(axis, jnp.asarray(spans(grid, axis, 0.5, periodic, 2), flux.dtype))
         else:
             flux, volume = control_flux(field, carrier, axis)
         half = 0.5 / jnp.asarray(volume, flux.dtype)
-        rows.append((-half * _slice(flux, axis, 0, -1), half * _slice(flux, axis, 1, None)))
+        rows.append((-half * slice_axis(flux, axis, 0, -1), half * slice_axis(flux, axis, 1, None)))
     diagonal = sum((before + behind for before, behind in rows), jnp.zeros_like(field.values))
     return _with_ends(field, diagonal, rows, ends)
 
@@ -173,7 +175,7 @@ def diffusive(field: Field, viscosity: Array | Field, ends: Ends) -> tuple[Trans
         before, behind = (grid.along(axis, jnp.asarray(line, field.values.dtype)) for line in lines)
         if isinstance(viscosity, Field):
             at_faces = viscosity_at_control_faces(field, axis, viscosity)
-            rows.append((-_slice(at_faces, axis, 0, -1) * before, -_slice(at_faces, axis, 1, None) * behind))
+            rows.append((-slice_axis(at_faces, axis, 0, -1) * before, -slice_axis(at_faces, axis, 1, None) * behind))
         else:
             rows.append((-viscosity * before, -viscosity * behind))
     diagonal = -sum((before + behind for before, behind in rows), jnp.zeros_like(field.values))
@@ -185,11 +187,10 @@ def viscosity_at_control_faces(field: Field, axis: int, viscosity: Field) -> Arr
     offset = tuple(0.5 - place if a == axis else place for a, place in enumerate(field.offset))
     values = interpolate(viscosity, offset).values
     if field.periodic[axis]:
-        ends = (1, 0) if field.offset[axis] == 0.0 else (0, 1)
-        mode = "wrap"
+        widths = (1, 0) if field.offset[axis] == 0.0 else (0, 1)
     else:  # a point on a side has one control face beyond it
-        ends, mode = ((1, 1) if field.offset[axis] == 0.0 else (0, 0)), "edge"
-    return jnp.pad(values, [ends if a == axis else (0, 0) for a in range(values.ndim)], mode=mode)
+        widths = (1, 1) if field.offset[axis] == 0.0 else (0, 0)
+    return with_even_images(values, axis, widths, periodic=field.periodic[axis])
 
 
 def viscous_force(velocity: Sequence[Field], viscosity: Field) -> list[Array]:
@@ -241,7 +242,7 @@ def _with_ends(field: Field, diagonal: Array, rows: Sequence[tuple[Array, Array]
             outside.append(None)
             continue
         first, last = _first_and_last(diagonal, axis)
-        entries = (_slab(before, axis, 0), _slab(behind, axis, -1))
+        entries = (slab(before, axis, 0), slab(behind, axis, -1))
         shares = [entry * end.factor for entry, end in zip(entries, pair, strict=True)]
         before, behind = before * (1 - first), behind * (1 - last)
         if field.offset[axis] == 0.5:  # the image of the point itself, else that of its neighbor within
@@ -281,23 +282,13 @@ def _mirrored(lower: Sequence[Array], upper: Sequence[Array]) -> tuple[tuple[Arr
 
 def _neighbor(closed: Array, axis: int, start: int) -> Array:
     """The values one point before (0) or behind (2), of an array that was closed by one on each end."""
-    starts = [start if a == axis else 1 for a in range(closed.ndim)]
+    starts = at_axis(axis, start, 1, closed.ndim)
     return closed[tuple(slice(s, s + extent - 2) for s, extent in zip(starts, closed.shape, strict=True))]
 
 
 def _first_and_last(like: Array, axis: int) -> tuple[Array, Array]:
     """1 at the first, and at the last, point of an axis and 0 elsewhere."""
     count = like.shape[axis]
-    lines = [np.zeros([count if a == axis else 1 for a in range(like.ndim)]) for _ in range(2)]
+    lines = [np.zeros(at_axis(axis, count, 1, like.ndim)) for _ in range(2)]
     lines[0].flat[0] = lines[1].flat[-1] = 1.0
     return jnp.asarray(lines[0], like.dtype), jnp.asarray(lines[1], like.dtype)
-
-
-def _slab(values: Array, axis: int, index: int) -> Array:
-    index = index % values.shape[axis]
-    return slice_axis(values, axis, index, index + 1)
-
-
-def _slice(values: Array, axis: int, start: int, stop: int | None) -> Array:
-    stop = values.shape[axis] if stop is None else values.shape[axis] + stop if stop < 0 else stop
-    return slice_axis(values, axis, start, stop)

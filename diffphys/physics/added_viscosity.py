@@ -17,6 +17,7 @@ from jax.typing import DTypeLike
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid
 from diffphys.grids.declared import Declared, Refusals, choice, not_among, quantity, within
+from diffphys.grids.ends import with_even_images
 from diffphys.grids.numbers import concrete, magnitude, shown
 from diffphys.operators import difference, interpolate
 
@@ -201,8 +202,7 @@ def filter_width(grid: Grid, dtype: DTypeLike) -> Array:
 def over_three_cells(values: Array, periodic: Sequence[bool]) -> Array:
     """The mean over three cells along each axis with weights 1/4, 1/2, 1/4; at a side over those within."""
     for axis, wraps in enumerate(periodic):
-        widths = [(1, 1) if a == axis else (0, 0) for a in range(values.ndim)]
-        padded = jnp.pad(values, widths, mode="wrap" if wraps else "edge")
+        padded = with_even_images(values, axis, (1, 1), periodic=wraps)
         count = values.shape[axis]
         before, behind = (jnp.take(padded, jnp.arange(s, s + count), axis) for s in (0, 2))
         values = values / 2 + (before + behind) / 4

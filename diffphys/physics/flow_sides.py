@@ -31,13 +31,14 @@ from diffphys.grids import (
     center_offset,
     face_offset,
 )
+from diffphys.grids.axes import slab
 from diffphys.grids.ends import lengths_beside
 from diffphys.grids.field import check_field, check_parts, check_velocity
 from diffphys.grids.numbers import as_array_of_shape, as_components, check_names, concrete
 from diffphys.grids.sides import part_of
 from diffphys.linear import along_axis
 from diffphys.operators import convert
-from diffphys.operators.differences import among_zeros, line_at, slice_axis
+from diffphys.operators.differences import among_zeros, line_at
 from diffphys.poisson import PressureProblem
 from diffphys.poisson.problem import null_space
 
@@ -87,7 +88,7 @@ def diffused_conditions(sides: Sides, scalar: Array, velocity: Sequence[Field]) 
         condition = _scalar_condition(side)
         if not isinstance(side, Inflow):
             return condition
-        inward, inside = _inward(velocity[axis], axis, end), _slab(scalar, axis, -end)
+        inward, inside = _inward(velocity[axis], axis, end), slab(scalar, axis, -end)
         return Dirichlet(jnp.where(inward < 0, inside, side.scalar.astype(scalar.dtype)))
 
     return _for_each_end(sides, at)
@@ -108,7 +109,7 @@ def carried_conditions(sides: Sides, scalar: Array, velocity: Sequence[Field], *
         given = side.scalar if isinstance(side, (Inflow, Outflow, Open, ConvectiveOutflow)) else None
         if given is None:
             return _scalar_condition(side)
-        inward, inside = _inward(velocity[axis], axis, end), _slab(scalar, axis, -end)
+        inward, inside = _inward(velocity[axis], axis, end), slab(scalar, axis, -end)
         outside = given.astype(scalar.dtype)
         between = inside + at_rest * (outside - inside)
         return Dirichlet(jnp.where(inward > 0, outside, jnp.where(inward < 0, inside, between)))
@@ -195,7 +196,7 @@ def with_convective_ends(
         for axis, component in enumerate(velocity):
             rate = -speed * _outward_slope(component, direction, end)
             if axis != direction:
-                rest = _slab(changed[axis], direction, -end) + _slab(convected[axis].values, direction, -end)
+                rest = slab(changed[axis], direction, -end) + slab(convected[axis].values, direction, -end)
                 rate = rest + rate
             changed[axis] = _with_slab(changed[axis], direction, end, rate)
     return tuple(changed)
@@ -205,7 +206,7 @@ def kept(sides: Sides, velocity: Sequence[Field], changed: Sequence[Array]) -> t
     """The changed velocity, with its normal values on convective outflows as they were."""
     values = list(changed)
     for axis, end, _ in convective_sides(sides):
-        values[axis] = _with_slab(values[axis], axis, end, _slab(velocity[axis].values, axis, -end))
+        values[axis] = _with_slab(values[axis], axis, end, slab(velocity[axis].values, axis, -end))
     return tuple(values)
 
 
@@ -223,7 +224,7 @@ def carried_out(sides: Sides, velocity: Sequence[Field], carried: Sequence[Array
     for axis, end, side in convective_sides(sides):
         component, width = velocity[axis], float(velocity[axis].grid.widths(axis)[-end])
         courant = _speed(side, component, axis, end) * dt.astype(component.values.dtype) / width
-        before, inside = _slab(component.values, axis, -end), _slab(changed[axis], axis, -2 if end else 1)
+        before, inside = slab(component.values, axis, -end), slab(changed[axis], axis, -2 if end else 1)
         changed[axis] = _with_slab(changed[axis], axis, end, (before + courant * inside) / (1 + courant))
     return tuple(changed)
 
@@ -291,7 +292,7 @@ def _outward_slope(component: Field, axis: int, end: int) -> Array:
     edges = grid.edges[axis] / grid.units[axis]
     line = edges if component.offset[axis] == 0.0 else (edges[1:] + edges[:-1]) / 2
     line = np.abs(line - line[-end])[::-1] if end else np.abs(line - line[0])
-    values = [_slab(component.values, axis, -1 - step if end else step) for step in range(min(len(line), 3))]
+    values = [slab(component.values, axis, -1 - step if end else step) for step in range(min(len(line), 3))]
     if len(values) < 3:
         weights = [1 / line[1], -1 / line[1]] if len(values) == 2 else [0.0]
     else:
@@ -301,10 +302,10 @@ def _outward_slope(component: Field, axis: int, end: int) -> Array:
     return sum(terms[1:], terms[0]) / jnp.asarray(grid.units[axis], dtype)
 
 
-def _with_slab(values: Array, axis: int, end: int, slab: Array) -> Array:
+def _with_slab(values: Array, axis: int, end: int, part: Array) -> Array:
     """`values` with others at one end of an axis."""
     index = (slice(None),) * axis + (slice(-1, None) if end else slice(0, 1),)
-    return values.at[index].set(slab)
+    return values.at[index].set(part)
 
 
 def _mean_over(flux: Array, grid: Grid, axis: int, periodic: bool) -> Array:
@@ -326,15 +327,9 @@ def _for_each_end(sides: Sides, condition: Callable[[int, int, Side], Condition]
     return tuple((condition(axis, 0, lower), condition(axis, 1, upper)) for axis, (lower, upper) in enumerate(sides))
 
 
-def _slab(values: Array, axis: int, index: int) -> Array:
-    """The values at one index along an axis, which keeps the extent 1."""
-    index = index % values.shape[axis]
-    return slice_axis(values, axis, index, index + 1)
-
-
 def _inward(component: Field, axis: int, end: int) -> Array:
     """The normal velocity into the domain at one of its sides."""
-    normal = _slab(component.values, axis, -end)
+    normal = slab(component.values, axis, -end)
     return -normal if end else normal
 
 

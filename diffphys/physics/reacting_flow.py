@@ -30,19 +30,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
-from diffphys.grids import (
-    Dirichlet,
-    Field,
-    Grid,
-    Inflow,
-    Neumann,
-    Open,
-    Outflow,
-    Periodic,
-    Sides,
-    Wall,
-    parse_sides,
-)
+from diffphys.grids import Dirichlet, Field, Grid, Inflow, Neumann, Open, Outflow, Periodic, Sides, Wall, parse_sides
+from diffphys.grids.axes import at_axis
 from diffphys.grids.declared import Declared, choice, not_among, quantity, refuse, sides_of, whole, within, wrong_shape
 from diffphys.grids.grid import check_grid
 from diffphys.grids.numbers import as_array_of_shape, in_precision_of, of_types, plain, shown
@@ -436,7 +425,7 @@ class _Moment(NamedTuple):
         """On the faces of each axis the mean of both cells; where fluid enters that of what does."""
         outside = [[None if one is None else 1 / one for one in pair] for pair in self.density()]
         field, grid = self.carried(values, outside, velocity), self.variables.grid
-        offsets = [tuple(0.0 if a == axis else 0.5 for a in range(grid.dimensions)) for axis in range(grid.dimensions)]
+        offsets = [at_axis(axis, 0.0, 0.5, grid.dimensions) for axis in range(grid.dimensions)]
         return [interpolate(field, offset).values for offset in offsets]
 
     def _sides(self, entering: Any) -> Sides:

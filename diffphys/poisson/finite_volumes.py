@@ -24,6 +24,7 @@ from jax.typing import ArrayLike, DTypeLike
 from diffphys.devices import beside, keeping
 from diffphys.errors import InputError
 from diffphys.grids import Conditions, Dirichlet, Grid
+from diffphys.grids.axes import at_axis
 from diffphys.grids.conditions import check_conditions
 from diffphys.grids.ends import ENDS, Kind
 from diffphys.grids.grid import check_grid
@@ -278,7 +279,7 @@ def _assembled(grid: Grid, kinds: tuple[tuple[Kind, Kind], ...], faces: Sequence
         behind = grid.cells[axis] - 1
         ends = [(first, (0, behind)), (last, (behind, 0))]
         for values, width in ends:
-            anchor = anchor + numpy.pad(values, [width if a == axis else (0, 0) for a in range(grid.dimensions)])
+            anchor = anchor + numpy.pad(values, at_axis(axis, width, (0, 0), grid.dimensions))
     return FiniteVolumes(tuple(weights), anchor, relative_volumes(grid).astype(faces[0].dtype))
 
 

@@ -13,6 +13,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Condition, Conditions, Grid
+from diffphys.grids.axes import at_axis, slab, slice_axis
 from diffphys.grids.conditions import check_conditions
 from diffphys.grids.ends import ENDS, Kind, image, values_beside
 from diffphys.grids.grid import check_grid
@@ -194,10 +195,10 @@ def face_divergence(problem: PressureProblem, components: list[Array]) -> Array:
             terms.append(_wide_difference(padded, axis, problem.grid.cells[axis]) / (24 * lengths))
             continue
         if kinds[0] == "periodic":
-            following = jnp.concatenate([_slice(values, axis, 1, None), _slice(values, axis, 0, 1)], axis)
+            following = jnp.concatenate([slice_axis(values, axis, 1, None), slice_axis(values, axis, 0, 1)], axis)
             terms.append((following - values) / lengths)
         else:
-            terms.append((_slice(values, axis, 1, None) - _slice(values, axis, 0, -1)) / lengths)
+            terms.append((slice_axis(values, axis, 1, None) - slice_axis(values, axis, 0, -1)) / lengths)
     return functools.reduce(jnp.add, terms)
 
 
@@ -210,7 +211,7 @@ def axis_lengths(grid: Grid, axis: int, kinds: tuple[Kind, Kind]) -> tuple[Any, 
 
 def along(grid: Grid, axis: int, line: np.ndarray) -> np.ndarray:
     """An array of one axis, shaped to broadcast against those of the grid."""
-    return line.reshape([-1 if other == axis else 1 for other in range(grid.dimensions)])
+    return line.reshape(at_axis(axis, -1, 1, grid.dimensions))
 
 
 def relative_volumes(grid: Grid) -> np.ndarray:
@@ -295,12 +296,8 @@ def _kind(condition: Condition) -> Kind:
     return condition.kind
 
 
-def _slice(values, axis: int, start: int | None, stop: int | None):
-    return values[tuple(slice(start, stop) if a == axis else slice(None) for a in range(values.ndim))]
-
-
 def _wide_difference(padded: Array, axis: int, count: int) -> Array:
-    parts = [_slice(padded, axis, start, start + count) for start in range(4)]
+    parts = [slice_axis(padded, axis, start, start + count) for start in range(4)]
     return parts[0] - parts[3] + 27 * (parts[2] - parts[1])
 
 
@@ -316,9 +313,7 @@ def _with_images(values: Array, axis: int, kinds: tuple[Kind, Kind], *, centers:
     images = []
     for place in beyond:
         index, sign = image(place, count, kinds, centers=centers)
-        images.append(
-            sign * _slice(values, axis, index, index + 1) if sign else jnp.zeros_like(_slice(values, axis, 0, 1))
-        )
+        images.append(sign * slab(values, axis, index) if sign else jnp.zeros_like(slab(values, axis, 0)))
     before = [image for image, place in zip(images, beyond, strict=True) if place < 0]
     return jnp.concatenate([*before, values, *images[len(before) :]], axis)
 

@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from diffphys.grids.axes import at_axis
 from diffphys.operators.eigenbasis import Line, analyzed, eigenbasis, synthesized
 
 
@@ -28,7 +29,7 @@ def solve_separable(lines: tuple[Line, ...], rhs: Array, shift: ArrayLike, scale
         coefficients = analyzed(line, coefficients)
     total = 0.0
     for axis, values in enumerate(spectra):
-        total = total + values.reshape([-1 if other == axis else 1 for other in range(rhs.ndim)])
+        total = total + values.reshape(at_axis(axis, -1, 1, rhs.ndim))
     size = max(float(np.abs(values).max()) for values in spectra)
     vanishes = np.abs(total) < 1e-11 * size
     factor = shift + scale * jnp.asarray(total, rhs.dtype)

@@ -29,7 +29,8 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids.ends import values_beside
+from diffphys.grids.axes import at_axis
+from diffphys.grids.ends import values_beside, with_even_images
 from diffphys.linear import along_axis, linear_solve
 from diffphys.poisson.capacitance import ObstacleCorrected, product_rows
 from diffphys.poisson.conjugate_gradients import euclidean_norm, preconditioned
@@ -83,8 +84,7 @@ class WideDifferences(eqx.Module):
         with the face below and with the face above: 1/24, or zero where the link is left out. A side is a mirror.
         """
         kept = np.where(self.left_out(axis), 0.0, 1 / 24)
-        ends = [(1, 1) if a == axis else (0, 0) for a in range(kept.ndim)]
-        around = np.pad(kept, ends, mode="wrap" if self.problem.kinds[axis][0] == "periodic" else "edge")
+        around = with_even_images(kept, axis, (1, 1), periodic=self.problem.kinds[axis][0] == "periodic")
         faces = kept.shape[axis] + 1
         return around.take(range(faces), axis), around.take(range(1, 1 + faces), axis)
 
@@ -97,7 +97,8 @@ class WideDifferences(eqx.Module):
         )
         unit = self.problem.grid.size[axis] / count
         weights = (lower[0], -upper[0] - lower[1], upper[1] + lower[2], -upper[2])
-        return {self._along(axis, shift): weight / unit for shift, weight in enumerate(weights)}
+        dimensions = self.problem.grid.dimensions
+        return {at_axis(axis, shift, 0, dimensions): weight / unit for shift, weight in enumerate(weights)}
 
     def gradient_weights(self, axis: int) -> dict[tuple[int, ...], np.ndarray]:
         """Of the four cells around a face in the slope on it, by their shift from the cell before the one below."""
@@ -106,10 +107,8 @@ class WideDifferences(eqx.Module):
         own = ~closed * (1 + below + above)
         unit = self.problem.grid.size[axis] / self.problem.grid.cells[axis]
         weights = (below, -own - below, own + above, -above)
-        return {self._along(axis, shift): weight / unit for shift, weight in enumerate(weights)}
-
-    def _along(self, axis: int, shift: int) -> tuple[int, ...]:
-        return tuple(shift if a == axis else 0 for a in range(self.problem.grid.dimensions))
+        dimensions = self.problem.grid.dimensions
+        return {at_axis(axis, shift, 0, dimensions): weight / unit for shift, weight in enumerate(weights)}
 
     def flux(self, values: Array, axis: int) -> Array:
         """`M values` for the faces normal to an axis, with mirror images beyond the ends that fit the pressure's."""

@@ -103,4 +103,9 @@ def test_lengths_beyond_are_the_distances_of_places_beyond(periodic):
 def test_images_of_arrays():
     values = jnp.arange(6.0).reshape(2, 3)
     np.testing.assert_array_equal(with_even_images(values, 1, (2, 1)), values[:, np.array([1, 0, 0, 1, 2, 2])])
+    for whole in (np.asarray(values), values):
+        around = with_even_images(whole, 1, (1, 2), periodic=True)
+        np.testing.assert_array_equal(around, values[:, np.array([2, 0, 1, 2, 0, 1])])
+        about_points = with_even_images(whole, 1, (2, 1), on_sides=True)
+        np.testing.assert_array_equal(about_points, values[:, np.array([2, 1, 0, 1, 2, 1])])
     np.testing.assert_array_equal(with_last_value(values, 0, (0, 2)), values[np.array([0, 1, 1, 1])])

@@ -11,6 +11,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Field
+from diffphys.grids.ends import values_beside
 from diffphys.grids.numbers import as_number, check_number
 from diffphys.operators import gradient, interpolate
 from diffphys.physics import FlowState
@@ -116,10 +117,6 @@ def step_length(solver: Any) -> Array:
 
 def _at_faces(values: Array, field: Field, axis: int) -> Array:
     """From the centers to the faces on which a field lives; beyond a side the last value again."""
-    grid = field.grid
-    if field.periodic[axis]:
-        return (values + jnp.roll(values, 1, axis)) / 2
-    widths = [(1, 1) if a == axis else (0, 0) for a in range(grid.dimensions)]
-    padded = jnp.pad(values, widths, mode="edge")
-    count = grid.cells[axis] + 1
-    return (jnp.take(padded, jnp.arange(count), axis) + jnp.take(padded, jnp.arange(1, count + 1), axis)) / 2
+    kind = "periodic" if field.periodic[axis] else "neumann"
+    below, above = values_beside(values, axis, (kind, kind))
+    return (below + above) / 2

@@ -23,12 +23,13 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid, face_offset
+from diffphys.grids.axes import at_axis, slice_axis
 from diffphys.grids.conditions import fixes_points, with_flux_images
 from diffphys.grids.field import check_field, check_velocity
 from diffphys.linear import linear_map
 from diffphys.operators.advection.fluxes import limited_steps, upstream, with_sides
 from diffphys.operators.advection.loops import Closed, NetFlux
-from diffphys.operators.differences import shifted_sum, slice_axis
+from diffphys.operators.differences import shifted_sum
 from diffphys.operators.fourth_order import check_order, spans
 
 
@@ -116,7 +117,7 @@ def scalar_convection(scalar: Field, carrier: Sequence[Field], *, order: int = 2
     for axis, component in enumerate(carrier):
         periodic = component.periodic[axis]
         # Beyond a side as the divergence sees it, or what is the same everywhere would not stay so.
-        widths = [(reach, reach + periodic) if a == axis else (0, 0) for a in range(scalar.grid.dimensions)]
+        widths = at_axis(axis, (reach, reach + periodic), (0, 0), scalar.grid.dimensions)
         fluxes.append(component.padded(widths))
         volumes.append(_line(scalar.grid, axis, spans(scalar.grid, axis, 0.5, periodic, order)))
     return scalar.with_values(net_flux(scalar, fluxes, volumes, order))
@@ -190,7 +191,7 @@ def without_fixed_ends(component: Field, axis: int, values: Array) -> Array:
         if fixes_points(condition):
             inside = np.ones(values.shape[axis])
             inside[(0, -1)[end]] = 0.0
-            line = [-1 if a == axis else 1 for a in range(values.ndim)]
+            line = at_axis(axis, -1, 1, values.ndim)
             values = values * jnp.asarray(inside.reshape(line), values.dtype)
     return values
 
@@ -224,17 +225,14 @@ def net_flux(
     dimensions = component.grid.dimensions
     ends = tuple(not component.periodic[axis] and component.offset[axis] == 0.5 for axis in range(dimensions))
     net = NetFlux(order, ends, own=bool(narrow))
-    padded = [
-        component.padded([(net.reach, net.reach) if a == axis else (0, 0) for a in range(dimensions)])
-        for axis in range(dimensions)
-    ]
+    padded = [component.padded(at_axis(axis, (net.reach, net.reach), (0, 0), dimensions)) for axis in range(dimensions)]
     return net(fluxes, padded, [1 / np.asarray(volume) for volume in volumes], narrow)
 
 
 def _upstream_values(component: Field, direction: int, flux: Array, scheme: str) -> Array:
     """What is carried through the faces of the control volumes normal to `direction`, from where the flux comes."""
     grid, reach = component.grid, 2 if scheme == "van_leer" else 1
-    padded = component.padded([(reach, reach) if a == direction else (0, 0) for a in range(grid.dimensions)])
+    padded = component.padded(at_axis(direction, (reach, reach), (0, 0), grid.dimensions))
     faces = component.shape[direction] + 1
     points = [slice_axis(padded, direction, start, start + faces) for start in range(2 * reach)]
     below, above = points[reach - 1], points[reach]
@@ -257,11 +255,11 @@ def _mean(values: Array, axis: int, order: int) -> Array:
 def _weighted(values: Array, axis: int, count: int, weights: Mapping[int, float]) -> Array:
     """`sum_s weight[s] * values[i + s]` for `count` points i along an axis."""
     shape = [count if a == axis else extent for a, extent in enumerate(values.shape)]
-    places = {tuple(s if a == axis else 0 for a in range(values.ndim)): weight for s, weight in weights.items()}
+    places = {at_axis(axis, s, 0, values.ndim): weight for s, weight in weights.items()}
     return shifted_sum(values, shape, places)
 
 
 def _line(grid: Grid, axis: int, line: np.ndarray) -> np.ndarray | float:
     if grid.uniform[axis]:
         return grid.size[axis] / grid.cells[axis]
-    return line.reshape([-1 if other == axis else 1 for other in range(grid.dimensions)])
+    return line.reshape(at_axis(axis, -1, 1, grid.dimensions))

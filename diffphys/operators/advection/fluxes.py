@@ -17,9 +17,10 @@ from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Field, Periodic, Unknown, center_offset, face_offset
+from diffphys.grids.axes import at_axis, slice_axis
 from diffphys.grids.field import check_field, check_velocity
 from diffphys.grids.numbers import as_array_of_shape, as_components, check_numbers, shown
-from diffphys.operators.differences import distances, points_with_two_ghosts, slice_axis
+from diffphys.operators.differences import distances, points_with_two_ghosts
 from diffphys.stepping import RungeKutta
 
 
@@ -140,7 +141,7 @@ def _face_values(field: Field, speed: Array, axis: int, scheme: str, open_part: 
     faces = count if periodic else count + 1
     reach = 2 if scheme in ("van_leer", "fourth_order") else 1
     widths = (reach, reach - 1) if periodic else (reach, reach)
-    padded = field.padded([widths if a == axis else (0, 0) for a in range(field.grid.dimensions)])
+    padded = field.padded(at_axis(axis, widths, (0, 0), field.grid.dimensions))
     below, above = (slice_axis(padded, axis, start, start + faces) for start in (reach - 1, reach))
     if scheme == "central":
         return with_sides(field, axis, (below + above) / 2, below, above, None)
@@ -175,7 +176,7 @@ def limited_steps(
     """
     steps = (below - before, above - below, behind - above)
     if open_part is not None:
-        count, ends = open_part.shape[axis], [(1, 1) if a == axis else (0, 0) for a in range(below.ndim)]
+        count, ends = open_part.shape[axis], at_axis(axis, (1, 1), (0, 0), below.ndim)
         beside = jnp.pad(open_part, ends, mode="wrap") if field.periodic[axis] else jnp.pad(open_part, ends)
         around = [slice_axis(beside, axis, start, start + count) for start in range(3)]
         steps = tuple(step * part for step, part in zip(steps, around, strict=True))
@@ -261,7 +262,7 @@ def _second_difference(flux: Array, axis: int, periodic: bool) -> Array:
         - 2 * slice_axis(flux, axis, 1, count - 1)
         + slice_axis(flux, axis, 2, count)
     )
-    return jnp.pad(inner, [(1, 1) if a == axis else (0, 0) for a in range(flux.ndim)])
+    return jnp.pad(inner, at_axis(axis, (1, 1), (0, 0), flux.ndim))
 
 
 def _checked_parts(

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from diffphys.grids.axes import at_axis, slice_axis
 from diffphys.linear import linear_map
-from diffphys.operators.differences import at_both_ends, slice_axis, with_zeros, wrapped
+from diffphys.operators.differences import at_both_ends, with_zeros, wrapped
 
 
 VOLUMES = {2: {1: 1.0}, 4: {1: 9 / 8, 3: -1 / 24}}
@@ -293,8 +294,8 @@ class NetFlux:
         """The points with this step from each of `count` within."""
         return slice_axis(padded, axis, self.reach + step, self.reach + step + count)
 
-    def _widths(self, axis: int, width: int) -> list[int]:
-        return [width if other == axis else 0 for other in range(len(self.ends))]
+    def _widths(self, axis: int, width: int) -> tuple[int, ...]:
+        return at_axis(axis, width, 0, len(self.ends))
 
 
 _SIGNS = (1.0, -1.0)
@@ -308,7 +309,7 @@ def _faces(flux: Array, axis: int, width: int, margin: int, end: int, count: int
 
 
 def _middle(axis: int, like: Array) -> Array:
-    return jnp.asarray([0.0, 1.0, 0.0], like.dtype).reshape([-1 if a == axis else 1 for a in range(like.ndim)])
+    return jnp.asarray([0.0, 1.0, 0.0], like.dtype).reshape(at_axis(axis, -1, 1, like.ndim))
 
 
 def _three(values: Array, axis: int, end: int) -> Array:

@@ -3,8 +3,8 @@
 from jax import Array
 
 from diffphys.grids import Field
+from diffphys.grids.axes import at_axis, slice_axis
 from diffphys.operators.advection.fluxes import harmonic
-from diffphys.operators.differences import slice_axis
 
 
 def limited_sides(field: Field, axis: int) -> tuple[Array, Array]:
@@ -21,7 +21,7 @@ def limited_sides(field: Field, axis: int) -> tuple[Array, Array]:
     Returns:
         Two arrays with n + 1 entries along the axis for its n cells, also where it is periodic.
     """
-    padded = field.padded([(2, 2) if other == axis else (0, 0) for other in range(field.grid.dimensions)])
+    padded = field.padded(at_axis(axis, (2, 2), (0, 0), field.grid.dimensions))
     count = field.shape[axis]
     steps = slice_axis(padded, axis, 1, count + 4) - slice_axis(padded, axis, 0, count + 3)
     before, behind = slice_axis(steps, axis, 0, count + 2), slice_axis(steps, axis, 1, count + 3)

@@ -14,13 +14,14 @@ from jax.typing import ArrayLike
 
 from diffphys.devices import beside, choose
 from diffphys.grids import Field, center_offset
+from diffphys.grids.axes import at_axis, slice_axis
 from diffphys.grids.conditions import pad_axis
 from diffphys.grids.field import check_field
 from diffphys.grids.numbers import plain
 from diffphys.linear import linear_map
 from diffphys.operators.advection.look_ups import as_largest_courant, check_carried
 from diffphys.operators.advection.scheme import Advection
-from diffphys.operators.differences import slice_axis, with_zeros
+from diffphys.operators.differences import with_zeros
 from diffphys.operators.interpolation import SlopeShares, index_of, interpolate, look_up, slope_shares
 from diffphys.operators.obstructed import (
     NothingFromBehind,
@@ -281,7 +282,7 @@ def _indices(field: Field, axis: int, dtype) -> Array:
 def _index(array: Array | jax.ShapeDtypeStruct, axis: int) -> Array:
     """For each point its index along an axis."""
     count, dimensions = array.shape[axis], len(array.shape)
-    return jnp.arange(count, dtype=array.dtype).reshape([-1 if a == axis else 1 for a in range(dimensions)])
+    return jnp.arange(count, dtype=array.dtype).reshape(at_axis(axis, -1, 1, dimensions))
 
 
 def _wrapped(field: Field, axis: int, displacement: Array) -> Array:
@@ -427,7 +428,7 @@ def _lies_between(displacement: Array, axis: int, reach: int, shares: SlopeShare
         if shift + 1 == reach:
             below = np.where(above == 0, below, 2 * below)
         extent, start = displacement.shape[axis], shift + reach
-        line = [-1 if a == axis else 1 for a in range(displacement.ndim)]
+        line = at_axis(axis, -1, 1, displacement.ndim)
         lower = jnp.asarray(above[start : start + extent].reshape(line), displacement.dtype)
         upper = jnp.asarray(below[start + 1 : start + 1 + extent].reshape(line), displacement.dtype)
     elif lower == upper:

@@ -33,12 +33,12 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from diffphys.grids import Field, Repeated, Shape
+from diffphys.grids.axes import at_axis, slice_axis
 from diffphys.grids.declared import Declared, Refusals, choice, quantity, within, wrong_shape
-from diffphys.grids.ends import places_beyond
+from diffphys.grids.ends import places_beyond, values_beside
 from diffphys.grids.numbers import concrete
 from diffphys.grids.shapes import Periods, growing, is_traced
 from diffphys.grids.sides import periods
-from diffphys.operators.differences import slice_axis
 from diffphys.operators.fourth_order import spans
 
 
@@ -258,7 +258,7 @@ def immersed_laplacian(field: Field, given: Geometry) -> tuple[Array, Array]:
     growth = jnp.where(given.active, (field.values - given.body) / given.distance, 0.0)  # g
     gain = -given.body_flux
     for axis, link in enumerate(given.links):
-        padded = field.padded([(1, 1) if a == axis else (0, 0) for a in range(grid.dimensions)])
+        padded = field.padded(at_axis(axis, (1, 1), (0, 0), grid.dimensions))
         count = padded.shape[axis]
         plain = (slice_axis(padded, axis, 1, count) - slice_axis(padded, axis, 0, count - 1)) / link.gap
         below, above = _beside(growth, axis, field.periodic[axis])
@@ -429,18 +429,13 @@ def _ruler(field: Field, axis: int) -> _Ruler:
 
 def _beside(values: Array, axis: int, periodic: bool) -> tuple[Array, Array]:
     """At the faces of the control volumes the values of the two neighbors; beyond an end stands the last one."""
-    count = values.shape[axis]
-    first, last = slice_axis(values, axis, 0, 1), slice_axis(values, axis, count - 1, count)
-    before, behind = (last, first) if periodic else (first, last)
-    return jnp.concatenate([before, values], axis), jnp.concatenate([values, behind], axis)
+    kind = "periodic" if periodic else "neumann"
+    return values_beside(values, axis, (kind, kind), edge=True, twice=True)
 
 
 def _lines(lines: Sequence[np.ndarray], dtype: DTypeLike) -> list[Array]:
     """One array for each axis, shaped to broadcast against each other."""
-    return [
-        jnp.asarray(line.reshape([-1 if other == axis else 1 for other in range(len(lines))]), dtype)
-        for axis, line in enumerate(lines)
-    ]
+    return [jnp.asarray(line.reshape(at_axis(axis, -1, 1, len(lines))), dtype) for axis, line in enumerate(lines)]
 
 
 def at_least(part: Array, floor: Any, unit: Any = 1.0) -> Array:

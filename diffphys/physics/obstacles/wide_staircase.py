@@ -21,11 +21,12 @@ from jax import Array
 from jax.tree_util import Partial
 
 from diffphys.grids import Field
+from diffphys.grids.axes import at_axis, slice_axis
 from diffphys.grids.conditions import with_flux_images
-from diffphys.grids.ends import ENDS
+from diffphys.grids.ends import ENDS, with_even_images
 from diffphys.operators import FluxAdvection, difference
 from diffphys.operators.advection.convection import HALFWAY, net_flux, without_fixed_ends
-from diffphys.operators.differences import shifted_sum, slice_axis, weighted_sum
+from diffphys.operators.differences import shifted_sum, weighted_sum
 from diffphys.physics.obstacles.plain import Plain, preconditioned
 from diffphys.physics.obstacles.space import FOURTH_ORDER, Stokes, Variables, all_homogeneous, face_volumes
 from diffphys.physics.obstacles.staircase import FixedSolid, WholeCells, projected
@@ -114,8 +115,9 @@ class WideStaircase(WholeCells):
             if other != axis:
                 widths = (2, 1) if periodic[other] else (2, 2)
                 values = with_flux_images(values, other, widths, periodic[other], odd=False)
-                ends = [widths if a == other else (0, 0) for a in range(values.ndim)]
-                below, above = (np.pad(one, ends, "wrap" if periodic[other] else "symmetric") for one in (below, above))
+                below, above = (
+                    with_even_images(one, other, widths, periodic=periodic[other]) for one in (below, above)
+                )
         wide = with_flux_images(values, axis, (3, 3), periodic[axis], odd=True)
         flux = weighted_sum(wide, _flux_stencil((below, above), axis, 2))
         return wide, with_flux_images(flux, axis, (2, 2), periodic[axis], odd=True)
@@ -152,10 +154,9 @@ class WideStaircase(WholeCells):
             )
             # Three ghost points as convection has them, so that a program makes them once.
             stencil = {
-                tuple(1 + step if a == axis else 0 for a in range(closed.ndim)): weight / spacing**2
-                for step, weight in enumerate(weights)
+                at_axis(axis, 1 + step, 0, closed.ndim): weight / spacing**2 for step, weight in enumerate(weights)
             }
-            parts.append(weighted_sum(component.padded(_along(axis, (3, 3), closed.ndim)), stencil))
+            parts.append(weighted_sum(component.padded(at_axis(axis, (3, 3), (0, 0), closed.ndim)), stencil))
         return sum(parts[1:], parts[0])
 
     def stokes(self, reach: Array) -> Stokes:
@@ -199,7 +200,7 @@ def _at_control_faces(given: Array, component: Field, axis: int, direction: int,
     """What `WideStaircase._with_flux` gives for the faces normal to a direction, at the faces of the control volumes of
     a component, and so many beyond those around its points.
     """
-    starts = [0 if a == axis else 2 for a in range(given.ndim)]
+    starts = at_axis(axis, 0, 2, given.ndim)
     extents = [count + (1 + 2 * beyond) * (a == direction) for a, count in enumerate(component.shape)]
     places = {
         tuple(start + step * (a == axis) for a, start in enumerate(starts)): weight
@@ -212,7 +213,7 @@ def _flux_stencil(weights: tuple[np.ndarray, np.ndarray], axis: int, first: int)
     """`WideDifferences.flux_weights` as a stencil along an axis that begins so many faces before each."""
     below, above = weights
     return {
-        tuple(first + step if a == axis else 0 for a in range(below.ndim)): weight
+        at_axis(axis, first + step, 0, below.ndim): weight
         for step, weight in enumerate((-below, 1 + below + above, -above))
     }
 
@@ -221,22 +222,17 @@ def _padded(field: Field, axis: int, width: int) -> Array:
     """A field with so many ghost points at the ends of an axis as there are beyond the faces, or between them."""
     centered, periodic = field.offset[axis] == 0.5, field.periodic[axis]
     behind = width + periodic * (-1 if centered else 1)
-    return field.padded(_along(axis, (width, behind), field.grid.dimensions))
-
-
-def _along(axis: int, widths: tuple[int, int], dimensions: int) -> list[tuple[int, int]]:
-    return [widths if a == axis else (0, 0) for a in range(dimensions)]
+    return field.padded(at_axis(axis, (width, behind), (0, 0), field.grid.dimensions))
 
 
 def _with_ghosts(field: Field, points: np.ndarray, axis: int, width: int) -> np.ndarray:
     """For the points along an axis and ghost points beyond its ends what is said of the points within."""
-    widths = [(width, width) if a == axis else (0, 0) for a in range(points.ndim)]
-    mode = "wrap" if field.periodic[axis] else "symmetric" if field.offset[axis] == 0.5 else "reflect"
-    return np.pad(points, widths, mode=mode)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    periodic, on_sides = field.periodic[axis], field.offset[axis] == 0.0
+    return with_even_images(points, axis, (width, width), periodic=periodic, on_sides=on_sides)
 
 
 def _second_difference(field: Field, axis: int) -> Array:
-    padded = field.padded([(1, 1) if a == axis else (0, 0) for a in range(field.grid.dimensions)])
+    padded = field.padded(at_axis(axis, (1, 1), (0, 0), field.grid.dimensions))
     below, here, above = (slice_axis(padded, axis, step, step + field.shape[axis]) for step in range(3))
     return below - 2 * here + above
 

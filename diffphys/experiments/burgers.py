@@ -41,12 +41,9 @@ class Settings(StudySettings):
     dt: float = setting(0.1, help="duration of a step of the source", above=0.0)
     viscosity: float = setting(0.01, help="nu", minimum=0.0)
     train_seeds: tuple[int, ...] = setting(tuple(range(1, 9)), help="the forces of the training cases", minimum=0)
-    test_seeds: tuple[int, ...] = setting((101, 102, 103, 104), help="the forces of the test cases", minimum=0)
-
-    def __post_init__(self):
-        """Refuse what one setting alone cannot tell."""
-        super().__post_init__()
-        self.check_cases("test_seeds")
+    test_seeds: tuple[int, ...] = setting(
+        (101, 102, 103, 104), help="the forces of the test cases", minimum=0, distinct=True
+    )
 
 
 PRESETS: dict[str, dict[str, Any]] = {

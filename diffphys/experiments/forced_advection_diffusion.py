@@ -72,20 +72,18 @@ class Settings(StudySettings):
     scale: int = setting(4, help="how many times finer the reference is", minimum=1)
     dt: float = setting(0.1, help="duration of a step, of source and reference", above=0.0)
     viscosity: float = setting(0.1, help="nu", minimum=0.0)
-    train_seeds: tuple[int, ...] = setting(tuple(range(10)), help="the forces of the training cases", minimum=0)
-    test_seeds: tuple[int, ...] = setting(tuple(range(100, 105)), help="the forces of the test cases", minimum=0)
+    train_seeds: tuple[int, ...] = setting(
+        tuple(range(10)), help="the forces of the training cases", minimum=0, distinct=True
+    )
+    test_seeds: tuple[int, ...] = setting(
+        tuple(range(100, 105)), help="the forces of the test cases", minimum=0, distinct=True
+    )
     network: str = setting(
         "small",
         help="small: three residual blocks of 3x3 (49,762 parameters at 32 features); paper: five of 5x5 (261,154)",
         choices=("small", "paper"),
     )
     batch: int = setting(5, help="windows per update", minimum=1)
-
-    def __post_init__(self):
-        """Refuse what one setting alone cannot tell."""
-        super().__post_init__()
-        self.check_cases("train_seeds")
-        self.check_cases("test_seeds")
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -45,12 +45,9 @@ class Settings(UnrollingSettings):
     train_reynolds: tuple[float, ...] = setting(
         (300.0, 400.0, 500.0, 700.0, 800.0, 900.0), help="Reynolds numbers of the training flows", above=0.0
     )
-    test_reynolds: tuple[float, ...] = setting((600.0, 1000.0), help="those of the test flows", above=0.0)
-
-    def __post_init__(self):
-        """Refuse what one setting alone cannot tell."""
-        super().__post_init__()
-        self.check_cases("test_reynolds")
+    test_reynolds: tuple[float, ...] = setting(
+        (600.0, 1000.0), help="those of the test flows", above=0.0, distinct=True
+    )
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -42,12 +42,7 @@ class Settings(UnrollingSettings):
     """Settings of the experiment; the presets give the lengths of data and training."""
 
     train_factors: tuple[float, ...] = setting((0.9, 1.0, 1.1, 1.2), help="lengths of the training cases", above=0.0)
-    test_factors: tuple[float, ...] = setting((0.95, 1.3), help="lengths of the test cases", above=0.0)
-
-    def __post_init__(self):
-        """Refuse what one setting alone cannot tell."""
-        super().__post_init__()
-        self.check_cases("test_factors")
+    test_factors: tuple[float, ...] = setting((0.95, 1.3), help="lengths of the test cases", above=0.0, distinct=True)
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -53,7 +53,9 @@ class Settings(StudySettings):
     dt: float = setting(0.2, help="duration of a step of the source", above=0.0)
     reference_dt: float = setting(0.05, help="duration of a step of the reference", above=0.0)
     train_seeds: tuple[int, ...] = setting((1, 2, 3), help="the noise that the training cases grow from", minimum=0)
-    test_seeds: tuple[int, ...] = setting((101,), help="the noise that the test cases grow from", minimum=0)
+    test_seeds: tuple[int, ...] = setting(
+        (101,), help="the noise that the test cases grow from", minimum=0, distinct=True
+    )
     statistics: float = setting(1.0, help="weight of the statistics of a frame in the loss", minimum=0.0)
     settling: float = setting(50.0, help="time that the ensemble runs before its averages begin", minimum=0.0)
     averaging_time: float = setting(700.0, help="time over which averages are taken", minimum=20.0)
@@ -61,11 +63,6 @@ class Settings(StudySettings):
     hyperviscosities: tuple[float, ...] = setting(
         (0.1, 0.3, 1.0, 3.0, 10.0), help="hyperviscosities that are tried, over the source's own", above=0.0
     )
-
-    def __post_init__(self):
-        """Refuse what one setting alone cannot tell."""
-        super().__post_init__()
-        self.check_cases("test_seeds")
 
 
 PRESETS: dict[str, dict[str, Any]] = {

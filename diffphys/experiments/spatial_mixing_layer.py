@@ -61,14 +61,9 @@ class Settings(TurbulenceSettings):
         help="first amplitudes at the inlet; both add up to 0.1",
         minimum=0.0,
     )
-    test_amplitudes: tuple[float, ...] = setting((0.082,), help="those of the tests", minimum=0.0)
+    test_amplitudes: tuple[float, ...] = setting((0.082,), help="those of the tests", minimum=0.0, distinct=True)
     long_run: int = setting(5000, help="steps of the long run, the second half of which is averaged", minimum=20)
     blocks: int = setting(10, help="blocks of time from which the reference's interval is found", minimum=2)
-
-    def __post_init__(self):
-        """Refuse what one setting alone cannot tell."""
-        super().__post_init__()
-        self.check_cases("test_amplitudes")
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -64,7 +64,7 @@ class TurbulenceSettings(StudySettings):
     scale: int = setting(4, help="how many times finer the reference is, in space and time", minimum=1)
     dt: float = setting(0.1, help="duration of a step of the source", above=0.0)
     train_seeds: tuple[int, ...] = setting((1, 2), help="what the training cases begin with", minimum=0)
-    test_seeds: tuple[int, ...] = setting((101,), help="what the test cases begin with", minimum=0)
+    test_seeds: tuple[int, ...] = setting((101,), help="what the test cases begin with", minimum=0, distinct=True)
     loss: tuple[float, float, float, float] = setting(
         (1.0, 0.0, 0.0, 0.0), help="weights of squares, spectral energy, strain rate and mean flow", minimum=0.0
     )
@@ -86,7 +86,6 @@ class TurbulenceSettings(StudySettings):
     def __post_init__(self):
         """Refuse what one setting alone cannot tell."""
         super().__post_init__()
-        self.check_cases("test_seeds")
         for factor in self.finer:
             if self.scale % factor:
                 raise InputError(f"finer is {factor} and scale {self.scale}; divisors of scale are accepted.")

@@ -65,7 +65,10 @@ class Settings(ScenarioSettings):
         (97.65625, 195.3125, 390.625, 781.25, 1562.5, 3125.0), help="Reynolds numbers of the training flows", above=0.0
     )
     test_reynolds: tuple[float, ...] = setting(
-        (146.484375, 292.96875, 585.9375, 1171.875, 2343.75), help="Reynolds numbers of the test flows", above=0.0
+        (146.484375, 292.96875, 585.9375, 1171.875, 2343.75),
+        help="Reynolds numbers of the test flows",
+        above=0.0,
+        distinct=True,
     )
     largest_speed: float = setting(2.2, help="bound on the velocity, for the faster form of the advection", above=0.0)
     lasting: int = setting(
@@ -80,7 +83,6 @@ class Settings(ScenarioSettings):
     def __post_init__(self):
         """Refuse what one setting alone cannot tell."""
         super().__post_init__()
-        self.check_cases("test_reynolds")
         if self.lasting % BLOCKS or 0 < self.lasting < SHORTEST:
             raise InputError(
                 f"lasting is {self.lasting}; 0 or a multiple of {BLOCKS} of at least {SHORTEST} steps is accepted."

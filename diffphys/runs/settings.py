@@ -24,6 +24,7 @@ class Rule:
     above: int | float | None = None
     choices: tuple[Any, ...] | None = None
     increasing: int | None = None
+    distinct: bool = False
     changes_results: bool = True
 
 
@@ -36,6 +37,7 @@ def setting(
     above: int | float | None = None,
     choices: Sequence[Any] | None = None,
     increasing: int | None = None,
+    distinct: bool = False,
     changes_results: bool = True,
 ) -> Any:
     """A field of a settings dataclass.
@@ -57,10 +59,12 @@ def setting(
         choices: The only values accepted.
         increasing: For a list: each entry is larger than the one before, and there are at least so many, as the grids
             of a convergence study are.
+        distinct: For a list: no entry stands there twice, as the cases of a study.
         changes_results: False where the value changes nothing that is computed (how often to save, say), so that a
             run may go on with another value.
     """
-    rule = Rule(help, minimum, maximum, above, None if choices is None else tuple(choices), increasing, changes_results)
+    among = None if choices is None else tuple(choices)
+    rule = Rule(help, minimum, maximum, above, among, increasing, distinct, changes_results)
     return dataclasses.field(default=default, metadata={"rule": rule})
 
 
@@ -183,7 +187,8 @@ def _checked(name: str, value: Any, hint: Any, rule: Rule, given: str | None = N
         entries = tuple(value) if isinstance(value, (list, tuple)) else (None,)
         right_length = len(entries) == len(arguments) if arguments[-1] is not Ellipsis else len(entries) > 0
         accepted = right_length and all(_accepts(entry, kind, rule) for entry in entries)
-        if accepted and (rule.increasing is None or _increases(entries, rule.increasing)):
+        accepted = accepted and (rule.increasing is None or _increases(entries, rule.increasing))
+        if accepted and not (rule.distinct and len(set(entries)) < len(entries)):
             return tuple(kind(entry) for entry in entries)
     elif _accepts(value, hint, rule):
         return hint(value)
@@ -224,6 +229,8 @@ def _accepted(hint: Any, rule: Rule) -> str:
         count = "one or more" if arguments[-1] is Ellipsis else str(len(arguments))
         if rule.increasing is not None:
             count = f"{rule.increasing} or more increasing"
+        if rule.distinct:
+            count += " different"
         each = f", each {_limits(rule)}" if _limits(rule) else ""
         return f"{count} {_PLURAL[arguments[0]]} separated by commas{each}"
     if rule.choices is not None:

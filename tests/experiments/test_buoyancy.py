@@ -174,7 +174,7 @@ def test_the_wake_has_the_same_parts():
         (["look_ahead=64"], "at most the longest unroll"),
         (["finer=1"], "2 or more"),
         (["weights=shipped", "seeds=2"], "weights takes the place of training"),
-        (["test_seeds=7,7"], "each once"),
+        (["test_seeds=7,7"], "one or more different whole numbers"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_in_a_sentence(words, sentence, capsys):

@@ -82,7 +82,7 @@ def test_the_plain_solver_on_a_finer_grid_has_frames_on_the_source_s():
     "words, sentence",
     [
         (["largest_speeds=2.0,2.0"], "one for each axis"),
-        (["test_reynolds=100,100"], "each once"),
+        (["test_reynolds=100,100"], "one or more different numbers"),
         (["look_ahead=64"], "at most the longest unroll"),
     ],
 )

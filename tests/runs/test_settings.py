@@ -21,6 +21,7 @@ class Settings:
     reynolds: tuple[float, ...] = setting((73.2,), help="Reynolds numbers", above=0.0)
     cells: tuple[int, int] = setting((64, 32), help="cells", minimum=1)
     levels: tuple[int, ...] = setting((8, 16), help="cells of grids that are refined", minimum=4, increasing=2)
+    cases: tuple[float, ...] = setting((1.0, 2.0), help="what is tested", distinct=True)
 
 
 def parsed(*assignments):
@@ -73,6 +74,7 @@ def test_any_text_is_accepted_or_refused_in_a_sentence(name, value):
         ("reynolds=1,-2", ['"reynolds"', '"1,-2"']),
         ("cells=8", ['"cells"', "2 whole numbers separated by commas, each at least 1"]),
         ("cells=8,4,2", ['"cells"', '"8,4,2"']),
+        ("cases=3,1,3.0", ['"cases"', "one or more different numbers separated by commas", '"3,1,3.0"']),
         ("levels=8", ['"levels"', "2 or more increasing whole numbers separated by commas, each at least 4", '"8"']),
         ("levels=16,8", ['"levels"', '"16,8"']),
         ("levels=8,8", ['"levels"', '"8,8"']),
@@ -99,4 +101,4 @@ def test_lists_read_from_json_and_whole_numbers_for_floats_are_taken():
 
 
 def test_settings_that_change_no_result_are_told_apart():
-    assert set(results_settings(Settings())) == {"frames", "viscosity", "arm", "reynolds", "cells", "levels"}
+    assert set(results_settings(Settings())) == {"frames", "viscosity", "arm", "reynolds", "cells", "levels", "cases"}

@@ -23,6 +23,7 @@ class StudySettings:
         "frames with noise), pushforward (two steps, no gradient from one to the other), detached (unrolled, no "
         "gradient from step to step), unrolled (gradients through all steps); none for the source solver alone",
         choices=ARMS,
+        distinct=True,
     )
     warmup: int = setting(1000, help="steps of the reference before its first frame", minimum=1)
     train_frames: int = setting(500, help="frames of each training case", minimum=2)
@@ -71,10 +72,3 @@ class StudySettings:
             raise InputError(
                 f"window is {self.window} but the longest unroll is {max(self.unroll)}; at most that is accepted."
             )
-        if len(set(self.arms)) < len(self.arms):
-            raise InputError(f"arms is {','.join(self.arms)}; each arm once is accepted.")
-
-    def check_cases(self, name: str) -> None:
-        """Refuse a case that a setting names twice."""
-        if len(set(getattr(self, name))) < len(getattr(self, name)):
-            raise InputError(f"{name} names a case twice; each once is accepted.")

@@ -25,6 +25,7 @@ from diffphys.experiments.turbulence import (
 from diffphys.learning import Normalization, with_parameters
 from diffphys.learning.turbulence import Average, Moments
 from diffphys.nets import count_parameters
+from diffphys.runs import make_settings
 
 
 CASES = {"temporal-mixing-layer": mixing, "decaying-turbulence": decaying, "spatial-mixing-layer": spatial.case_of}
@@ -143,7 +144,7 @@ def test_long_runs_are_compared_by_the_moments_of_all_their_blocks():
 @pytest.mark.parametrize("wrong", [{"finer": (3,)}, {"windows": (64,)}, {"window": 64}, {"test_seeds": (3, 3)}])
 def test_settings_that_do_not_fit_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
-        dataclasses.replace(SMALL, **wrong)
+        make_settings(type(SMALL), dataclasses.asdict(SMALL) | wrong)
 
 
 @pytest.mark.slow

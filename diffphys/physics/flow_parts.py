@@ -1,7 +1,7 @@
 """Which parts of an incompressible flow go together, and what is accepted in their places."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffphys.grids import Grid, Periodic, Shape, Sides, parse_sides
-from diffphys.grids.declared import Refusals
+from diffphys.grids.declared import Refusals, choice
 from diffphys.grids.numbers import check_kind, concrete, shown
 from diffphys.grids.sides import TimeFunction
 from diffphys.operators.advection import SkewSymmetric, Spectral
@@ -58,13 +58,8 @@ NOT_TOGETHER = (
 SCHEMES = "SemiLagrangian(), CubicSemiLagrangian(), MacCormack(), Upwind(), VanLeer(), SkewSymmetric() or Spectral()"
 
 
-def refused_solver(pressure_solver: Any) -> Refusals:
-    """A pressure solver that is none, such as one that is made already."""
-    yield (
-        pressure_solver is not None and not callable(pressure_solver),
-        f"pressure_solver is {shown(pressure_solver)}; a function from a pressure problem to its solver, or None, is "
-        "accepted.",
-    )
+# A solver that is made already is none.
+A_SOLVER = choice(cast(type, Callable), type(None), words="a function from a pressure problem to its solver, or None,")
 
 
 def refused(flow: Any) -> Refusals:
@@ -74,7 +69,6 @@ def refused(flow: Any) -> Refusals:
     for part in (*flow.scalars.values(), *flow.forces, *flow.added_viscosity, flow.body(0.0)):
         if hasattr(part, "refused_by"):
             yield from part.refused_by(flow)
-    yield from refused_solver(flow.pressure_solver)
     yield not hasattr(flow.scheme, "carry"), f"advection is {shown(flow.advection)}; {SCHEMES} is accepted."
     if hasattr(flow.scheme, "check"):
         flow.scheme.check("IncompressibleFlow", flow.grid.dimensions)

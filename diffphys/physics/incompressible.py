@@ -61,7 +61,7 @@ from diffphys.operators.advection.convection import times_volume_unit
 from diffphys.operators.advection.semi_lagrangian import carried_velocity
 from diffphys.physics import flow_sides
 from diffphys.physics.added_viscosity import as_added_viscosity
-from diffphys.physics.flow_parts import as_obstacle, as_scalars, refused, refused_input
+from diffphys.physics.flow_parts import A_SOLVER, as_obstacle, as_scalars, refused, refused_input
 from diffphys.physics.flow_state import FlowState, Forces, Unknowns
 from diffphys.physics.flow_units import flow_in, input_in
 from diffphys.physics.forces import FlowInput, Held, as_forces
@@ -166,7 +166,7 @@ class IncompressibleFlow(Declared):
         static=True, metadata=choice(Splitting, RungeKutta, ImplicitExplicit, ExponentialRungeKutta, PISO)
     )
     forces: tuple[Any, ...]
-    pressure_solver: Callable[..., PressureSolver] | None = eqx.field(static=True)
+    pressure_solver: Callable[..., PressureSolver] | None = eqx.field(static=True, metadata=A_SOLVER)
     added_viscosity: tuple[Any, ...]
 
     def __init__(

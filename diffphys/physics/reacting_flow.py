@@ -50,7 +50,7 @@ from diffphys.operators import (
 from diffphys.operators.advection import Advection
 from diffphys.physics import flow_sides
 from diffphys.physics.combustion import Gas, Mixture, OneStepReaction, refused_mixture
-from diffphys.physics.flow_parts import refused_solver
+from diffphys.physics.flow_parts import A_SOLVER
 from diffphys.physics.flow_state import FlowState, Unknowns
 from diffphys.physics.heat import diffusion_limit, diffusion_number
 from diffphys.physics.incompressible import largest_ratio
@@ -131,7 +131,7 @@ class ReactingFlow(Declared):
         static=True, metadata=choice(SemiLagrangian, CubicSemiLagrangian, MacCormack, Upwind, VanLeer)
     )
     constraint: str = eqx.field(static=True)
-    pressure_solver: Callable[..., PressureSolver] | None = eqx.field(static=True)
+    pressure_solver: Callable[..., PressureSolver] | None = eqx.field(static=True, metadata=A_SOLVER)
     reaction_steps: int = eqx.field(static=True, converter=plain, metadata=whole())
 
     def __init__(
@@ -163,7 +163,6 @@ class ReactingFlow(Declared):
 
     def refused(self):
         yield from not_among("constraint", self.constraint, CONSTRAINTS)
-        yield from refused_solver(self.pressure_solver)
         if (check := getattr(self.advection, "check", None)) is not None:
             check("ReactingFlow", self.grid.dimensions)
         for axis, (pair, mixtures) in enumerate(zip(self.sides, self.entering, strict=True)):

@@ -84,6 +84,9 @@ def test_images_of_a_periodic_axis_lie_one_period_away():
     below, above = values_beside(values, 0, kinds)
     np.testing.assert_array_equal(below, np.roll(values, 1))
     np.testing.assert_array_equal(above, values)
+    below, above = values_beside(values, 0, kinds, twice=True)
+    np.testing.assert_array_equal(below, values[[4, 0, 1, 2, 3, 4]])
+    np.testing.assert_array_equal(above, values[[0, 1, 2, 3, 4, 0]])
     padded = Field(jnp.asarray(values), Grid((5,), (1.0,)), conditions=((Periodic(), Periodic()),)).padded([(1, 1)])
     np.testing.assert_array_equal(padded, values[[4, 0, 1, 2, 3, 4, 0]])
 

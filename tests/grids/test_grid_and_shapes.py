@@ -90,7 +90,7 @@ def test_shapes_combine_as_sets():
     np.testing.assert_array_equal((ball & ~box).contains(points), in_ball & ~in_box)
 
 
-@pytest.mark.parametrize("axis", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("axis", [0, 1, 2])
 def test_an_extruded_shape_is_its_cross_section_in_every_layer(axis):
     """Also where it repeats itself across, and its measure is the cross-section's times the length."""
     disk = dp.Sphere((0.95, 0.5), 0.2)

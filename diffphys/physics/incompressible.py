@@ -359,7 +359,8 @@ class IncompressibleFlow(Declared):
                 on_all(stokes.smooth),
                 on_all(stokes.precondition),
                 weights / jnp.mean(weights),
-                symmetric=not self.is_immersed,
+                symmetric=stokes.symmetric,
+                exact=stokes.exact,
             )
         return unraveled(change), {
             name: space.scalar_change(

@@ -129,12 +129,14 @@ class ObstacleCorrected:
         for axis, matrix in rows.items():
             nearby = along_axis(matrix, nearby, axis)
         layers = _cross_section_first(surface, nearby)  # for each mode of the other axes the values in the box
-        flat = layers.reshape(-1, len(surface.places))
+        within, modes = layers.shape[: len(surface.axes)], layers.shape[len(surface.axes) :]
+        # In two steps, as arrays on the explicit axes of a mesh ask for.
+        flat = layers.reshape(-1, *modes).reshape(math.prod(within), -1)
         factors = jnp.asarray(surface.factors, rhs.dtype)[:, None]
         slope = (flat[surface.above] - flat[surface.below]) * factors  # G_C A_0^+ rhs, scaled
         flux = _corrected(surface, slope) * factors
         source = jnp.zeros_like(flat).at[surface.below].add(flux).at[surface.above].add(-flux)  # volume times D_C q
-        source = _axes_in_order(surface, source.reshape(layers.shape))
+        source = _axes_in_order(surface, source.reshape(-1, *modes).reshape(*within, *modes))
         for axis, matrix in rows.items():
             source = along_axis(matrix.T, source, axis)
 

@@ -14,7 +14,8 @@ round-off.
 
 Beside an immersed body S is not quite symmetric: an entry and its mirror image differ by up to a quarter of the largest
 entry. The spectrum of the preconditioned matrix stays real but for 0.006, from 0.8 to 2.4 where `S` reaches over 1.4
-cells, to 4.9 over ten, and to 10 over 67 (14 x 12 and 21 x 18 cells): 17 to 26 iterations to round-off.
+cells, to 4.9 over ten, and to 10 over 67 (14 x 12 and 21 x 18 cells): 17 to 26 iterations to round-off. Nor is it
+symmetric of fourth order beside a wall with partial slip, beyond which there is no mirror image.
 """
 
 from collections.abc import Callable
@@ -40,6 +41,7 @@ def solve_constrained(
     precondition: Callable[[Array], Array],
     weights: Array,
     symmetric: bool = True,
+    exact: bool = True,
 ) -> Array:
     """The solution of `(1 - P S P) x = rhs`, NaN where no solution is found. Differentiable in both modes.
 
@@ -53,10 +55,11 @@ def solve_constrained(
         weights: The volume of each unknown.
         symmetric: Whether S is symmetric in that product. Where it is only nearly so, as beside an immersed body,
             generalized conjugate residuals take the place of conjugate gradients.
+        exact: Whether P is exact. Where it is a solution by iteration itself, less is asked for.
     """
-    if symmetric:
+    if exact:
         tolerance = 1e-6 if rhs.dtype == jnp.float32 else 1e-13
-    else:  # P is then a solution by iteration itself
+    else:
         tolerance = 1e-4 if rhs.dtype == jnp.float32 else 1e-9
     system = _Constrained(project, smooth, precondition, weights, tolerance)
     if symmetric:

@@ -304,7 +304,7 @@ def test_another_directory_of_data_does_not_make_another_run(tmp_path):
     [
         ({"unroll": (1,)}, "one each for every stage"),
         ({"unroll": (1, 9)}, "fewer steps than frames"),
-        ({"arms": ("none", "none")}, "each arm once"),
+        ({"arms": ("none", "none")}, "one or more different texts"),
     ],
 )
 def test_settings_that_do_not_fit_each_other_are_refused(changes, words):

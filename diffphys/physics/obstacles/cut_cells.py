@@ -175,6 +175,8 @@ class CutCells(FiniteVolumes):
             Partial(_viscous, self, reach),
             Partial(_over_masses, masses, scales, reach),
             weights,
+            symmetric=False,
+            exact=False,
         )
 
     def at_rest(self) -> "CutCells":

@@ -173,7 +173,10 @@ def stokes_in_a_box(box: Plain, project: Callable[[Sequence[Field]], Sequence[Ar
     shapes = [box.variables.velocity_shape(axis) for axis in range(box.variables.grid.dimensions)]
     fields = velocity([jnp.zeros(shape, reach.dtype) for shape in shapes])
     weights = [face_volumes(a, part, box.differences.order) for a, part in enumerate(fields)]
-    return Stokes(project, Partial(_spread, box, reach), Partial(preconditioned, box, reach), weights)
+    # Of fourth order it is symmetric where all that lies beyond the sides are mirror images.
+    mirrors = all(end.extra_length is None for part in fields for pair in part.conditions for end in pair)
+    symmetric = box.differences.order == 2 or mirrors
+    return Stokes(project, Partial(_spread, box, reach), Partial(preconditioned, box, reach), weights, symmetric)
 
 
 def _spread(box: Plain, reach: Array, parts: Sequence[Field]) -> Sequence[Array]:

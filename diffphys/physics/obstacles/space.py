@@ -132,12 +132,16 @@ class Stokes(NamedTuple):
         smooth: What diffusion changes over the time in question.
         precondition: An approximation of the inverse of `1 - smooth`.
         weights: The volume of each unknown.
+        symmetric: Whether `smooth` is symmetric in the product weighted with the volumes.
+        exact: Whether `project` is exact, and no solution by iteration itself.
     """
 
     project: Callable[[Sequence[Field]], Sequence[Array]]
     smooth: Callable[[Sequence[Field]], Sequence[Array]]
     precondition: Callable[[Sequence[Field]], Sequence[Array]]
     weights: Sequence[Array]
+    symmetric: bool = True
+    exact: bool = True
 
 
 class Space(eqx.Module):

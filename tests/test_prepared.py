@@ -22,8 +22,11 @@ from diffphys.poisson import (
     MultigridConjugateGradients,
     ObstacleCorrected,
     PressureProblem,
+    direct,
 )
 from diffphys.poisson.capacitance import prepared_surface
+from diffphys.poisson.traced_obstacle import CorrectedAround, closed_faces
+from diffphys.poisson.wide_differences import WideDifferences
 
 
 def test_what_was_asked_for_last_is_kept_within_the_bound(monkeypatch):
@@ -127,6 +130,24 @@ def test_a_solver_tells_its_size():
     assert 6 * 4 * 120 < levels.prepared_bytes() < 24 * 4 * 120  # five entries of a stencil for each cell, and coarser
     assert levels.prepared_bytes(jnp.float64) > 1.9 * levels.prepared_bytes()
     assert around.prepared_bytes() - box.prepared_bytes() == 4 * (2 * faces**2 + faces + rows) + 8 * faces + 8
+    moved = CorrectedAround(problem, closed_faces(around.problem, room=9))
+    assert moved.prepared_bytes() == box.prepared_bytes() + 4
+
+
+def test_the_solver_of_wide_differences_tells_its_size():
+    """A cell closes two faces along each axis. M, which links neighbors, is another one on four, and so E = M P M - M M
+    on six, whose neighbors are seven cells.
+    """
+    walls = ((dp.Neumann(), dp.Neumann()),) * 2
+    solid = np.zeros((12, 10), bool)
+    solid[5, 5] = True
+    problem = PressureProblem.from_conditions(dp.Grid((12, 10)), walls, solid)
+    box, rows = direct(problem.without_obstacle()), 2 * (7 * 12 + 7 * 10)
+    direct_bytes, faces = WideDifferences(problem).prepared_bytes(), 12
+    assert direct_bytes - box.prepared_bytes() == 4 * (2 * faces**2 + 4 * faces + rows) + 8 * faces
+    iterated = WideDifferences(problem, largest_surface=0)
+    opened = 13 * 10 + 12 * 11
+    assert iterated.prepared_bytes() - direct(problem).prepared_bytes() == 4 * (opened + 2 * 120)
 
 
 @pytest.mark.parametrize("end, layers", [(dp.Periodic(), 5), (dp.Neumann(), 8)])

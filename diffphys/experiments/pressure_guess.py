@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from jax.typing import DTypeLike
 from rich.table import Table
 
 from diffphys import plots
@@ -46,6 +47,7 @@ from diffphys.poisson import (
     conjugate_gradient_steps,
     direct,
 )
+from diffphys.prepared import bytes_of
 from diffphys.runs import Program, Run, alternate, setting
 from diffphys.stepping import rollout
 
@@ -247,6 +249,10 @@ class Guess(eqx.Module):
         residual = jnp.max(jnp.abs(apply(self.problem, pressure) - rhs))
         zero = jnp.zeros((), rhs.dtype)
         return Solution(pressure, residual, jnp.zeros((), jnp.int32), jnp.asarray(True), zero)
+
+    def prepared_bytes(self, dtype: DTypeLike = jnp.float32) -> int:
+        """The size of the network, whatever the type of the values is."""
+        return bytes_of(self.network)
 
 
 def drift(settings: Settings, network: Any, seed: int) -> dict[str, list[float]]:

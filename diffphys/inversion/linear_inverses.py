@@ -15,8 +15,11 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from diffphys.errors import InputError
+from diffphys.grids import Ghost, Grid
 from diffphys.grids.numbers import as_floating, check_numbers, shown
 from diffphys.inversion.scale_invariant import check_same_shapes
+from diffphys.operators.eigenbasis import lines_of
+from diffphys.poisson.separable import solve_separable
 
 
 class LinearInverse(eqx.Module):
@@ -79,14 +82,14 @@ class PoissonSolve(eqx.Module):
     r"""The solution u of $\Delta u = f$ for `PoissonStencil` with zeros beyond the sides, to round-off.
 
     The stencil's eigenvectors are the sine modes $\sin(\pi j (i + 1) / (n + 1))$ with eigenvalues
-    $-4 \sin^2(\pi j / (2 (n + 1))) / h^2$, so two matrix products along each axis solve it (fast diagonalization;
-    Lynch, Rice, Thomas 1964). It is its own adjoint.
+    $-4 \sin^2(\pi j / (2 (n + 1))) / h^2$, those of `Ghost` ends: two transforms along each axis solve it (fast
+    diagonalization; Lynch, Rice, Thomas 1964). It is its own adjoint.
 
     Args:
         spacing: As for the stencil.
 
     Raises:
-        InputError: a spacing is not above 0.
+        InputError: a spacing is not above 0, or a source has more than three axes.
     """
 
     spacing: float | tuple[float, ...] = eqx.field(static=True, default=1.0)
@@ -97,29 +100,12 @@ class PoissonSolve(eqx.Module):
     def __call__(self, source: Array) -> Array:
         """Shape (*cells) -> (*cells)."""
         source = _cells("PoissonSolve: source", source)
+        if source.ndim > 3:
+            raise InputError(f"PoissonSolve: source has {source.ndim} axes; one to three are accepted.")
         spacing = _each_axis("PoissonSolve: spacing", self.spacing, source.ndim)
-        eigenvalues = jnp.zeros(source.shape, source.dtype)
-        modes = source
-        for axis, h in enumerate(spacing):
-            n = source.shape[axis]
-            j = jnp.arange(1, n + 1, dtype=source.dtype)
-            values = -4.0 * jnp.sin(jnp.pi * j / (2 * (n + 1))) ** 2 / h**2
-            eigenvalues = eigenvalues + values.reshape([-1 if a == axis else 1 for a in range(source.ndim)])
-            modes = _sine_transform(modes, axis)
-        modes = modes / eigenvalues
-        for axis in range(source.ndim):
-            modes = _sine_transform(modes, axis)
-        return modes
-
-
-def _sine_transform(values: Array, axis: int) -> Array:
-    """The orthonormal, symmetric discrete sine transform along an axis: its own inverse."""
-    n = values.shape[axis]
-    # The product of two numbers up to n, exact in whole numbers, keeps the sine's argument accurate in float32.
-    index = jnp.arange(1, n + 1)
-    phase = (index[:, None] * index[None, :]) % (2 * (n + 1))
-    matrix = jnp.sqrt(2.0 / (n + 1)) * jnp.sin(jnp.pi * phase / (n + 1))
-    return jnp.moveaxis(jnp.tensordot(matrix.astype(values.dtype), values, (1, axis)), 0, axis)
+        grid = Grid(source.shape, [count * h for count, h in zip(source.shape, spacing, strict=True)])
+        zero_beyond = ((Ghost(), Ghost()),) * source.ndim
+        return solve_separable(lines_of(grid, (0.5,) * source.ndim, zero_beyond, 2), source, 0.0, 1.0)
 
 
 class SpectralHeat(eqx.Module):

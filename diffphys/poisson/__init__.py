@@ -1,8 +1,8 @@
 """The pressure problem: find p with `laplacian(p) = rhs`, with given sides and with faces that an obstacle closes.
 
-Every solver follows one protocol, `solve(rhs) -> Solution`, and is differentiable in both modes. Singular problems are
-the normal case: the null space is found from the actual sides and closed faces, its component is removed from the right
-side and reported, and the solution has none of it.
+Every solver follows one protocol, `solve(rhs) -> Solution` and `prepared_bytes()`, and is differentiable in both modes.
+Singular problems are the normal case: the null space is found from the actual sides and closed faces, its component is
+removed from the right side and reported, and the solution has none of it.
 """
 
 from diffphys.poisson.capacitance import ObstacleCorrected

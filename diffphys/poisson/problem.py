@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Condition, Conditions, Grid
@@ -118,10 +119,14 @@ class Solution(NamedTuple):
 
 @runtime_checkable
 class PressureSolver(Protocol):
-    """What the physics rooms ask of a solver."""
+    """What a solver is: it solves, and says how large it is."""
 
     def solve(self, rhs: Array) -> Solution:
         """Solve `A pressure = rhs` for an array at the cell centers."""
+        ...
+
+    def prepared_bytes(self, dtype: DTypeLike = jnp.float32) -> int:
+        """How many bytes a compiled program holds of what is prepared for values of this type."""
         ...
 
 

@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 
 from diffphys.errors import InputError
 from diffphys.grids.axes import at_axis
@@ -133,12 +134,36 @@ class WideDifferences(eqx.Module):
         """Solve `apply(pressure) = rhs` for an array at the cell centers; NaN where an iteration does not converge."""
         rhs = right_side(self.problem, rhs)
         rhs, imbalance = without_null_space(self.problem, rhs)
-        if sum(int(np.sum(faces)) for faces in faces_beside(self.problem)) <= self.largest_surface:
+        if self._is_direct:
             pressure, steps, converged = self._corrected(rhs), jnp.zeros((), jnp.int32), jnp.ones((), bool)
         else:
             pressure, (steps, converged) = linear_solve(self.apply, rhs, self._solved, symmetric=True, has_aux=True)
         residual = jnp.max(jnp.abs(self.apply(pressure) - rhs))
         return Solution(pressure, residual, steps, converged, imbalance)
+
+    def prepared_bytes(self, dtype: DTypeLike = jnp.float32) -> int:
+        """How many bytes a compiled program holds of what is prepared for values of this type: by the direct solution
+        the correction and the rows of the eigenvectors beside the obstacle; by the iteration its preconditioner, and
+        which faces and links are open.
+        """
+        size = np.dtype(dtype).itemsize
+        if not self._is_direct:
+            opened = sum(closed.size for closed in self.problem.closed_faces())
+            links = self.problem.solid_cells.size * self.problem.grid.dimensions
+            return ObstacleCorrected(self.problem).prepared_bytes(dtype) + size * (opened + links)
+        beside = prepared_beside(self.problem)
+        box = zip(beside.start, beside.stop, self.problem.grid.cells, strict=True)
+        rows = sum((stop - start) * count for start, stop, count in box)
+        weights = beside.gradient.size + beside.divergence.size
+        return (
+            FastDiagonalization(_box(self.problem)).prepared_bytes(dtype)
+            + size * (2 * beside.correction.size + weights + 2 * rows)  # matrices twice: see `linear.along_axis`
+            + beside.cells.nbytes
+        )
+
+    @property
+    def _is_direct(self) -> bool:
+        return sum(int(np.sum(faces)) for faces in faces_beside(self.problem)) <= self.largest_surface
 
     def _corrected(self, rhs: Array) -> Array:
         """The direct solution: see above."""

@@ -37,7 +37,7 @@ from diffphys.experiments.studies import Frames
 from diffphys.grids import Field, Grid, Wall
 from diffphys.learning import Corrected, Normalization, Recovery, mean_absolute_error
 from diffphys.learning.corrected import as_it_is
-from diffphys.learning.study import PLAIN_ADAM, Study
+from diffphys.learning.study import PLAIN_ADAM, Study, finer_grids
 from diffphys.nets import ResNet
 from diffphys.operators import SemiLagrangian, divergence
 from diffphys.physics import Buoyancy, FlowState, IncompressibleFlow, PassiveScalar
@@ -287,7 +287,8 @@ def report(run: Run) -> Table:
 
 def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     """Pictures and an animation of the smoke of the first test case."""
-    smoke = {name: flow["smoke"] for name, flow in shown.items() if not name.startswith("finer-")}
+    left_out = finer_grids(run.settings.finer)
+    smoke = {name: flow["smoke"] for name, flow in shown.items() if name not in left_out}
     frames, size = run.settings.frames, (SIZE, SIZE)
     times = np.unique(np.linspace(0, frames - 1, 6).round().astype(int))[1:]
     look: dict[str, Any] = {"label": "smoke", "horizontal": 0, "at": "cells", "limit": 1.0}

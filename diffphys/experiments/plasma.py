@@ -16,7 +16,7 @@ R. Greif, F. Jenko, N. Thuerey: Physics-Preserving AI-Accelerated Simulations of
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -40,7 +40,6 @@ from diffphys.scenarios import drift_wave_noise, plasma_turbulence
 from diffphys.stepping import ImplicitExplicit, rollout
 
 
-TUNED = "hyperviscosity"
 JUDGED = ("particle_flux", "energy", "enstrophy")
 
 
@@ -247,6 +246,11 @@ def averages(found: Statistics, settled: int) -> dict[str, Any]:
     return result
 
 
+def tried(settings: Settings) -> dict[str, float]:
+    """The sources with other hyperviscosities, by name: how many times the source's own."""
+    return {f"hyperviscosity x {factor:g}": factor for factor in settings.hyperviscosities}
+
+
 def run(settings: Settings, run: Run) -> None:
     """Generate the data, train each arm, test it, follow the ensembles, write metrics."""
     study = plasma_study(settings)
@@ -261,9 +265,9 @@ def run(settings: Settings, run: Run) -> None:
     for arm in (arm for arm in settings.arms if arm != "none"):
         path = settings.weights or str(run.checkpoint_path(f"network-{arm}"))
         steps[arm] = study.corrected(*load_network(study, path))
-    for factor in settings.hyperviscosities:
+    for name, factor in tried(settings).items():
         other = dataclasses.replace(solver, hyperviscosity=factor * solver.hyperviscosity)
-        steps[f"{TUNED} x {factor:g}"] = dataclasses.replace(study.source, solver=other)
+        steps[name] = dataclasses.replace(study.source, solver=other)
     for name, step in steps.items():
         run.leave_if_asked()
         _follow(run, name, lambda step=step: ensemble(step, solver, starts, frames, every))
@@ -341,8 +345,8 @@ def report(run: Run) -> Table:
     """Figures and a table from what is on disk."""
     settings, metrics = run.settings, run.read_metrics()
     report_study(plasma_study(settings), run, draw, "Plasma: mean absolute error of density and vorticity")
-    best = tuned(metrics["averages"])
-    names = [name for name in metrics["averages"] if name == best or not name.startswith(TUNED)]
+    best = tuned(metrics["averages"], tried(settings))
+    names = [name for name in metrics["averages"] if name == best or name not in tried(settings)]
     found = {name: _followed(run, name) for name in names}
     every = max(1, round(1.0 / settings.dt)) * settings.dt
     longest = 2 * np.pi / plasma_study(settings).grid.size[0]  # the wavenumber of the longest wave
@@ -378,9 +382,9 @@ def report(run: Run) -> Table:
     return table
 
 
-def tuned(averages: Mapping[str, Mapping[str, Any]]) -> str:
-    """The name of the source whose hyperviscosity brings its averages closest to the reference's."""
-    errors = {name: one["error_of_means"] for name, one in averages.items() if name.startswith(TUNED)}
+def tuned(averages: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> str:
+    """Of the sources of these names the one whose averages come closest to the reference's."""
+    errors = {name: averages[name]["error_of_means"] for name in names}
     return min(errors, key=lambda name: np.inf if errors[name] is None else errors[name])
 
 

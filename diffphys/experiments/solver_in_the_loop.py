@@ -9,7 +9,7 @@ with iterative PDE-solvers, NeurIPS 2020.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -31,6 +31,7 @@ from diffphys.learning.study import (
     StudySettings,
     Variant,
     evaluate_finer,
+    finer_grids,
     load_cases,
     load_network,
     means,
@@ -176,11 +177,11 @@ def run_scenario(scenario: Scenario, settings: ScenarioSettings, run: Run) -> No
     metrics = run.read_metrics()
     main = next(iter(study.metrics))
     test = load_cases(study, settings, run, study.test_cases, settings.frames + 1)
+    trained, finer_ones = study.trained(settings), finer_grids(settings.finer)
     if settings.seeds > 1 or any(settings.look_ahead):
-        metrics["look_ahead"] = over_look_ahead(metrics["arms"], main)
-    arms = {name: corrected_of(study, settings, run, name) for name in metrics["arms"] if name != "source"}
-    factors = [factor for factor in settings.finer if factor]
-    for factor in factors:
+        metrics["look_ahead"] = over_look_ahead(metrics["arms"], trained, main)
+    firsts = {name: corrected_of(study, settings, run, name) for name, arm in trained.items() if not arm.seed}
+    for name, factor in finer_ones.items():
         run.leave_if_asked()
         finer = scenario.finer(factor)
         found = evaluate_finer(
@@ -191,17 +192,16 @@ def run_scenario(scenario: Scenario, settings: ScenarioSettings, run: Run) -> No
             start=lambda state, finer=finer: scenario.start(finer, state),
             frame=lambda state, factor=factor: scenario.frame(state, factor),
         )
-        save_evaluation(study, run, f"finer-{factor}", found, {}, settings.frames)
-        metrics["arms"][f"finer-{factor}"] = means(study, found)
-    if factors:
+        save_evaluation(study, run, name, found, {}, settings.frames)
+        metrics["arms"][name] = means(study, found)
+    if finer_ones:
         run.leave_if_asked()
-        metrics["run_time"] = run_time(scenario, settings, test, arms, metrics["arms"], main)
+        metrics["run_time"] = run_time(scenario, settings, test, firsts, metrics["arms"], main)
     if settings.shift:
         run.leave_if_asked()
-        metrics["shift"] = measured_shift(study, settings, run, test, arms)
+        metrics["shift"] = measured_shift(study, settings, run, test, firsts)
     if scenario.ahead:
-        known = {name: published_reduction(name, arm, scenario.ahead) for name, arm in metrics["arms"].items()}
-        metrics["paper"]["arms"] = {name: {"reduction": part} for name, part in known.items() if part is not None}
+        metrics["paper"]["arms"] = published_reductions(metrics["arms"], trained, scenario.ahead)
         for arm in metrics["arms"].values():
             error, source = arm[f"{main}_mean"], metrics[f"{main}_source_mean"]
             arm["reduction"] = None if None in (error, source) else 1 - error / source
@@ -216,23 +216,26 @@ def corrected_of(study: Study, settings: ScenarioSettings, run: Run, name: str) 
 # ----------------------------------------------------------------------------------------- how far training looks ahead
 
 
-def looks_ahead(name: str) -> bool:
-    """Whether gradients pass through all steps that the training of an arm looks ahead."""
-    kind = name.partition("-seed-")[0]
-    return kind in ("one-step", "unrolled") or kind.startswith("unrolled-")
+def looking_ahead(trained: Mapping[str, Variant]) -> list[str]:
+    """The arms whose training has gradients through all steps that it looks ahead."""
+    return [name for name, variant in trained.items() if variant.arm in ("one-step", "unrolled")]
 
 
-def published_reduction(name: str, arm: Mapping[str, Any], ahead: Mapping[int, float]) -> float | None:
-    """The published reduction of the source's error by an arm that looks as many steps ahead, if there is one."""
-    return ahead.get(arm.get("unroll", 0)) if looks_ahead(name) else None
+def published_reductions(
+    arms: Mapping[str, Any], trained: Mapping[str, Variant], ahead: Mapping[int, float]
+) -> dict[str, dict[str, float]]:
+    """The published reduction of the source's error by those arms that look as many steps ahead as a published one;
+    weights from a file do not say how many.
+    """
+    steps = {name: arms[name].get("unroll") for name in looking_ahead(trained)}
+    return {name: {"reduction": ahead[count]} for name, count in steps.items() if count in ahead}
 
 
-def over_look_ahead(arms: Mapping[str, Any], metric: str) -> dict[str, Any]:
+def over_look_ahead(arms: Mapping[str, Any], trained: Mapping[str, Variant], metric: str) -> dict[str, Any]:
     """For each number of steps that an arm looks ahead, with gradients through all of them, the errors of its seeds."""
     found: dict[str, Any] = {}
-    for name, arm in arms.items():
-        if looks_ahead(name):
-            found.setdefault(str(arm["unroll"]), {"errors": []})["errors"].append(arm[f"{metric}_mean"])
+    for arm in (arms[name] for name in looking_ahead(trained)):
+        found.setdefault(str(arm["unroll"]), {"errors": []})["errors"].append(arm[f"{metric}_mean"])
     source = arms["source"][f"{metric}_mean"]
     for of_steps in found.values():
         if None not in of_steps["errors"]:
@@ -267,10 +270,11 @@ def run_time(
         return rollout(step, state, TIMED_STEPS)[0]
 
     contenders = {"source": (with_parameters(study.source, numbers), start)}
-    for factor in filter(None, settings.finer):
+    factors = finer_grids(settings.finer)
+    for name, factor in factors.items():
         finer = with_parameters(scenario.finer(factor), numbers)
-        contenders[f"finer-{factor}"] = (finer, eqx.filter_jit(scenario.start)(finer, fine))
-    contenders |= {name: (with_parameters(arm, numbers), start) for name, arm in arms.items() if "-seed-" not in name}
+        contenders[name] = (finer, eqx.filter_jit(scenario.start)(finer, fine))
+    contenders |= {name: (with_parameters(arm, numbers), start) for name, arm in arms.items()}
     contenders["reference"] = (system, fine)
     programs = {
         name: lambda step=step, state=state: jax.block_until_ready(steps(step, state))
@@ -278,7 +282,7 @@ def run_time(
     }
     times = {name: 1e3 * median / TIMED_STEPS for name, (median, _) in alternate(programs, 5.0).items()}
     times["reference"] *= study.steps_per_frame  # as long as one step of the source
-    plain = ["source", *(f"finer-{factor}" for factor in sorted(filter(None, settings.finer)))]
+    plain = ["source", *sorted(factors, key=lambda name: factors[name])]
     curve = [(times[name], metrics[name][f"{metric}_mean"]) for name in plain]
     return {
         "step_ms": times,
@@ -287,8 +291,7 @@ def run_time(
                 "speed_up": speed_up(curve, times[name], metrics[name][f"{metric}_mean"]),
                 "of_finest": curve[-1][0] / times[name],
             }
-            for name in contenders
-            if name in arms
+            for name in arms
         },
     }
 
@@ -322,13 +325,12 @@ def measured_shift(
     cases = [test.between(1, test.length).case(index)[0] for index in range(test.cases)]
     truth = np.stack([vectors(frames, scales) for frames in cases])
     found: dict[str, Any] = {"reference": {"from_reference": over_time(shift_from(of_reference, truth))}}
+    trained = study.trained(settings)
     for name, step in {"source": study.source, **arms}.items():
-        if "-seed-" in name:
-            continue
         states = states_of_rollouts(study, step, test, scales)
         found[name] = {"from_reference": over_time(shift_from(of_reference, states))}
-        if name != "source":
-            variant = study.variants.get(name, Variant(study, settings, name))
+        if name in trained:
+            variant = trained[name]
             own = states_of_training(study, variant.settings, data, variant.arm, step, scales, TRAINING_STATES)
             found[name]["from_training"] = over_time(shift_from(principal_components(own), states))
     return found
@@ -353,14 +355,15 @@ def report_scenario(
     """Figures and a table from what is on disk."""
     study = with_further_arms(scenario.study, run.settings)
     metrics = run.read_metrics()
-    table = report_study(study, run, draw, title, [name for name in metrics["arms"] if "-seed-" not in name])
+    further = {name for name, arm in study.trained(run.settings).items() if arm.seed}
+    table = report_study(study, run, draw, title, [name for name in metrics["arms"] if name not in further])
     if "look_ahead" in metrics:
         run.save_figure("look-ahead.png", look_ahead_figure(metrics["look_ahead"], scenario.ahead))
     if "run_time" in metrics:
-        run.save_figure("run-time.png", run_time_figure(study, metrics))
+        run.save_figure("run-time.png", run_time_figure(study, metrics, finer_grids(run.settings.finer)))
     if "shift" in metrics:
         run.save_figure("shift.png", shift_figure(metrics["shift"], study.moments(run.settings.frames)))
-    return reductions_table(title, metrics, study, scenario.ahead) if scenario.ahead else table
+    return reductions_table(title, metrics, study) if scenario.ahead else table
 
 
 def look_ahead_figure(found: Mapping[str, Any], published: Mapping[int, float]) -> Any:
@@ -381,11 +384,11 @@ def look_ahead_figure(found: Mapping[str, Any], published: Mapping[int, float]) 
     return plots.panels_figure([panel], height=4.0)
 
 
-def run_time_figure(study: Study, metrics: Mapping[str, Any]) -> Any:
+def run_time_figure(study: Study, metrics: Mapping[str, Any], finer: Iterable[str]) -> Any:
     """The error over the time that a step takes: of the plain solver on its grids, and of each arm."""
     times, main = metrics["run_time"]["step_ms"], next(iter(study.metrics))
     errors = {name: metrics["arms"][name][f"{main}_mean"] for name in times if name != "reference"}
-    plain = [name for name in errors if name == "source" or name.startswith("finer-")]
+    plain = ["source", *finer]
     curve = ([float(f"{times[name]:.2g}") for name in plain], [errors[name] for name in plain])
     panel = plots.Panel(
         marked={"plain solver on finer and finer grids": curve},
@@ -417,7 +420,7 @@ def shift_figure(found: Mapping[str, Any], times: Any) -> Any:
     return plots.panels_figure(panels)
 
 
-def reductions_table(title: str, metrics: Mapping[str, Any], study: Study, ahead: Mapping[int, float]) -> Table:
+def reductions_table(title: str, metrics: Mapping[str, Any], study: Study) -> Table:
     """Each metric of every arm, and by how much the first one is less than the source's, beside the published part."""
     table = Table(title=title)
     table.add_column("arm")
@@ -425,7 +428,7 @@ def reductions_table(title: str, metrics: Mapping[str, Any], study: Study, ahead
         table.add_column(heading, justify="right")
     for name, arm in metrics["arms"].items():
         values = [arm[f"{metric}_mean"] for metric in study.metrics]
-        less, known = arm.get("reduction"), published_reduction(name, arm, ahead)
+        less, known = arm.get("reduction"), metrics["paper"]["arms"].get(name, {}).get("reduction")
         table.add_row(
             name,
             *("not finite" if value is None else f"{value:.4f}" for value in values),

@@ -38,11 +38,12 @@ from diffphys.experiments.solver_in_the_loop import (
     small_or_published,
     state_at,
     state_of,
+    with_further_arms,
 )
 from diffphys.experiments.studies import Frames
 from diffphys.grids import Box, Grid, Inflow, Outflow, Shape, Sphere, Wall
 from diffphys.learning import Corrected, Normalization, Trajectories, with_parameters
-from diffphys.learning.study import PLAIN_ADAM, Study, load_cases
+from diffphys.learning.study import PLAIN_ADAM, Study, finer_grids, load_cases
 from diffphys.learning.turbulence import frequency_by_phase
 from diffphys.nets import ResNet
 from diffphys.operators import SkewSymmetric, divergence
@@ -350,8 +351,8 @@ def run(settings: Settings, run: Run) -> None:
     run.leave_if_asked()
     study, metrics = scenario.study, run.read_metrics()
     test = load_cases(study, settings, run, study.test_cases, settings.frames + 1)
-    plain = [name for name in metrics["arms"] if name != "source" and not name.startswith("finer-")]
-    steps = {"source": study.source} | {name: corrected_of(study, settings, run, name) for name in plain}
+    trained = with_further_arms(study, settings).trained(settings)
+    steps = {"source": study.source} | {name: corrected_of(study, settings, run, name) for name in trained}
     signals = {"reference": np.asarray(test.frames["velocity_y"])[:, 1:, *probe(settings)]}
     signals |= {name: crosswise(study, settings, step, test) for name, step in steps.items()}
     rate = 1.0 / settings.dt
@@ -452,10 +453,11 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     """Pictures and an animation of the vorticity around the first unseen layout."""
     settings = run.settings
     spacing = (1.0 / settings.resolution,) * 2
+    left_out = finer_grids(settings.finer)
     vorticity = {
         name: plots.vorticity(flow["velocity_x"], flow["velocity_y"], spacing)
         for name, flow in shown.items()
-        if not name.startswith("finer-")
+        if name not in left_out
     }
     solid = draw_layout(settings, settings.test_seeds[0]).disks()
     frames = settings.frames

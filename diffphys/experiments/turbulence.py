@@ -37,6 +37,7 @@ from diffphys.learning.study import (
     Variant,
     evaluate,
     evaluate_finer,
+    finer_grids,
     load_cases,
     means,
     names_of_seeds,
@@ -277,10 +278,10 @@ def run_turbulence(case: TurbulentCase, settings: TurbulenceSettings, run: Run) 
         save_evaluation(study, run, "smagorinsky", found, {}, settings.frames)
         metrics["arms"]["smagorinsky"] = {**means(study, found), "constant": constant, "tried": tried}
         run.leave_if_asked()
-    for factor in settings.finer:
+    for name, factor in finer_grids(settings.finer).items():
         found = on_finer_grid(study, case, settings, factor, test)
-        save_evaluation(study, run, f"finer-{factor}", found, {}, settings.frames)
-        metrics["arms"][f"finer-{factor}"] = means(study, found)
+        save_evaluation(study, run, name, found, {}, settings.frames)
+        metrics["arms"][name] = means(study, found)
         run.leave_if_asked()
     metrics["paper"] = {"arms": case.published}
     if settings.seeds > 1:
@@ -371,10 +372,11 @@ def report_turbulence(case: TurbulentCase, run: Run, title: str, more: Callable[
             logarithmic=True,
         )
         run.save_figure("error-over-cost.png", plots.panels_figure([panel], height=4.5))
+        other_sizes = [name for name, one in study.variants.items() if one.study.architecture != study.architecture]
         sized = sorted(
             (arm["parameters"], arm[f"mse_{last[0]}"])
             for name, arm in arms.items()
-            if name == "unrolled" or name.startswith("features-")
+            if name == "unrolled" or name in other_sizes
         )
         if len(sized) > 1:
             parameters, errors = zip(*sized, strict=True)

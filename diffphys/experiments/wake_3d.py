@@ -34,7 +34,7 @@ from diffphys.experiments.solver_in_the_loop import (
 from diffphys.experiments.studies import Frames
 from diffphys.experiments.wake import conditioning, divergence_left
 from diffphys.learning import Recovery
-from diffphys.learning.study import PLAIN_ADAM, Study, load_cases
+from diffphys.learning.study import PLAIN_ADAM, Study, finer_grids, load_cases
 from diffphys.nets import ResNet
 from diffphys.physics import IncompressibleFlow
 from diffphys.runs import Program, Run, replacing, setting
@@ -221,7 +221,8 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     """Pictures and an animation of two planes of the first test flow, across the span and along it."""
     resolution, frames = run.settings.resolution, run.settings.frames
     spacing = (SIZE[0] / resolution,) * 2
-    flows = {name: flow for name, flow in shown.items() if not name.startswith("finer-")}
+    left_out = finer_grids(run.settings.finer)
+    flows = {name: flow for name, flow in shown.items() if name not in left_out}
     middle = resolution // 2
     across = {
         name: plots.vorticity(flow["velocity_x"][..., middle], flow["velocity_y"][..., middle], spacing)

@@ -13,8 +13,9 @@ from diffphys.cli import main
 from diffphys.experiments import buoyancy, solver_in_the_loop, wake
 from diffphys.experiments.buoyancy import SIZE, Settings, begin, draw_clouds, make_network, smoke_flow
 from diffphys.experiments.solver_in_the_loop import (
+    looking_ahead,
     over_look_ahead,
-    published_reduction,
+    published_reductions,
     speed_up,
     state_at,
     with_further_arms,
@@ -136,25 +137,31 @@ def test_the_time_for_an_error_lies_on_the_line_between_two_grids():
 
 
 def test_arms_look_less_far_ahead_with_as_many_updates_and_each_seed_has_its_own():
-    settings = Settings(**{**vars(SMALL), "look_ahead": (2,), "seeds": 2, "arms": ("one-step", "unrolled")})
-    variants = with_further_arms(buoyancy.buoyancy_study(settings), settings).variants
-    assert set(variants) == {"unrolled-2", "one-step-seed-1", "unrolled-seed-1", "unrolled-2-seed-1"}
+    settings = Settings(**{**vars(SMALL), "look_ahead": (2,), "seeds": 2, "arms": ("one-step", "noise", "unrolled")})
+    study = with_further_arms(buoyancy.buoyancy_study(settings), settings)
+    variants, trained = study.variants, study.trained(settings)
+    assert set(trained) == {*settings.arms, *variants}
+    assert set(variants) == {"unrolled-2", *(f"{arm}-seed-1" for arm in (*settings.arms, "unrolled-2"))}
     assert variants["unrolled-2"].settings.unroll == (1, 2, 2) and variants["unrolled-2"].settings.updates == (2, 2, 2)
-    assert variants["unrolled-2-seed-1"].study.seed == 1 and variants["one-step-seed-1"].arm == "one-step"
+    assert variants["unrolled-2-seed-1"].seed == 1 and variants["one-step-seed-1"].arm == "one-step"
     errors = {"source": (1.0, 0), "one-step": (0.5, 1), "one-step-seed-1": (0.7, 1), "unrolled-2": (0.25, 2)}
-    arms = {name: {"mae_mean": error, "unroll": steps} for name, (error, steps) in errors.items()}
-    arms["noise"] = {"mae_mean": 0.1, "unroll": 1}
-    found = over_look_ahead(arms, "mae")
+    arms = {name: {"mae_mean": 0.1, "unroll": 1 if trained[name].arm == "noise" else 4} for name in trained}
+    arms |= {name: {"mae_mean": error, "unroll": steps} for name, (error, steps) in errors.items()}
+    found = over_look_ahead(arms, trained, "mae")
     assert found == {"1": {"errors": [0.5, 0.7], "reductions": [0.5, pytest.approx(0.3)]},
-                     "2": {"errors": [0.25], "reductions": [0.75]}}  # fmt: skip
+                     "2": {"errors": [0.25], "reductions": [0.75]},
+                     "4": {"errors": [0.1] * 3, "reductions": [0.9] * 3}}  # fmt: skip
 
 
 def test_published_reductions_stand_beside_arms_that_look_as_far():
-    published = {1: 0.29, 4: 0.41, 128: 0.60}
-    cases = {"one-step": (1, 0.29), "noise": (1, None), "unrolled": (16, None), "unrolled-4-seed-1": (4, 0.41)}
-    for name, (steps, expected) in cases.items():
-        assert published_reduction(name, {"unroll": steps}, published) == expected
-    assert published_reduction("unrolled", {}, published) is None  # weights from a file do not say
+    settings = Settings(**{**vars(SMALL), "look_ahead": (2,), "seeds": 2, "arms": ("one-step", "noise", "unrolled")})
+    trained = with_further_arms(buoyancy.buoyancy_study(settings), settings).trained(settings)
+    assert set(looking_ahead(trained)) == {name for name in trained if "noise" not in name}
+    steps = {"one-step": 1, "noise": 1, "unrolled": 16, "unrolled-2-seed-1": 2}
+    arms = {name: {"unroll": count} for name, count in steps.items()}
+    known = published_reductions(arms, {name: trained[name] for name in arms}, {1: 0.29, 2: 0.41, 128: 0.60})
+    assert known == {"one-step": {"reduction": 0.29}, "unrolled-2-seed-1": {"reduction": 0.41}}
+    assert published_reductions({"unrolled": {}}, {"unrolled": trained["unrolled"]}, {1: 0.29}) == {}  # from a file
 
 
 def test_the_wake_has_the_same_parts():

@@ -15,6 +15,7 @@ from diffphys.experiments.plasma import (
     difference_of_statistics,
     plasma_study,
     statistics,
+    tried,
     tuned,
 )
 from diffphys.physics import PlasmaBudget
@@ -81,7 +82,8 @@ def test_averages_fluctuations_and_intervals_are_those_of_known_series():
     assert found["energy_fluctuation"] == pytest.approx(0.5, abs=0.01)
     assert found["energy_interval"] == pytest.approx(2 * 0.5 / np.sqrt(8 * 3900), rel=0.8)
     errors = {"source": 0.1, "hyperviscosity x 1": 0.5, "hyperviscosity x 3": 0.2, "hyperviscosity x 10": None}
-    assert tuned({name: {"error_of_means": error} for name, error in errors.items()}) == "hyperviscosity x 3"
+    found = {name: {"error_of_means": error} for name, error in errors.items()}
+    assert tuned(found, tried(Settings(hyperviscosities=(1.0, 3.0, 10.0)))) == "hyperviscosity x 3"
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def test_the_loss_of_all_steps_is_the_weighted_one_and_further_arms_change_one_t
     squares = 2.0 * sum(float(jnp.sum((one[name] - other[name]) ** 2)) for name in study.names) / 6
     further = {"simulator", "window-2", "features-3", "squares-only", "mean-flow"}
     assert set(study.variants) == further | {f"{arm}-seed-1" for arm in further | set(settings.arms)}
-    assert study.variants["unrolled-seed-1"].study.seed == 1 and study.variants["window-2"].study.seed == 0
+    assert study.variants["unrolled-seed-1"].seed == 1 and study.variants["window-2"].seed == 0
     with_mean = study.variants["mean-flow"].study.unrolled_loss
     assert with_mean is not None and float(with_mean(one, other)) > float(study.unrolled_loss(one, other))
     plain = study.variants["squares-only"].study.unrolled_loss

@@ -61,7 +61,7 @@ def test_windows_are_compared_as_one_by_one():
 
 def test_each_seed_has_its_own_network_and_arm():
     assert set(STUDY.variants) == {"unrolled-seed-1"}
-    assert STUDY.variants["unrolled-seed-1"].study.seed == 1
+    assert STUDY.variants["unrolled-seed-1"].seed == 1
     three = {"a": jnp.array([3.0, 0.0]), "b": jnp.array([0.0])}
     assert float(relative_error(three, {"a": jnp.array([0.0, 0.0]), "b": jnp.array([4.0])})) == pytest.approx(5 / 4)
 

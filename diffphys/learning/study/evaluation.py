@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -54,6 +54,13 @@ def evaluate(study: Study, step: Any, test: Trajectories) -> Evaluation:
         return compared(study, states, frames)
 
     return gathered(study, test, lambda index: roll(step, *test.case(index)))
+
+
+def finer_grids(factors: Sequence[int]) -> dict[str, int]:
+    """How many times finer each grid is on which the source runs alone, by the name that stands beside the arms; a
+    factor of 0 stands for none.
+    """
+    return {f"finer-{factor}": factor for factor in factors if factor}
 
 
 def evaluate_finer(

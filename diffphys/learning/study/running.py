@@ -23,8 +23,7 @@ def run_study(study: Study, settings: StudySettings, run: Run) -> None:
         load_network(study, settings.weights)  # a file that holds none is refused before any work
     if study.fit is None and "least-squares" in settings.arms:
         raise InputError(f"arms: the {study.name} experiment has no least-squares; the other arms are accepted.")
-    trained = [arm for arm in settings.arms if arm != "none"]
-    trained += [] if settings.weights else list(study.variants)
+    trained = study.trained(settings)
     needs_training = bool(trained) and not settings.weights
     needed = study.test_cases + (study.train_cases if needs_training else ())
     data_seconds, reference_step_ms = generate_data(study, settings, run, needed)
@@ -48,11 +47,11 @@ def run_study(study: Study, settings: StudySettings, run: Run) -> None:
     }
     save_reference(study, run, test, found.kept)
     save_evaluation(study, run, "source", found, {}, settings.frames)
-    for arm in trained:
+    for name, variant in trained.items():
         if settings.weights:
             corrected, learned, losses = load_arm(study, settings)
         else:
-            corrected, learned, losses = train_arm(study, settings, run, arm)
+            corrected, learned, losses = train_arm(name, variant, run)
         run.leave_if_asked()
         found = evaluate(study, corrected, test)
         metrics |= {
@@ -62,9 +61,9 @@ def run_study(study: Study, settings: StudySettings, run: Run) -> None:
             "corrected_step_ms": found.step_ms,
             **learned,
         }
-        metrics["arms"][arm] = {**means(study, found), **learned}
-        metrics["paper"][f"{main}_corrected_mean"] = study.published.get(arm)
-        save_evaluation(study, run, arm, found, losses, settings.frames)
+        metrics["arms"][name] = {**means(study, found), **learned}
+        metrics["paper"][f"{main}_corrected_mean"] = study.published.get(name)
+        save_evaluation(study, run, name, found, losses, settings.frames)
     run.write_metrics(metrics)
 
 

@@ -36,11 +36,14 @@ class Variant:
         study: The study in which it is trained.
         settings: The settings with which it is.
         arm: How, the name of one of the arms that all studies have.
+        seed: What is added to the run's for its network and the drawing of windows: 0, or from 1 on for further
+            networks of the same arm.
     """
 
     study: "Study"
     settings: Any
     arm: str = "unrolled"
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,6 @@ class Study:
         couple: From a network and its normalization to the step that is trained: a `Corrected`, the default, or a
             `Forced`.
         fit: How corrections are fitted for the arm least-squares; None where the study has no such arm.
-        seed: What is added to the run's for networks and the drawing of windows.
         variants: Arms of its own, by name, beside those of the settings.
         published: Arm to the published mean of the first metric; "source" is the source alone.
         shipped: The file of the weights that the package ships.
@@ -141,7 +143,6 @@ class Study:
     shown_every: int = 1
     couple: Callable[[Any, Normalization], Any] | None = None
     fit: Fit | None = None
-    seed: int = 0
     variants: Mapping[str, "Variant"] = field(default_factory=dict)
     diagnostics: Mapping[str, Callable[[tuple[Field, ...]], Array]] = field(default_factory=dict)
     published: Mapping[str, float] = field(default_factory=dict)
@@ -165,6 +166,13 @@ class Study:
             return self.couple(network, normalization)
         return Corrected(self.source, network, normalization, fields=self.fields, conditioning=self.conditioning)
 
+    def trained(self, settings: Any) -> dict[str, Variant]:
+        """What a run with these settings trains, by name: the arms that all studies have, and then its own variants;
+        the former alone where weights from a file take the place of training.
+        """
+        arms = {arm: Variant(self, settings, arm) for arm in settings.arms if arm != "none"}
+        return arms if settings.weights else arms | dict(self.variants)
+
     def parameters_of(self, labels: Sequence[float]) -> dict[str, Array]:
         """The parameters of several cases, with a leading axis."""
         cases = [jax.tree.map(jnp.asarray, self.parameters(label)) for label in labels]
@@ -179,10 +187,9 @@ def with_seeds(study: Study, settings: Any, seeds: int) -> Study:
         settings: With which its arms are trained.
         seeds: How many networks each arm has.
     """
-    firsts = {arm: Variant(study, settings, arm) for arm in settings.arms if arm != "none"} | dict(study.variants)
     further = {
-        other: dataclasses.replace(arm, study=dataclasses.replace(arm.study, seed=arm.study.seed + seed))
-        for name, arm in firsts.items()
+        other: dataclasses.replace(arm, seed=seed)
+        for name, arm in study.trained(settings).items()
         for seed, other in enumerate(names_of_seeds(name, seeds))
         if seed
     }

@@ -17,7 +17,7 @@ from diffphys.learning.losses import half_sum_of_squares
 from diffphys.learning.study.data import load_cases
 from diffphys.learning.study.least_squares import fitted_corrections
 from diffphys.learning.study.settings import PUSHED, StudySettings
-from diffphys.learning.study.study import Frame, Study
+from diffphys.learning.study.study import Frame, Study, Variant
 from diffphys.learning.training import Progress, Stage, initial_progress, train
 from diffphys.learning.trajectories import Trajectories
 from diffphys.learning.turbulence import Forced, OnlyForced
@@ -31,12 +31,11 @@ SUPERVISED = ("supervised", "least-squares")  # no step of their training runs a
 Trained = tuple[Any, dict[str, Any], dict[str, Any]]
 
 
-def train_arm(study: Study, settings: StudySettings, run: Run, arm: str) -> Trained:
-    """Train one arm, from its checkpoint if there is one; return the corrected source, metrics, and the losses."""
-    name, variant = arm, study.variants.get(arm)
-    if variant is not None:
-        study, settings, arm = variant.study, variant.settings, variant.arm
-    seed = run.seed + study.seed
+def train_arm(name: str, variant: Variant, run: Run) -> Trained:
+    """Train the arm of this name, from its checkpoint if there is one; return the corrected source, metrics, and the
+    losses.
+    """
+    study, settings, arm, seed = variant.study, variant.settings, variant.arm, run.seed + variant.seed
     data = load_cases(study, settings, run, study.train_cases, settings.train_frames)
     normalization = Normalization.of([data.frames[name] for name in study.names], _conditioning_of(study, data))
     network = study.make_network(key=jax.random.key(seed), **study.architecture)

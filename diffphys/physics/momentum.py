@@ -43,9 +43,8 @@ from diffphys.physics.obstacles.plain import Plain
 from diffphys.physics.obstacles.space import face_volumes
 from diffphys.physics.obstacles.staircase import Staircase
 from diffphys.poisson import FictitiousDomain, PressureSolver, VariableProblem
-from diffphys.poisson.conjugate_gradients import euclidean_norm
 from diffphys.poisson.constrained import minimal_residuals
-from diffphys.poisson.problem import never_unconverged
+from diffphys.poisson.iterations import never_unconverged, of_length_one
 from diffphys.stepping import PISO
 
 
@@ -362,14 +361,11 @@ class _Implicit(eqx.Module):
 
     def _iterated(self, beside: Transport, given: Array) -> tuple[Array, Array]:
         shape = given.shape
-        largest = jnp.max(jnp.abs(given))  # first, since the squares in a norm may overflow or vanish
-        given = given.reshape(-1) / jnp.where(largest > 0, largest, 1.0)
-        length = euclidean_norm(given)
-        length = jnp.where(length > 0, length, 1.0)
+        given, length, largest = of_length_one(given.reshape(-1))
         solution, steps, converged = minimal_residuals(
             lambda values: values + beside.apply(values.reshape(shape)).reshape(-1),
             lambda residual: residual,
-            given / length,
+            given,
             self.tolerance,
             self.largest_iterations,
             kept=KEPT,

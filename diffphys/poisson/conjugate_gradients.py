@@ -1,7 +1,7 @@
 """Conjugate gradients: the iterative solver, and the independent check of the direct ones."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -9,24 +9,20 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from diffphys.devices import beside, keeping
-from diffphys.errors import InputError
-from diffphys.grids.numbers import check_numbers, plain, shown, whole_number
-from diffphys.linear import linear_solve
+from diffphys.grids.numbers import plain, whole_number
 from diffphys.poisson.finite_volumes import (
     FiniteVolumes,
     Problem,
-    VariableProblem,
-    apply,
     bytes_of_finite_volumes,
     finite_volumes,
     null_space_remover,
     outflow,
 )
-from diffphys.poisson.problem import PressureProblem, Solution, right_side
+from diffphys.poisson.iterations import IterativeSolver, check_problem, until_small
+from diffphys.poisson.problem import right_side
 
 
-class ConjugateGradients(eqx.Module):
+class ConjugateGradients(IterativeSolver):
     """Conjugate gradients on the pressure problem (Hestenes, Stiefel 1952), matrix-free.
 
     The derivative is the solution of the same symmetric system (`jax.lax.custom_linear_solve`), never an unrolled
@@ -51,13 +47,6 @@ class ConjugateGradients(eqx.Module):
     throw: bool = eqx.field(static=True, default=False)
     keep: bool = eqx.field(static=True, default=True)
 
-    def __check_init__(self):
-        check_iteration_settings(self)
-
-    def solve(self, rhs: Array) -> Solution:
-        """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
-        return iterative_solution(self, rhs, self._iterated)
-
     def prepared_bytes(self, dtype: DTypeLike = jnp.float32) -> int:
         """How many bytes a compiled program holds of what is prepared for values of this type: the finite volumes."""
         return bytes_of_finite_volumes(self.problem, dtype)
@@ -69,74 +58,6 @@ class ConjugateGradients(eqx.Module):
         return preconditioned(
             lambda pressure: outflow(system, pressure), lambda values: inverse * values, given, tolerance, iterations
         )
-
-
-@jax.named_scope("pressure_solve")
-def iterative_solution(
-    solver: Any, rhs: Array, iterate: Callable[[FiniteVolumes, Array, float], tuple[Array, Array, Array]]
-) -> Solution:
-    """The solution of `solver.problem` by an iteration on the finite volumes, with its derivatives.
-
-    Args:
-        solver: With `problem`, `tolerance` and `throw`.
-        rhs: Array at the cell centers.
-        iterate: From the finite volumes, in a unit in which their largest weight is one, a right side of Euclidean norm
-            one and the tolerance to the pressure, the number of iterations and whether it converged. A tree whose
-            leaves are all arrays that it closes over: a method of an `equinox.Module`.
-    """
-    problem = solver.problem
-    rhs = right_side(problem, rhs)
-    remove = null_space_remover(problem, rhs.dtype)
-    rhs, imbalance = remove(rhs)
-    tolerance = solver.tolerance or (1e-5 if rhs.dtype == jnp.float32 else 1e-10)
-    system = finite_volumes(problem, rhs.dtype)
-    rhs = beside(rhs, system)
-    scaled = _Scaled(iterate, system, remove, tolerance, solver.keep)
-    pressure, (steps, converged) = linear_solve(
-        scaled.operator, -rhs * system.volumes, scaled.solve, scaled.transpose_solve, symmetric=True, has_aux=True
-    )
-    residual = jnp.max(jnp.abs(apply(problem, pressure) - rhs))
-    if solver.throw:
-        name = type(solver).__name__
-        pressure = eqx.error_if(
-            pressure, ~converged, f"{name}: no convergence to the tolerance within the largest number of iterations."
-        )
-    return Solution(pressure, residual, steps, converged, imbalance)
-
-
-class _Scaled(eqx.Module):
-    """An iteration, for finite volumes and right sides of any size."""
-
-    iterate: Callable[[FiniteVolumes, Array, float], tuple[Array, Array, Array]]
-    system: FiniteVolumes
-    remove: Callable[[Array], tuple[Array, Array]]
-    tolerance: float = eqx.field(static=True)
-    keep: bool = eqx.field(static=True)
-
-    def operator(self, pressure: Array) -> Array:
-        return outflow(self.system, pressure)
-
-    def solve(self, _: Any, given: Array) -> tuple[Array, tuple[Array, Array]]:
-        system = self.system
-        given = system.volumes * self.remove(given / system.volumes)[0]
-        largest = jnp.max(jnp.abs(given))  # first, since the squares in a norm may overflow or vanish
-        given = given / jnp.where(largest > 0, largest, 1.0)
-        length = euclidean_norm(given)
-        length = jnp.where(length > 0, length, 1.0)
-        unit = system.largest_weight()
-        scaled = FiniteVolumes(
-            tuple(weights / unit for weights in system.weights), system.anchor / unit, system.volumes
-        )
-        pressure, steps, converged = self.iterate(scaled, given / length, self.tolerance)
-        pressure, _ = self.remove(pressure)
-        pressure, converged = pressure * (length / unit) * largest, converged & jnp.isfinite(length * largest)
-        # Within the solve: what it reports besides is not to be had everywhere that the pressure is (JAX 0.10 makes it
-        # a batch of its own under `jacfwd`, and a transposed solve reports to nobody).
-        return pressure if self.keep else jnp.where(converged, pressure, jnp.nan), (steps, converged)
-
-    def transpose_solve(self, transposed: Any, given: Array) -> tuple[Array, tuple[Array, Array]]:
-        cotangent, (steps, converged) = self.solve(transposed, given)
-        return jnp.where(converged, cotangent, jnp.nan), (steps, converged)  # nobody sees what it reports
 
 
 class ConjugateGradientSteps(NamedTuple):
@@ -225,45 +146,16 @@ def preconditioned(
     `p . S p` is below `200 eps N` times `r . r`: in float32 on 64 x 64 cells for any smooth right side.
     """
 
-    def unfinished(state: tuple[Array, ...]) -> Array:
-        _, residual, _, _, steps = state
-        return (euclidean_norm(residual) > tolerance) & (steps < largest_iterations)
-
-    def improved(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        solution, residual, direction, last, steps = state
+    def improved(
+        _: Array, solution: Array, residual: Array, direction: Array, last: Array
+    ) -> tuple[Array, Array, Array, Array]:
         corrected = preconditioner(residual)
         product = jnp.sum(residual * corrected)
         direction = corrected + product / last * direction
         response = operator(direction)
         curvature = jnp.sum(direction * response)
         length = jnp.where(curvature > 0, product / jnp.where(curvature > 0, curvature, 1), curvature * 0)
-        return solution + length * direction, residual - length * response, direction, product, steps + 1
+        return solution + length * direction, residual - length * response, direction, product
 
     zero = jnp.zeros_like(given)
-    start = (zero, given, zero, jnp.ones((), given.dtype), beside(jnp.zeros((), jnp.int32), given))
-    improved, start = keeping(improved, start)
-    solution, residual, _, _, steps = jax.lax.while_loop(unfinished, improved, start)
-    return solution, steps, euclidean_norm(residual) <= tolerance
-
-
-def euclidean_norm(values: Array) -> Array:
-    """The square root of the sum of squares."""
-    return jnp.sqrt(jnp.sum(values**2))
-
-
-def check_iteration_settings(solver: Any) -> None:
-    """Raise `InputError` for a tolerance or a number of iterations that no iteration can work with."""
-    name = type(solver).__name__
-    check_problem(name, solver.problem)
-    if solver.tolerance is not None:
-        check_numbers(name, tolerance=solver.tolerance)
-        if not 0 < solver.tolerance < 1:
-            raise InputError(f"{name}: tolerance is {solver.tolerance}; a number between 0 and 1 is accepted.")
-    if solver.largest_iterations is not None:
-        whole_number(f"{name}: largest_iterations", solver.largest_iterations)
-
-
-def check_problem(name: str, problem: object) -> None:
-    """Raise `InputError` unless it is a problem."""
-    if not isinstance(problem, (PressureProblem, VariableProblem)):
-        raise InputError(f"{name}: problem is {shown(problem)}; a PressureProblem or VariableProblem is accepted.")
+    return until_small(improved, (zero, given, zero, jnp.ones((), given.dtype)), tolerance, largest_iterations)

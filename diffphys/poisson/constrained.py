@@ -22,13 +22,12 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from diffphys.devices import beside, keeping
 from diffphys.linear import linear_solve
-from diffphys.poisson.conjugate_gradients import euclidean_norm, preconditioned
+from diffphys.poisson.conjugate_gradients import preconditioned
+from diffphys.poisson.iterations import euclidean_norm, until_small
 
 
 LARGEST_ITERATIONS = 300
@@ -140,12 +139,9 @@ def minimal_residuals(
     in the compiled program, in `jax.scipy.sparse.linalg.gmres` several times.
     """
 
-    def unfinished(state: tuple[Array, ...]) -> Array:
-        _, residual, _, _, steps = state
-        return (euclidean_norm(residual) > tolerance) & (steps < largest_iterations)
-
-    def improved(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        solution, residual, directions, responses, steps = state
+    def improved(
+        steps: Array, solution: Array, residual: Array, directions: Array, responses: Array
+    ) -> tuple[Array, Array, Array, Array]:
         direction = preconditioner(residual)
         response = operator(direction)
         for _ in range(2):  # once leaves the round-off of what it takes away
@@ -161,12 +157,7 @@ def minimal_residuals(
             residual - step * response,
             directions.at[place].set(direction),
             responses.at[place].set(response),
-            steps + 1,
         )
 
-    zero = jnp.zeros_like(given)
     none = jnp.zeros_like(given, shape=(kept, *given.shape))
-    start = (zero, given, none, none, beside(jnp.zeros((), jnp.int32), given))
-    improved, start = keeping(improved, start)
-    solution, residual, _, _, steps = jax.lax.while_loop(unfinished, improved, start)
-    return solution, steps, euclidean_norm(residual) <= tolerance
+    return until_small(improved, (jnp.zeros_like(given), given, none, none), tolerance, largest_iterations)

@@ -6,13 +6,14 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from diffphys.grids.numbers import plain
-from diffphys.poisson.conjugate_gradients import check_iteration_settings, iterative_solution, preconditioned
+from diffphys.poisson.conjugate_gradients import preconditioned
 from diffphys.poisson.diagonalization import FastDiagonalization
 from diffphys.poisson.finite_volumes import FiniteVolumes, VariableProblem, bytes_of_finite_volumes, outflow
-from diffphys.poisson.problem import PressureProblem, Solution
+from diffphys.poisson.iterations import IterativeSolver
+from diffphys.poisson.problem import PressureProblem
 
 
-class FictitiousDomain(eqx.Module):
+class FictitiousDomain(IterativeSolver):
     """Conjugate gradients on faces with coefficients from 0 to 1, preconditioned by the direct solution for open faces.
 
     A function that solves the problem in the fluid extends into the obstacle with a bounded energy, so the number of
@@ -33,13 +34,6 @@ class FictitiousDomain(eqx.Module):
     largest_iterations: int = eqx.field(static=True, converter=plain, default=200)
     throw: bool = eqx.field(static=True, default=False)
     keep: bool = eqx.field(static=True, default=True)
-
-    def __check_init__(self):
-        check_iteration_settings(self)
-
-    def solve(self, rhs: Array) -> Solution:
-        """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
-        return iterative_solution(self, rhs, self._iterated)
 
     def prepared_bytes(self, dtype: DTypeLike = jnp.float32) -> int:
         """How many bytes a compiled program holds of what is prepared for values of this type: by the preconditioner,

@@ -21,6 +21,7 @@ from diffphys.linear import linear_solve
 from diffphys.poisson.conjugate_gradients import preconditioned
 from diffphys.poisson.diagonalization import FastDiagonalization
 from diffphys.poisson.finite_volumes import FiniteVolumes, VariableProblem, finite_volumes, outflow
+from diffphys.poisson.iterations import of_length_one
 from diffphys.poisson.problem import PressureProblem, Solution, null_space, right_side, without_null_space
 
 
@@ -84,13 +85,9 @@ class _Coupled(eqx.Module):
         return values
 
     def solve(self, _: Any, given: Array) -> tuple[Array, tuple[Array, Array]]:
-        given = self.without_null_space(given)
-        largest = jnp.max(jnp.abs(given))  # first, since the squares in a norm may overflow or vanish
-        given = given / jnp.where(largest > 0, largest, 1.0)
-        length = jnp.sqrt(jnp.sum(given**2))
-        length = jnp.where(length > 0, length, 1.0)
+        given, length, largest = of_length_one(self.without_null_space(given))
         pressure, steps, converged = preconditioned(
-            self.operator, self._open, given / length, self.tolerance, self.largest_iterations
+            self.operator, self._open, given, self.tolerance, self.largest_iterations
         )
         pressure = self.without_null_space(pressure) * length * largest
         return jnp.where(converged, pressure, jnp.nan), (steps, converged)

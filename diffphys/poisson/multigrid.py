@@ -26,9 +26,10 @@ from jax.typing import DTypeLike
 
 from diffphys.devices import keeping
 from diffphys.grids.numbers import plain, whole_number
-from diffphys.poisson.conjugate_gradients import check_iteration_settings, iterative_solution, preconditioned
+from diffphys.poisson.conjugate_gradients import preconditioned
 from diffphys.poisson.finite_volumes import FiniteVolumes, Problem, bytes_of_finite_volumes, finite_volumes
-from diffphys.poisson.problem import PressureProblem, Solution
+from diffphys.poisson.iterations import IterativeSolver
+from diffphys.poisson.problem import PressureProblem
 from diffphys.prepared import bytes_of, prepared
 
 
@@ -56,7 +57,7 @@ class Stencil(NamedTuple):
         return self.entries[0]
 
 
-class MultigridConjugateGradients(eqx.Module):
+class MultigridConjugateGradients(IterativeSolver):
     """Conjugate gradients with a multigrid cycle as preconditioner, matrix-free, for any problem.
 
     The number of iterations does not grow with the grid. Derivatives as with `ConjugateGradients`; adjoint solves are
@@ -83,13 +84,8 @@ class MultigridConjugateGradients(eqx.Module):
     keep: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
-        check_iteration_settings(self)
         if self.smoothing is not None:
             whole_number("MultigridConjugateGradients: smoothing", self.smoothing)
-
-    def solve(self, rhs: Array) -> Solution:
-        """Solve `A pressure = rhs` for an array at the cell centers. Not converging shows in `Solution.converged`."""
-        return iterative_solution(self, rhs, self._iterated)
 
     def prepared_bytes(self, dtype: DTypeLike = jnp.float32) -> int:
         """How many bytes a compiled program holds of what is prepared for values of this type: the finite volumes and,

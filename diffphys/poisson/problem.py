@@ -130,15 +130,6 @@ class PressureSolver(Protocol):
         ...
 
 
-def never_unconverged(solver: PressureSolver) -> PressureSolver:
-    """The solver, with NaN as pressure where an iteration does not meet its tolerance.
-
-    What goes on with it goes on with NaN, which `rollout` reports with `outcome=True` and `train` leaves out: a wrong
-    flow is never returned. To raise at once instead, give a solver with `throw=True`, or set `jax_debug_nans`.
-    """
-    return dataclasses.replace(solver, keep=False) if hasattr(solver, "keep") else solver  # pyright: ignore
-
-
 def kinds_of(conditions: Conditions) -> tuple[tuple[Kind, Kind], ...]:
     """For each axis the kinds of its (lower, upper) end."""
     return tuple((_kind(lower), _kind(upper)) for lower, upper in conditions)

@@ -11,7 +11,8 @@ from diffphys.grids.numbers import as_array_of_shape, as_components
 from diffphys.operators import difference, divergence
 from diffphys.poisson.fictitious_domain import FictitiousDomain
 from diffphys.poisson.finite_volumes import VariableProblem
-from diffphys.poisson.problem import PressureSolver, Solution, never_unconverged
+from diffphys.poisson.iterations import never_unconverged
+from diffphys.poisson.problem import PressureSolver, Solution
 
 
 def variable_density_projection(

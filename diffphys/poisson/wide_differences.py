@@ -34,8 +34,9 @@ from diffphys.grids.axes import at_axis
 from diffphys.grids.ends import values_beside, with_even_images
 from diffphys.linear import along_axis, linear_solve
 from diffphys.poisson.capacitance import ObstacleCorrected, product_rows
-from diffphys.poisson.conjugate_gradients import euclidean_norm, preconditioned
+from diffphys.poisson.conjugate_gradients import preconditioned
 from diffphys.poisson.diagonalization import FastDiagonalization, reciprocal_eigenvalues
+from diffphys.poisson.iterations import of_length_one
 from diffphys.poisson.problem import (
     PressureProblem,
     Solution,
@@ -186,17 +187,13 @@ class WideDifferences(eqx.Module):
         return without_null_space(self.problem, separable.inverse(coefficients - separable.scaled(source)))[0]
 
     def _solved(self, _, given: Array) -> tuple[Array, tuple[Array, Array]]:
-        given, _imbalance = without_null_space(self.problem, given)
-        largest = jnp.max(jnp.abs(given))
-        given = given / jnp.where(largest > 0, largest, 1.0)
-        length = euclidean_norm(given)
-        length = jnp.where(length > 0, length, 1.0)
+        given, length, largest = of_length_one(without_null_space(self.problem, given)[0])
         narrow = ObstacleCorrected(self.problem)
         unit = min(self.problem.grid.units) ** 2  # in which the operator is of size one
         pressure, steps, converged = preconditioned(
             lambda values: -unit * self.apply(values),
             lambda residual: -narrow.solve(residual / unit).pressure,
-            given / length,
+            given,
             1e-6 if given.dtype == jnp.float32 else 1e-14,
             self.largest_iterations,
         )

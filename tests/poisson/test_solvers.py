@@ -12,7 +12,8 @@ import pytest
 import diffphys as dp
 from diffphys.grids import Ghost, Neumann
 from diffphys.poisson import ConjugateGradients, FastDiagonalization, ObstacleCorrected, PressureProblem, direct
-from diffphys.poisson.problem import apply, never_unconverged, without_null_space
+from diffphys.poisson.iterations import never_unconverged
+from diffphys.poisson.problem import apply, without_null_space
 from tests.domains import domains
 from tests.gradients import check_derivatives
 

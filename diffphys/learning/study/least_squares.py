@@ -35,7 +35,8 @@ from diffphys.linear import along_axis
 from diffphys.operators import divergence
 from diffphys.operators.interpolation import linear_interpolation_matrix
 from diffphys.poisson import PressureProblem, direct
-from diffphys.poisson.conjugate_gradients import euclidean_norm, preconditioned
+from diffphys.poisson.conjugate_gradients import preconditioned
+from diffphys.poisson.iterations import euclidean_norm
 from diffphys.runs import Run
 from diffphys.stepping import rollout
 

@@ -34,7 +34,7 @@ from diffphys.physics.obstacles.space import (
 )
 from diffphys.poisson import PressureSolver, Solution, VariableProblem
 from diffphys.poisson.constrained import solve_constrained
-from diffphys.poisson.problem import never_unconverged
+from diffphys.poisson.iterations import never_unconverged
 from diffphys.poisson.separable import solve_separable
 
 

@@ -25,7 +25,7 @@ from diffphys.physics.obstacles.space import (
     projected_within_sides,
 )
 from diffphys.poisson import PressureProblem, PressureSolver, Solution, direct
-from diffphys.poisson.problem import never_unconverged
+from diffphys.poisson.iterations import never_unconverged
 from diffphys.poisson.separable import solve_separable
 
 

@@ -36,7 +36,7 @@ from diffphys.physics.obstacles.space import (
 )
 from diffphys.poisson import PressureProblem, PressureSolver, Solution
 from diffphys.poisson.constrained import solve_constrained
-from diffphys.poisson.problem import never_unconverged
+from diffphys.poisson.iterations import never_unconverged
 from diffphys.poisson.separable import solve_separable
 from diffphys.poisson.traced_obstacle import ClosedFaces, CorrectedAround, closed_faces
 

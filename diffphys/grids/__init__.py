@@ -1,8 +1,12 @@
-"""Where numbers live: the grid, fields on it, what holds at its sides, and shapes within it."""
+"""Where numbers live: the grid, fields on it, what holds at its sides, and shapes within it; and how a system declares
+the numbers that it is made of (`Declared`).
+"""
 
 from diffphys.grids.conditions import Condition, Conditions, Dirichlet, Ghost, Kept, Neumann, Periodic, Robin, Unknown
-from diffphys.grids.field import Field, center_offset, face_offset
+from diffphys.grids.declared import Declared, Limit, at_ends, choice, quantity, sides_of, uniform, within
+from diffphys.grids.field import Field, center_offset, check_centered, check_field, face_offset
 from diffphys.grids.grid import Grid
+from diffphys.grids.numbers import as_array_of_shape
 from diffphys.grids.shapes import (
     Box,
     Complement,
@@ -55,4 +59,15 @@ __all__ = [
     "Side",
     "Sides",
     "Wall",
+    "Declared",
+    "Limit",
+    "quantity",
+    "within",
+    "at_ends",
+    "sides_of",
+    "choice",
+    "uniform",
+    "as_array_of_shape",
+    "check_field",
+    "check_centered",
 ]

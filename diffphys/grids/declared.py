@@ -1,22 +1,4 @@
-"""What a module is made of, declared with its range where it is named.
-
-    class Heat(Declared):
-        grid: Grid = eqx.field(static=True)
-        diffusivity: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0))
-        dt: Array = eqx.field(converter=quantity, metadata=within(above=0.0))
-        conditions: Conditions = eqx.field(metadata=ends())
-        stepping: Any = eqx.field(static=True, metadata=choice(RungeKutta, Splitting), default=RungeKutta(1))
-
-        def limits(self):
-            ...  # how long a step may be
-
-        def refused(self):
-            ...  # what else is refused; all of the above is in range by then
-
-A number that a user gives becomes a traced leaf of the default float type. What is no number, not finite, out of its
-range, of another shape or of another kind is refused in a sentence that names the class, the field and what is
-accepted.
-"""
+"""What a module is made of, declared with its range where it is named: see `Declared`."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
@@ -122,7 +104,7 @@ def within(
     return {"declared": _Range(minimum, above, scalar and not cells, cells)}
 
 
-def ends() -> dict[str, Any]:
+def at_ends() -> dict[str, Any]:
     """The metadata of a field of a module with a `grid`: for each axis what holds at its (lower, upper) end."""
     return {"declared": _Ends()}
 
@@ -155,8 +137,31 @@ def each(declared: dict[str, Any]) -> dict[str, Any]:
 class Declared(eqx.Module):
     """A module whose fields are checked as their metadata declare.
 
+    A number that a user gives becomes a traced leaf of the default float type: changing it compiles nothing anew, and
+    it has a gradient. What is no number, not finite, out of its range, of another shape or of another kind is refused
+    in a sentence that names the class, the field and what is accepted; what is traced passes.
+
     A class says in `limits` how long a step may be, and in `refused` what else must not be. (A `__check_init__` of its
     own would run before this one, and meet numbers that are none.)
+
+    Raises:
+        InputError: where a field is not what it declares, or `dt` is beyond a limit.
+
+    Examples:
+        >>> import equinox as eqx
+        >>> from diffphys.grids import Declared, Limit, quantity, within
+        >>> class Relaxation(Declared):
+        ...     grid: dp.Grid = eqx.field(static=True)
+        ...     rest: jax.Array = eqx.field(converter=quantity, metadata=within(cells=True))
+        ...     time: jax.Array = eqx.field(converter=quantity, metadata=within(above=0.0))
+        ...     dt: jax.Array = eqx.field(converter=quantity, metadata=within(above=0.0))
+        ...
+        ...     def limits(self):
+        ...         yield Limit(self.dt / (2 * self.time), "this time", "beyond which it grows")
+        >>> Relaxation(dp.Grid((8,)), rest=1, time=0.1, dt=0.3)
+        Traceback (most recent call last):
+        ...
+        InputError: Relaxation: dt is 0.3; with this time at most 0.2 is accepted, beyond which it grows.
     """
 
     def __check_init__(self):

@@ -25,8 +25,11 @@ from diffphys.operators.curl import curl
 from diffphys.operators.differences import difference, divergence, gradient, laplacian
 from diffphys.operators.diffusion import (
     crank_nicolson_diffusion,
+    diffusion_limit,
+    diffusion_number,
     exact_diffusion,
     explicit_diffusion,
+    implicit_change,
     implicit_diffusion,
     stable_diffusion_step,
 )
@@ -65,7 +68,10 @@ __all__ = [
     "exact_diffusion",
     "explicit_diffusion",
     "implicit_diffusion",
+    "implicit_change",
     "stable_diffusion_step",
+    "diffusion_number",
+    "diffusion_limit",
     "centers_to_faces",
     "convert",
     "faces_to_centers",

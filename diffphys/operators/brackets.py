@@ -20,8 +20,7 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import Field, Grid
-from diffphys.grids.field import check_field
+from diffphys.grids import Field, Grid, check_field
 from diffphys.grids.numbers import shown
 from diffphys.operators.waves import Waves
 

@@ -6,9 +6,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import Condition, Conditions, Field, Grid
+from diffphys.grids import Condition, Conditions, Field, Grid, check_field
 from diffphys.grids.axes import at_axis
-from diffphys.grids.field import check_field
 from diffphys.grids.numbers import whole_number
 
 

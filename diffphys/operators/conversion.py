@@ -13,9 +13,9 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import Field, Grid, Periodic, center_offset, face_offset
+from diffphys.grids import Field, Grid, Periodic, center_offset, check_field, face_offset
 from diffphys.grids.axes import at_axis
-from diffphys.grids.field import as_offset, check_field, check_velocity
+from diffphys.grids.field import as_offset, check_velocity
 from diffphys.linear import along_axis, linear_map
 from diffphys.operators.interpolation import at_new_place
 

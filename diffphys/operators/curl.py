@@ -9,8 +9,7 @@ the sides too, save where two sides with contradicting values or slopes meet in 
 from collections.abc import Sequence
 
 from diffphys.errors import InputError
-from diffphys.grids import Field, face_offset
-from diffphys.grids.field import check_field
+from diffphys.grids import Field, check_field, face_offset
 from diffphys.grids.numbers import shown
 from diffphys.operators.differences import difference
 

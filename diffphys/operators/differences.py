@@ -26,12 +26,13 @@ from diffphys.grids import (
     Periodic,
     Unknown,
     center_offset,
+    check_field,
     face_offset,
 )
 from diffphys.grids.axes import at_axis, slice_axis
 from diffphys.grids.conditions import homogeneous
 from diffphys.grids.ends import lengths_beside, places_beyond
-from diffphys.grids.field import check_field, check_velocity
+from diffphys.grids.field import check_velocity
 from diffphys.grids.numbers import as_whole, shown
 from diffphys.linear import along_axis, linear_map
 

@@ -7,13 +7,13 @@ two matrix products per axis, without iterations, stable for every step. They ar
 
 from collections.abc import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.grids import Field, Grid, center_offset
-from diffphys.grids.field import check_field
+from diffphys.grids import Field, Grid, Limit, center_offset, check_field
 from diffphys.grids.grid import check_grid
 from diffphys.grids.numbers import as_components, as_floating, check_numbers
 from diffphys.linear import along_axis
@@ -86,6 +86,38 @@ def _fastest_rate(grid: Grid, axis: int) -> float:
     return float(max(sums)) / 2
 
 
+def diffusion_number(grid: Grid, diffusivity: ArrayLike, dt: ArrayLike, real_axis: float = 2.0) -> Array:
+    r"""`dt` over the longest step with which explicit diffusion is stable, beyond 1 where it is not.
+
+    That is $2 \kappa \Delta t \sum_a h_a^{-2}$ for Euler's method, and zero for one that is stable for every step.
+
+    Args:
+        grid: The grid.
+        diffusivity: Length squared per time; a number, or one for each cell.
+        dt: Duration of a step.
+        real_axis: How far the method's stability reaches on the negative real axis; 2 for Euler's.
+    """
+    dt = as_floating(dt, "diffusion_number: dt")
+    return dt / stable_diffusion_step(grid, 1.0).astype(dt.dtype) * diffusivity * (2 / real_axis)
+
+
+def diffusion_limit(
+    grid: Grid, diffusivity: ArrayLike, dt: ArrayLike, real_axis: float = 2.0, given: str = "this diffusivity"
+) -> Limit:
+    """The bound on `dt` of explicit diffusion, for `limits` of a `Declared` system.
+
+    Args:
+        grid: The grid.
+        diffusivity: Length squared per time; a number, or one for each cell, of which the largest counts.
+        dt: Duration of a step.
+        real_axis: How far the method's stability reaches on the negative real axis, as `RungeKutta(n).real_axis` says;
+            infinite where diffusion is implicit, which has no bound.
+        given: The diffusivity, for the message.
+    """
+    ratio = diffusion_number(grid, jnp.max(diffusivity), dt, real_axis)
+    return Limit(ratio, f"{given} and spacing", "beyond which explicit diffusion is unstable")
+
+
 def implicit_diffusion(field: Field, diffusivity: ArrayLike, dt: ArrayLike) -> Field:
     r"""One backward Euler step: the solution of $f' - dt\, \kappa \nabla^2 f' = f$.
 
@@ -101,6 +133,24 @@ def implicit_diffusion(field: Field, diffusivity: ArrayLike, dt: ArrayLike) -> F
         InputError: if a condition is unknown, or a number has a shape.
     """
     return _diffused("implicit_diffusion", field, diffusivity, dt, lambda z, values, _: 1 / (1 - z * values))
+
+
+@jax.named_scope("diffusion")
+def implicit_change(field: Field, diffusivity: ArrayLike, length: ArrayLike) -> Array:
+    """What implicit diffusion over `length` changes: the `w` that solves `w = length * diffusivity * laplacian(f + w)`,
+    as `stiff_change` of a system says it.
+
+    Values that the conditions fix on the sides are changed to these.
+
+    Args:
+        field: The field, at any place, with conditions at all ends.
+        diffusivity: Length squared per time.
+        length: Duration of the implicit step.
+
+    Raises:
+        InputError: if a condition is unknown, or a number has a shape.
+    """
+    return implicit_diffusion(field, diffusivity, length).values - field.values
 
 
 def crank_nicolson_diffusion(field: Field, diffusivity: ArrayLike, dt: ArrayLike) -> Field:

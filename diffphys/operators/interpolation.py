@@ -12,9 +12,9 @@ from jax.custom_derivatives import SymbolicZero
 
 from diffphys.devices import are_several, beside
 from diffphys.errors import InputError
-from diffphys.grids import Field, Periodic, Unknown
+from diffphys.grids import Field, Periodic, Unknown, check_field
 from diffphys.grids.ends import lengths_beside
-from diffphys.grids.field import as_offset, check_field
+from diffphys.grids.field import as_offset
 from diffphys.grids.numbers import as_floating, shown
 from diffphys.operators.differences import weighted_pair
 

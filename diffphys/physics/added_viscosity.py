@@ -15,8 +15,8 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from diffphys.errors import InputError
-from diffphys.grids import Field, Grid
-from diffphys.grids.declared import Declared, Refusals, choice, not_among, quantity, within
+from diffphys.grids import Declared, Field, Grid, choice, quantity, within
+from diffphys.grids.declared import Refusals, not_among
 from diffphys.grids.ends import with_even_images
 from diffphys.grids.numbers import concrete, magnitude, shown
 from diffphys.operators import difference, interpolate

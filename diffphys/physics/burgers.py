@@ -8,15 +8,32 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.grids import Condition, Conditions, Field, Grid, face_offset
+from diffphys.grids import (
+    Condition,
+    Conditions,
+    Declared,
+    Field,
+    Grid,
+    as_array_of_shape,
+    at_ends,
+    choice,
+    face_offset,
+    quantity,
+    within,
+)
 from diffphys.grids.conditions import homogeneous, is_periodic, shifted
-from diffphys.grids.declared import Declared, choice, ends, quantity, within
 from diffphys.grids.field import check_velocity
-from diffphys.grids.numbers import as_array_of_shape, as_components, in_precision_of, of_types, plain
-from diffphys.operators import convection, explicit_diffusion, semi_lagrangian
+from diffphys.grids.numbers import as_components, in_precision_of, of_types, plain
+from diffphys.operators import (
+    convection,
+    diffusion_limit,
+    diffusion_number,
+    explicit_diffusion,
+    implicit_change,
+    semi_lagrangian,
+)
 from diffphys.operators.advection.look_ups import as_largest_courant
 from diffphys.operators.diffusion import diffusion_rate
-from diffphys.physics.heat import diffusion_limit, diffusion_number, implicit_change
 from diffphys.physics.units import conditions_in, step_in, unit_of
 from diffphys.stepping import ImplicitExplicit, RungeKutta, Splitting
 
@@ -63,7 +80,7 @@ class Burgers(Declared):
     grid: Grid = eqx.field(static=True)
     viscosity: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0))
     dt: Array = eqx.field(converter=quantity, metadata=within(above=0.0))
-    conditions: Conditions = eqx.field(metadata=ends())
+    conditions: Conditions = eqx.field(metadata=at_ends())
     largest_courant: int | tuple[int, ...] | None = eqx.field(static=True, converter=plain, default=None)
     stepping: Splitting | RungeKutta | ImplicitExplicit = eqx.field(
         static=True, metadata=choice(Splitting, RungeKutta, ImplicitExplicit), default=Splitting()

@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.grids.declared import Declared, quantity, within
+from diffphys.grids import Declared, quantity, within
 from diffphys.grids.numbers import concrete
 from diffphys.grids.sides import given
 from diffphys.stepping import RungeKutta

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffphys.grids import Grid, Periodic, Shape, Sides, parse_sides
-from diffphys.grids.declared import Refusals, choice
+from diffphys.grids import Grid, Periodic, Shape, Sides, choice, parse_sides
+from diffphys.grids.declared import Refusals
 from diffphys.grids.numbers import check_kind, concrete, shown
 from diffphys.grids.sides import TimeFunction
 from diffphys.operators.advection import SkewSymmetric, Spectral

@@ -28,13 +28,15 @@ from diffphys.grids import (
     Sides,
     Unknown,
     Wall,
+    as_array_of_shape,
     center_offset,
+    check_field,
     face_offset,
 )
 from diffphys.grids.axes import slab
 from diffphys.grids.ends import lengths_beside
-from diffphys.grids.field import check_field, check_parts, check_velocity
-from diffphys.grids.numbers import as_array_of_shape, as_components, check_names, concrete
+from diffphys.grids.field import check_parts, check_velocity
+from diffphys.grids.numbers import as_components, check_names, concrete
 from diffphys.grids.sides import part_of
 from diffphys.linear import along_axis
 from diffphys.operators import convert

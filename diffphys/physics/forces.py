@@ -9,19 +9,8 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import Field, Shape, Sides
-from diffphys.grids.declared import (
-    Declared,
-    Refusals,
-    choice,
-    each,
-    misplaced,
-    not_among,
-    quantity,
-    whole,
-    within,
-    wrong_shape,
-)
+from diffphys.grids import Declared, Field, Shape, Sides, choice, quantity, within
+from diffphys.grids.declared import Refusals, each, misplaced, not_among, whole, wrong_shape
 from diffphys.grids.numbers import as_number, check_kind, plain, shown
 from diffphys.grids.shapes import Periods
 from diffphys.operators import interpolate

@@ -8,12 +8,20 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.grids import Conditions, Field, Grid
-from diffphys.grids.declared import Declared, choice, ends, quantity, within
-from diffphys.grids.field import check_centered
-from diffphys.grids.numbers import as_array_of_shape, in_precision_of, of_types
-from diffphys.operators import laplacian
-from diffphys.physics.heat import diffusion_limit, diffusion_number, implicit_change
+from diffphys.grids import (
+    Conditions,
+    Declared,
+    Field,
+    Grid,
+    as_array_of_shape,
+    at_ends,
+    check_centered,
+    choice,
+    quantity,
+    within,
+)
+from diffphys.grids.numbers import in_precision_of, of_types
+from diffphys.operators import diffusion_limit, diffusion_number, implicit_change, laplacian
 from diffphys.stepping import ImplicitExplicit, RungeKutta
 
 
@@ -86,7 +94,7 @@ class GrayScott(Declared):
     feed: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0, cells=True))
     kill: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0, cells=True))
     dt: Array = eqx.field(converter=quantity, metadata=within(above=0.0))
-    conditions: Conditions = eqx.field(metadata=ends())
+    conditions: Conditions = eqx.field(metadata=at_ends())
     stepping: RungeKutta | ImplicitExplicit = eqx.field(
         static=True, metadata=choice(RungeKutta, ImplicitExplicit), default=RungeKutta(2)
     )

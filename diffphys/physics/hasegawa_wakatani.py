@@ -9,10 +9,20 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from diffphys.grids import Field, Grid, Periodic
-from diffphys.grids.declared import Declared, Limit, choice, quantity, uniform, within
-from diffphys.grids.field import check_centered
-from diffphys.grids.numbers import as_array_of_shape, in_precision_of, of_types
+from diffphys.grids import (
+    Declared,
+    Field,
+    Grid,
+    Limit,
+    Periodic,
+    as_array_of_shape,
+    check_centered,
+    choice,
+    quantity,
+    uniform,
+    within,
+)
+from diffphys.grids.numbers import in_precision_of, of_types
 from diffphys.operators import Arakawa, Dealiased
 from diffphys.stepping import ImplicitExplicit, RungeKutta
 

@@ -2,15 +2,24 @@
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.grids import Conditions, Field, Grid, center_offset
-from diffphys.grids.declared import Declared, Limit, choice, ends, quantity, within
-from diffphys.grids.field import check_field
-from diffphys.grids.numbers import as_array_of_shape, in_precision_of, of_types
-from diffphys.operators import implicit_diffusion, stable_diffusion_step
+from diffphys.grids import (
+    Conditions,
+    Declared,
+    Field,
+    Grid,
+    as_array_of_shape,
+    at_ends,
+    center_offset,
+    check_field,
+    choice,
+    quantity,
+    within,
+)
+from diffphys.grids.numbers import in_precision_of, of_types
+from diffphys.operators import diffusion_limit, diffusion_number, implicit_change
 from diffphys.operators.diffusion import diffusion_rate
 from diffphys.physics.units import conditions_in, step_in, unit_of
 from diffphys.stepping import ImplicitExplicit, RungeKutta
@@ -51,7 +60,7 @@ class Heat(Declared):
     grid: Grid = eqx.field(static=True)
     diffusivity: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0))
     dt: Array = eqx.field(converter=quantity, metadata=within(above=0.0))
-    conditions: Conditions = eqx.field(metadata=ends())
+    conditions: Conditions = eqx.field(metadata=at_ends())
     stepping: RungeKutta | ImplicitExplicit = eqx.field(
         static=True, metadata=choice(RungeKutta, ImplicitExplicit), default=RungeKutta(1)
     )
@@ -89,42 +98,3 @@ class Heat(Declared):
     def stiff_change(self, time: ArrayLike, temperature: Field, length: Array, input: None) -> Array:
         """What an implicit step over `length` changes."""
         return implicit_change(temperature, self.diffusivity, length)
-
-
-@jax.named_scope("diffusion")
-def implicit_change(field: Field, diffusivity: ArrayLike, length: ArrayLike) -> Array:
-    """What implicit diffusion over `length` changes: the `w` that solves `w = length * diffusivity * laplacian(f + w)`.
-
-    Values that the conditions fix on the sides are changed to these.
-    """
-    return implicit_diffusion(field, diffusivity, length).values - field.values
-
-
-def diffusion_number(grid: Grid, diffusivity: Array, dt: Array, real_axis: float = 2.0) -> Array:
-    r"""`dt` over the longest step with which explicit diffusion is stable, beyond 1 where it is not.
-
-    That is $2 \kappa \Delta t \sum_a h_a^{-2}$ for Euler's method, and zero for one that is stable for every step.
-
-    Args:
-        grid: The grid.
-        diffusivity: Length squared per time.
-        dt: Duration of a step.
-        real_axis: How far the method's stability reaches on the negative real axis; 2 for Euler's.
-    """
-    return dt / stable_diffusion_step(grid, 1.0).astype(dt.dtype) * diffusivity * (2 / real_axis)
-
-
-def diffusion_limit(
-    grid: Grid, diffusivity: Array, dt: Array, real_axis: float = 2.0, given: str = "this diffusivity"
-) -> Limit:
-    """The bound on `dt` of explicit diffusion, where a diffusivity that varies in space is largest.
-
-    Args:
-        grid: The grid.
-        diffusivity: Length squared per time.
-        dt: Duration of a step.
-        real_axis: How far the method's stability reaches on the negative real axis; 2 for Euler's.
-        given: The diffusivity, for the message.
-    """
-    ratio = diffusion_number(grid, jnp.max(diffusivity), dt, real_axis)
-    return Limit(ratio, f"{given} and spacing", "beyond which explicit diffusion is unstable")

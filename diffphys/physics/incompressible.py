@@ -40,22 +40,29 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 from jax.typing import ArrayLike, DTypeLike
 
-from diffphys.grids import Dirichlet, Field, Ghost, Grid, Periodic, Shape, Sides, Wall, parse_sides
-from diffphys.grids.declared import Declared, choice, quantity, refuse, within
+from diffphys.grids import (
+    Declared,
+    Dirichlet,
+    Field,
+    Ghost,
+    Grid,
+    Periodic,
+    Shape,
+    Sides,
+    Wall,
+    as_array_of_shape,
+    choice,
+    parse_sides,
+    quantity,
+    within,
+)
+from diffphys.grids.declared import refuse
 from diffphys.grids.ends import lengths_beside
 from diffphys.grids.field import check_parts, check_velocity
 from diffphys.grids.grid import check_grid
-from diffphys.grids.numbers import (
-    as_array_of_shape,
-    as_number,
-    check_kind,
-    check_names,
-    in_precision_of,
-    magnitude,
-    of_types,
-)
+from diffphys.grids.numbers import as_number, check_kind, check_names, in_precision_of, magnitude, of_types
 from diffphys.grids.sides import depends_on_time, periods, sides_at
-from diffphys.operators import Waves, explicit_diffusion, faces_to_centers
+from diffphys.operators import Waves, diffusion_limit, diffusion_number, explicit_diffusion, faces_to_centers
 from diffphys.operators.advection import Advection, FluxAdvection, SemiLagrangian, SkewSymmetric, Spectral
 from diffphys.operators.advection.convection import times_volume_unit
 from diffphys.operators.advection.semi_lagrangian import carried_velocity
@@ -65,7 +72,6 @@ from diffphys.physics.flow_parts import A_SOLVER, as_obstacle, as_scalars, refus
 from diffphys.physics.flow_state import FlowState, Forces, Unknowns
 from diffphys.physics.flow_units import flow_in, input_in
 from diffphys.physics.forces import FlowInput, Held, as_forces
-from diffphys.physics.heat import diffusion_limit, diffusion_number
 from diffphys.physics.momentum import MomentumEquation, implicit_scalar, momentum_equation
 from diffphys.physics.obstacles import (
     FOURTH_ORDER,

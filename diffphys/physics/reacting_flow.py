@@ -30,11 +30,29 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
-from diffphys.grids import Dirichlet, Field, Grid, Inflow, Neumann, Open, Outflow, Periodic, Sides, Wall, parse_sides
+from diffphys.grids import (
+    Declared,
+    Dirichlet,
+    Field,
+    Grid,
+    Inflow,
+    Neumann,
+    Open,
+    Outflow,
+    Periodic,
+    Sides,
+    Wall,
+    as_array_of_shape,
+    choice,
+    parse_sides,
+    quantity,
+    sides_of,
+    within,
+)
 from diffphys.grids.axes import at_axis
-from diffphys.grids.declared import Declared, choice, not_among, quantity, refuse, sides_of, whole, within, wrong_shape
+from diffphys.grids.declared import not_among, refuse, whole, wrong_shape
 from diffphys.grids.grid import check_grid
-from diffphys.grids.numbers import as_array_of_shape, in_precision_of, of_types, plain, shown
+from diffphys.grids.numbers import in_precision_of, of_types, plain, shown
 from diffphys.grids.sides import depends_on_time, sides_at
 from diffphys.operators import (
     CubicSemiLagrangian,
@@ -43,6 +61,8 @@ from diffphys.operators import (
     Upwind,
     VanLeer,
     difference,
+    diffusion_limit,
+    diffusion_number,
     divergence,
     explicit_diffusion,
     interpolate,
@@ -52,7 +72,6 @@ from diffphys.physics import flow_sides
 from diffphys.physics.combustion import Gas, Mixture, OneStepReaction, refused_mixture
 from diffphys.physics.flow_parts import A_SOLVER
 from diffphys.physics.flow_state import FlowState, Unknowns
-from diffphys.physics.heat import diffusion_limit, diffusion_number
 from diffphys.physics.incompressible import largest_ratio
 from diffphys.physics.obstacles import Variables
 from diffphys.poisson import PressureProblem, PressureSolver, direct, variable_density_projection

@@ -49,19 +49,22 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
-from diffphys.grids import Box, Field, Grid, Periodic, Shape, Sphere
-from diffphys.grids.declared import Declared, Refusals, choice, quantity, refuse, within, wrong_shape
-from diffphys.grids.field import check_parts
-from diffphys.grids.numbers import (
+from diffphys.grids import (
+    Box,
+    Declared,
+    Field,
+    Grid,
+    Periodic,
+    Shape,
+    Sphere,
     as_array_of_shape,
-    as_number,
-    check_number,
-    concrete,
-    in_precision_of,
-    number,
-    of_types,
-    shown,
+    choice,
+    quantity,
+    within,
 )
+from diffphys.grids.declared import Refusals, refuse, wrong_shape
+from diffphys.grids.field import check_parts
+from diffphys.grids.numbers import as_number, check_number, concrete, in_precision_of, number, of_types, shown
 from diffphys.grids.shapes import Periods
 from diffphys.grids.sides import periods
 from diffphys.operators import difference, divergence

@@ -6,8 +6,8 @@ import equinox as eqx
 from jax import Array
 from jax.typing import DTypeLike
 
-from diffphys.grids import Grid, Shape
-from diffphys.grids.declared import Declared, Refusals, choice, misplaced, quantity, within
+from diffphys.grids import Declared, Grid, Shape, choice, quantity, within
+from diffphys.grids.declared import Refusals, misplaced
 from diffphys.grids.shapes import Periods
 
 

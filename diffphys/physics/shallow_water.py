@@ -8,11 +8,26 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.grids import Dirichlet, Field, Grid, Neumann, Open, Periodic, Wall, parse_sides
+from diffphys.grids import (
+    Declared,
+    Dirichlet,
+    Field,
+    Grid,
+    Neumann,
+    Open,
+    Periodic,
+    Wall,
+    as_array_of_shape,
+    check_centered,
+    choice,
+    parse_sides,
+    quantity,
+    sides_of,
+    uniform,
+    within,
+)
 from diffphys.grids.axes import slice_axis
-from diffphys.grids.declared import Declared, choice, quantity, sides_of, uniform, within
-from diffphys.grids.field import check_centered
-from diffphys.grids.numbers import as_array_of_shape, as_components, concrete, in_precision_of, magnitude, of_types
+from diffphys.grids.numbers import as_components, concrete, in_precision_of, magnitude, of_types
 from diffphys.operators.advection.reconstruction import limited_sides
 from diffphys.physics.units import step_in, unit_of
 from diffphys.stepping import RungeKutta

@@ -9,11 +9,21 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffphys.grids import Conditions, Field, Grid
+from diffphys.grids import (
+    Conditions,
+    Declared,
+    Field,
+    Grid,
+    Limit,
+    as_array_of_shape,
+    at_ends,
+    check_centered,
+    choice,
+    quantity,
+    within,
+)
 from diffphys.grids.conditions import homogeneous
-from diffphys.grids.declared import Declared, Limit, choice, ends, quantity, within
-from diffphys.grids.field import check_centered
-from diffphys.grids.numbers import as_array_of_shape, in_precision_of, of_types
+from diffphys.grids.numbers import in_precision_of, of_types
 from diffphys.operators import control_volume, gradient, laplacian, stable_diffusion_step
 from diffphys.physics.units import conditions_in, step_in, unit_of
 from diffphys.stepping import RungeKutta, Splitting
@@ -71,7 +81,7 @@ class Wave(Declared):
     grid: Grid = eqx.field(static=True)
     speed: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0, cells=True))
     dt: Array = eqx.field(converter=quantity, metadata=within(above=0.0))
-    conditions: Conditions = eqx.field(metadata=ends())
+    conditions: Conditions = eqx.field(metadata=at_ends())
     damping: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0, cells=True), default=0.0)
     stepping: Splitting | RungeKutta = eqx.field(
         static=True, metadata=choice(Splitting, RungeKutta), default=Splitting()

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 from jax.typing import ArrayLike
 
-from diffphys.grids import Conditions, Field
+from diffphys.grids import Conditions, Field, as_array_of_shape
 from diffphys.grids.conditions import homogeneous
 from diffphys.grids.field import check_velocity
-from diffphys.grids.numbers import as_array_of_shape, as_components
+from diffphys.grids.numbers import as_components
 from diffphys.operators import difference, divergence
 from diffphys.poisson.fictitious_domain import FictitiousDomain
 from diffphys.poisson.finite_volumes import VariableProblem

@@ -7,6 +7,12 @@ A case is one file in this directory that ends in one value:
 and one line in `CASES` below. `measure` computes and `judge` holds the numbers to their bounds; only numbers pass
 between the two, so that `diffphys report` makes table and figures again from what is on disk. Every case runs in
 float64.
+
+A case of another package is such a file there, named in the entry point group `diffphys.verification` of its
+`pyproject.toml`; it is listed, run and reported as ours are, by its name:
+
+    [project.entry-points."diffphys.verification"]
+    fisher = "my_package.fisher_front:PROGRAM"
 """
 
 from diffphys.runs import Catalog, Entry
@@ -52,4 +58,5 @@ CASES = Catalog(
         "smoke": Entry("diffphys.verification.smoke", "buoyancy: rest, internal waves, and a plume that converges"),
         "adjoints": Entry("diffphys.verification.adjoints", "derivatives of every operator, solver and step, proven"),
     },
+    group="diffphys.verification",
 )

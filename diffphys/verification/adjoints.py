@@ -39,6 +39,7 @@ NOT_COMPUTING = {
     "CubicSemiLagrangian": "names cubic_semi_lagrangian",
     "MacCormack": "names maccormack",
     "SkewSymmetric": "names convection",
+    "diffusion_limit": "names diffusion_number",
     "FlowInput": "an argument of IncompressibleFlow, moved with it",
     "Concentrations": "a state",
     "Arakawa": "names poisson_bracket",

@@ -1,6 +1,7 @@
 """A case of verification: what is measured, to which bounds it is held, and how both stand in a directory."""
 
 import hashlib
+import inspect
 import json
 import math
 import os
@@ -120,6 +121,10 @@ def verification(
     def run_case(chosen: Any, run: Run) -> None:
         _measure(measure, chosen, run)
 
+    def same_code(run: Run) -> bool:
+        path = run.directory / RESULTS
+        return path.exists() and _read(path).get("code") == code_identity(measure)
+
     def report_case(run: Run) -> Table:
         found = _results(run)
         checks = list(judge(run.settings, found["results"]))
@@ -129,14 +134,14 @@ def verification(
         return checks_table(run.program, checks)
 
     presets = {"full": {}, **presets}
-    return Program(name, settings, presets, run_case, report_case, current=_same_code, sources=sources, notes=notes)
+    return Program(name, settings, presets, run_case, report_case, current=same_code, sources=sources, notes=notes)
 
 
 def _measure(measure: Callable[[Any, Parts], dict[str, Any]], settings: Any, run: Run) -> None:
     """Compute, or go on where it stopped, and write the results."""
     import jax  # here, so that the command line need not wait for it
 
-    code = code_identity()
+    code = code_identity(measure)
     started, parts = time.monotonic(), Parts(run, code)
     with jax.enable_x64(True):
         results = measure(settings, parts)
@@ -144,12 +149,6 @@ def _measure(measure: Callable[[Any, Parts], dict[str, Any]], settings: Any, run
     versions = {"jax": jax.__version__}
     found = {"code": code, "seconds": seconds, "cores": os.cpu_count(), "versions": versions, "results": results}
     write_json(run.directory / RESULTS, found)
-
-
-def _same_code(run: Run) -> bool:
-    """Whether the results on disk are those of this very code."""
-    path = run.directory / RESULTS
-    return path.exists() and _read(path).get("code") == code_identity()
 
 
 def _results(run: Run) -> dict[str, Any]:
@@ -225,12 +224,15 @@ def published_in_words(value: float | tuple[float, float] | None) -> str:
     return f"{value[0]:.5g} to {value[1]:.5g}" if isinstance(value, tuple) else f"{value:.5g}"
 
 
-def code_identity() -> str:
-    """A short text that changes with any line of the package."""
+def code_identity(measure: Callable[..., Any]) -> str:
+    """A short text that changes with any line of the package, and of the file of a case that another package brings."""
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    own = Path(inspect.getfile(measure))
+    if own.is_file() and not own.is_relative_to(package):
+        digest.update(own.read_bytes())
     return digest.hexdigest()[:16]
 
 

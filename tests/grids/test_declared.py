@@ -12,18 +12,8 @@ from jax import Array
 from jax.core import Tracer
 
 import diffphys as dp
-from diffphys.grids.declared import (
-    Declared,
-    Limit,
-    choice,
-    each,
-    ends,
-    quantity,
-    sides_of,
-    uniform,
-    whole,
-    within,
-)
+from diffphys.grids import Declared, Limit, at_ends, choice, quantity, sides_of, uniform, within
+from diffphys.grids.declared import each, whole
 from diffphys.grids.numbers import plain
 
 
@@ -35,7 +25,7 @@ class Rod(Declared):
     grid: dp.Grid = eqx.field(static=True, metadata=uniform(1, 2))
     length: Array = eqx.field(converter=quantity, metadata=within(above=0.0))
     density: Array = eqx.field(converter=quantity, metadata=within(minimum=0.0, cells=True))
-    conditions: tuple = eqx.field(metadata=ends())
+    conditions: tuple = eqx.field(metadata=at_ends())
     weights: Array = eqx.field(converter=quantity, metadata=within(scalar=False), default=(1.0, -2.0))
     method: int | str = eqx.field(static=True, metadata=choice(int, str), default="fine")
     modes: int = eqx.field(static=True, converter=plain, metadata=whole(2), default=2)

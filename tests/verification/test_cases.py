@@ -85,9 +85,50 @@ def test_what_is_finished_is_not_computed_again_save_by_other_code(monkeypatch):
     assert main(["verify", "dummy", "--out", "here"]) == 0
     assert main(["verify", "dummy", "--out", "here"]) == 0
     assert computed == [0, 1]
-    monkeypatch.setattr("diffphys.verification.case.code_identity", lambda: "other code")
+    monkeypatch.setattr("diffphys.verification.case.code_identity", lambda measure: "other code")
     assert main(["verify", "dummy", "--out", "here"]) == 0
     assert computed == [0, 1, 0, 1]
+
+
+OUTSIDE = """
+from pathlib import Path
+
+from diffphys.verification import Check, verification
+from tests.verification.test_cases import Settings
+
+
+def measure(settings, parts):
+    with Path("computed").open("a") as file:
+        file.write("once ")
+    return {"found": settings.value}
+
+
+def judge(settings, results):
+    return [Check("found", results["found"], at_most=1.0)]
+
+
+PROGRAM = verification("outside", Settings, {"quick": {}}, measure, judge, lambda settings, results: {})
+"""
+
+
+def test_a_case_of_another_package_is_run_by_its_name_and_again_when_its_file_has_changed(
+    tmp_path, monkeypatch, capsys
+):
+    file, described = tmp_path / "outside_case.py", tmp_path / "outside-1.0.dist-info"
+    file.write_text(OUTSIDE)
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text("[diffphys.verification]\noutside = outside_case:PROGRAM\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for names, name in ((CASES.__dict__, "known"), (sys.modules, "outside_case")):
+        monkeypatch.setitem(names, name, None)  # so that what comes to stand there is taken away again
+    del CASES.__dict__["known"]
+    for text, times in ((OUTSIDE, 1), (OUTSIDE, 1), (f"{OUTSIDE}# changed\n", 2)):
+        file.write_text(text)
+        monkeypatch.delitem(sys.modules, "outside_case")
+        assert main(["verify", "outside"]) == 0
+        assert (tmp_path / "computed").read_text().split() == ["once"] * times
+    assert main(["list"]) == 0 and "from outside" in capsys.readouterr().out
 
 
 def test_a_killed_case_goes_on_with_the_pieces_it_lacks(monkeypatch, tmp_path):

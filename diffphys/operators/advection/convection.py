@@ -22,10 +22,10 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import Field, Grid, face_offset
+from diffphys.grids import Field, Grid, check_field, face_offset
 from diffphys.grids.axes import at_axis, slice_axis
 from diffphys.grids.conditions import fixes_points, with_flux_images
-from diffphys.grids.field import check_field, check_velocity
+from diffphys.grids.field import check_velocity
 from diffphys.linear import linear_map
 from diffphys.operators.advection.fluxes import limited_steps, upstream, with_sides
 from diffphys.operators.advection.loops import Closed, NetFlux

@@ -16,10 +16,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
-from diffphys.grids import Field, Periodic, Unknown, center_offset, face_offset
+from diffphys.grids import Field, Periodic, Unknown, as_array_of_shape, center_offset, check_field, face_offset
 from diffphys.grids.axes import at_axis, slice_axis
-from diffphys.grids.field import check_field, check_velocity
-from diffphys.grids.numbers import as_array_of_shape, as_components, check_numbers, shown
+from diffphys.grids.field import check_velocity
+from diffphys.grids.numbers import as_components, check_numbers, shown
 from diffphys.operators.differences import distances, points_with_two_ghosts
 from diffphys.stepping import RungeKutta
 

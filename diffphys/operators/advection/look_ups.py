@@ -10,8 +10,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
-from diffphys.grids import Field
-from diffphys.grids.field import check_field, check_velocity
+from diffphys.grids import Field, check_field
+from diffphys.grids.field import check_velocity
 from diffphys.grids.numbers import as_whole, check_numbers, shown
 from diffphys.operators.interpolation import index_of
 

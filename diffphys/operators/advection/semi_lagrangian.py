@@ -13,10 +13,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffphys.devices import beside, choose
-from diffphys.grids import Field, center_offset
+from diffphys.grids import Field, center_offset, check_field
 from diffphys.grids.axes import at_axis, slice_axis
 from diffphys.grids.conditions import pad_axis
-from diffphys.grids.field import check_field
 from diffphys.grids.numbers import plain
 from diffphys.linear import linear_map
 from diffphys.operators.advection.look_ups import as_largest_courant, check_carried

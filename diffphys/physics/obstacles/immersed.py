@@ -32,9 +32,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from diffphys.grids import Field, Repeated, Shape
+from diffphys.grids import Declared, Field, Repeated, Shape, choice, quantity, within
 from diffphys.grids.axes import at_axis, slice_axis
-from diffphys.grids.declared import Declared, Refusals, choice, quantity, within, wrong_shape
+from diffphys.grids.declared import Refusals, wrong_shape
 from diffphys.grids.ends import places_beyond, values_beside
 from diffphys.grids.numbers import concrete
 from diffphys.grids.shapes import Periods, growing, is_traced

@@ -134,9 +134,11 @@ EXAMPLES: dict[str, Callable[[int], Example]] = {
     "refine": _refined,
     "explicit_diffusion": _on_field(operators.explicit_diffusion, 0.3, 0.07),
     "implicit_diffusion": _on_field(operators.implicit_diffusion, 0.3, 0.07),
+    "implicit_change": _on_field(operators.implicit_change, 0.3, 0.07),
     "crank_nicolson_diffusion": _on_field(operators.crank_nicolson_diffusion, 0.3, 0.07),
     "exact_diffusion": _on_field(operators.exact_diffusion, 0.3, 0.07),
     "stable_diffusion_step": _on_field(lambda field, number: operators.stable_diffusion_step(field.grid, number), 0.3),
+    "diffusion_number": _on_field(lambda field, *numbers: operators.diffusion_number(field.grid, *numbers), 0.3, 0.07),
     "semi_lagrangian": _on_both(operators.semi_lagrangian, 0.31),
     "semi_lagrangian stretched": _on_both(operators.semi_lagrangian, 0.31, stretched=True),
     "semi_lagrangian shifts": _on_both(

@@ -39,9 +39,7 @@ from diffphys.operators.transport import (
 )
 from diffphys.physics.flow_sides import entering_from_rest
 from diffphys.physics.flow_state import Unknowns
-from diffphys.physics.obstacles.plain import Plain
-from diffphys.physics.obstacles.space import face_volumes
-from diffphys.physics.obstacles.staircase import Staircase
+from diffphys.physics.obstacles.space import FiniteVolumes, WholeFaces, face_volumes
 from diffphys.poisson import FictitiousDomain, PressureSolver, VariableProblem
 from diffphys.poisson.constrained import minimal_residuals
 from diffphys.poisson.iterations import never_unconverged, of_length_one
@@ -75,7 +73,7 @@ class MomentumEquation(eqx.Module):
         variable_solver: From a `VariableProblem` to its solver, for a diagonal that varies; None for the default.
     """
 
-    space: Plain | Staircase
+    space: WholeFaces
     matrices: tuple[Transport, ...]
     diagonal: tuple[Array, ...]
     free: tuple[Array, ...]
@@ -120,8 +118,8 @@ class MomentumEquation(eqx.Module):
             pressure = self.diagonal[0] * solution.pressure
         else:
             weights = [free / diagonal for free, diagonal in zip(self.free, self.diagonal, strict=True)]
-            conditions, plain = self.space.variables.pressure, isinstance(self.space, Plain)
-            problem = VariableProblem.from_conditions(self.space.variables.grid, conditions, weights, all_open=plain)
+            variables, all_open = self.space.variables, self.space.all_open
+            problem = VariableProblem.from_conditions(variables.grid, variables.pressure, weights, all_open=all_open)
             solution = never_unconverged((self.variable_solver or FictitiousDomain)(problem)).solve(divergence)
             pressure = solution.pressure
         return pressure, SolveReport(solution.iterations, solution.residual)
@@ -149,7 +147,7 @@ class MomentumEquation(eqx.Module):
 
 
 def momentum_equation(
-    spaces: tuple[Any, Any],
+    spaces: tuple[WholeFaces, WholeFaces],
     velocities: tuple[Sequence[Array], Sequence[Field]],
     carrier: Sequence[Field],
     viscosity: Array,
@@ -196,7 +194,7 @@ def momentum_equation(
         matrix = matrix.times(length * free[axis])
         if frozen:
             matrix, diagonal = jax.lax.stop_gradient((matrix, diagonal))
-        gain = push[axis] if stress[axis] is None else push[axis] + free[axis] * stress[axis]
+        gain = push[axis] if (turned := stress[axis]) is None else push[axis] + free[axis] * turned
         beyond = (matrix.beyond(ends_of(begin[axis].with_values, part.values)), matrix.beyond(ends))
         known.append(right_side(matrix, start[axis], dt.astype(dtype) * gain, weight, beyond))
         matrices.append(matrix)
@@ -215,7 +213,7 @@ def momentum_equation(
 
 
 def implicit_scalar(
-    spaces: tuple[Any, Any],
+    spaces: tuple[FiniteVolumes, FiniteVolumes],
     values: tuple[Array, Array],
     carrier: Sequence[Field],
     diffusivity: Array,
@@ -244,7 +242,7 @@ def implicit_scalar(
     start, about = values
     length, dtype = weight * dt.astype(start.dtype), start.dtype
 
-    def ends(space: Any) -> tuple[Ends, Ends]:
+    def ends(space: FiniteVolumes) -> tuple[Ends, Ends]:
         carried = ends_of(lambda values: space.variables.carried_scalar(values, carrier, at_rest=0.5), start)
         return carried, ends_of(lambda values: space.variables.diffused_scalar(values, carrier), start)
 

@@ -12,8 +12,23 @@ from jax.typing import ArrayLike
 from diffphys.errors import InputError
 from diffphys.grids import Field, check_field
 from diffphys.grids.field import check_velocity
-from diffphys.grids.numbers import as_whole, check_numbers, shown
+from diffphys.grids.numbers import as_whole, check_numbers, plain, shown
 from diffphys.operators.interpolation import index_of
+
+
+class Bounded:
+    """A look-up that may be told a bound on the Courant number, for faster look-ups."""
+
+    largest_courant: int | tuple[int, ...] | None
+
+    def __post_init__(self):
+        bound = plain(self.largest_courant)
+        as_largest_courant(type(self).__name__, bound, len(bound) if isinstance(bound, tuple) else 1)
+        object.__setattr__(self, "largest_courant", bound)
+
+    def check(self, owner: str, dimensions: int) -> None:
+        """Raise `InputError` unless the bound fits a grid of so many axes."""
+        as_largest_courant(owner, self.largest_courant, dimensions)
 
 
 def check_carried(owner: str, field: Field, velocity: Sequence[Field], dt: ArrayLike) -> None:

@@ -30,8 +30,19 @@ MEANS = {2: {1: 1.0}, 4: {1: 9 / 8, 3: -1 / 8}}
 """For each order the distances of the points whose means give the value halfway between, and their weights."""
 
 
+class _Volumes:
+    """Control volumes of one order."""
+
+    order: int
+
+    @property
+    def reach(self) -> int:
+        """How far the widest control volume's neighbors are away: so many ghost points there are."""
+        return max(VOLUMES[self.order])
+
+
 @dataclasses.dataclass(frozen=True)
-class Closed:
+class Closed(_Volumes):
     r"""Convection of a velocity on a uniform grid without sides, and its transposes in both of its arguments.
 
     The carrier's component $m_d$ is brought to the faces of the control volumes of $w_a$ by means along $a$. An array
@@ -40,11 +51,6 @@ class Closed:
 
     spacing: tuple[float, ...]
     order: int
-
-    @property
-    def reach(self) -> int:
-        """How far the widest control volume's neighbors are away."""
-        return max(VOLUMES[self.order])
 
     def rates(self, carrier: Sequence[Array], carried: Sequence[Array]) -> tuple[Array, ...]:
         return linear_map(self._rates, self._pulled_to_carrier, carried, carrier)
@@ -134,7 +140,7 @@ class Closed:
 
 
 @dataclasses.dataclass(frozen=True)
-class NetFlux:
+class NetFlux(_Volumes):
     """The same sum for one field whose axes may end, from the fluxes through the faces of its control volumes.
 
     The field comes with ghost points, once for each axis, as many beyond both ends as the widest volume reaches; the
@@ -154,11 +160,6 @@ class NetFlux:
     order: int
     ends: tuple[bool, ...]
     own: bool = False
-
-    @property
-    def reach(self) -> int:
-        """How many ghost points there are."""
-        return max(VOLUMES[self.order])
 
     def __call__(
         self,

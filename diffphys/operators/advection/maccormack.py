@@ -14,10 +14,9 @@ from jax.typing import ArrayLike
 
 from diffphys.devices import beside
 from diffphys.grids import Field, center_offset
-from diffphys.grids.numbers import plain
 from diffphys.operators.advection.beside_closed import open_faces, sees_nothing_closed
 from diffphys.operators.advection.look_ups import (
-    as_largest_courant,
+    Bounded,
     cells_around,
     check_carried,
     extremes,
@@ -27,7 +26,7 @@ from diffphys.operators.interpolation import interpolate, kept_between
 
 
 @dataclasses.dataclass(frozen=True)
-class MacCormack:
+class MacCormack(Bounded):
     """Two linear look-ups, forth and back, and half of what is missing then: see `operators.maccormack`.
 
     Args:
@@ -42,15 +41,6 @@ class MacCormack:
 
     limited: bool = True
     largest_courant: int | tuple[int, ...] | None = None
-
-    def __post_init__(self):
-        bound = plain(self.largest_courant)
-        as_largest_courant("MacCormack", bound, len(bound) if isinstance(bound, tuple) else 1)
-        object.__setattr__(self, "largest_courant", bound)
-
-    def check(self, owner: str, dimensions: int) -> None:
-        """Raise `InputError` unless the bound fits a grid of so many axes."""
-        as_largest_courant(owner, self.largest_courant, dimensions)
 
     def carry(self, field: Field, velocity: Sequence[Field], dt: ArrayLike, closed: np.ndarray | None = None) -> Field:
         """The field one step later."""

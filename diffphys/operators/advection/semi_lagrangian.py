@@ -16,9 +16,8 @@ from diffphys.devices import beside, choose
 from diffphys.grids import Field, center_offset, check_field
 from diffphys.grids.axes import at_axis, slice_axis
 from diffphys.grids.conditions import pad_axis
-from diffphys.grids.numbers import plain
 from diffphys.linear import linear_map
-from diffphys.operators.advection.look_ups import as_largest_courant, check_carried
+from diffphys.operators.advection.look_ups import Bounded, as_largest_courant, check_carried
 from diffphys.operators.advection.scheme import Advection
 from diffphys.operators.differences import with_zeros
 from diffphys.operators.interpolation import SlopeShares, index_of, interpolate, look_up, slope_shares
@@ -37,7 +36,7 @@ Limits = tuple[float, float] | None
 
 
 @dataclasses.dataclass(frozen=True)
-class SemiLagrangian:
+class SemiLagrangian(Bounded):
     """The value found upstream by linear interpolation: see `operators.semi_lagrangian`.
 
     Args:
@@ -50,15 +49,6 @@ class SemiLagrangian:
     """
 
     largest_courant: int | tuple[int, ...] | None = None
-
-    def __post_init__(self):
-        bound = plain(self.largest_courant)
-        as_largest_courant("SemiLagrangian", bound, len(bound) if isinstance(bound, tuple) else 1)
-        object.__setattr__(self, "largest_courant", bound)
-
-    def check(self, owner: str, dimensions: int) -> None:
-        """Raise `InputError` unless the bound fits a grid of so many axes."""
-        as_largest_courant(owner, self.largest_courant, dimensions)
 
     def carry(self, field: Field, velocity: Sequence[Field], dt: ArrayLike, closed: np.ndarray | None = None) -> Field:
         """The field one step later."""

@@ -13,7 +13,6 @@ from diffphys.grids import Field
 from diffphys.operators import FluxAdvection, difference, divergence
 from diffphys.operators.advection.convection import relative_control_volume, times_volume_unit, without_fixed_ends
 from diffphys.operators.eigenbasis import Line, lines_of
-from diffphys.physics.flow_sides import imposed
 from diffphys.physics.obstacles.immersed import (
     LEAST_MASS,
     Geometry,
@@ -69,10 +68,6 @@ class CutCells(FiniteVolumes):
         fields = variables.velocity_fields([jnp.zeros(shape, dtype) for shape in shapes])
         cuts = tuple(geometry(body, field, axis) for axis, field in enumerate(fields))
         return CutCells(variables, body, cuts, diffused, pressure_solver)
-
-    def impose(self, velocity: Sequence[Field]) -> tuple[Field, ...]:
-        """The velocity with its given values on the sides."""
-        return tuple(imposed(axis, component) for axis, component in enumerate(velocity))
 
     def divergence(self, velocity: Sequence[Field]) -> Field:
         """The divergence of what crosses the faces, fluid and body together."""
@@ -130,10 +125,6 @@ class CutCells(FiniteVolumes):
     def released(self, rate: Array) -> Array:
         """The rate in the fluid of each cell, over its mass."""
         return rate * self.fluid_fractions() / self.scalar_mass()
-
-    def off_the_obstacle(self, changed: Sequence[Field], before: Sequence[Field]) -> tuple[Field, ...]:
-        """The changed velocity: the projection gives faces within the body its own."""
-        return tuple(changed)
 
     def fluid_fractions(self) -> Array:
         """The fluid of each cell as a part of the cell."""

@@ -14,13 +14,12 @@ from diffphys.operators import laplacian
 from diffphys.operators.advection.convection import without_fixed_ends
 from diffphys.operators.eigenbasis import Line, lines_of
 from diffphys.operators.transport import viscous_force
-from diffphys.physics.flow_sides import imposed
 from diffphys.physics.obstacles.space import (
     Convection,
     Differences,
-    FiniteVolumes,
     Stokes,
     Variables,
+    WholeFaces,
     face_volumes,
     projected_within_sides,
 )
@@ -29,7 +28,7 @@ from diffphys.poisson.iterations import never_unconverged
 from diffphys.poisson.separable import solve_separable
 
 
-class Plain(FiniteVolumes):
+class Plain(WholeFaces):
     """No obstacle.
 
     Args:
@@ -38,23 +37,15 @@ class Plain(FiniteVolumes):
         pressure_solver: From a `PressureProblem` to its solver, for second order.
     """
 
+    all_open = True
+
     variables: Variables
     differences: Differences = eqx.field(static=True)
     pressure_solver: Callable[..., PressureSolver] = eqx.field(static=True)
 
-    def impose(self, velocity: Sequence[Field]) -> tuple[Field, ...]:
-        """The velocity with its given values on the sides."""
-        return tuple(imposed(axis, component) for axis, component in enumerate(velocity))
-
     def divergence(self, velocity: Sequence[Field]) -> Field:
         """The divergence, of the order of the differences."""
         return self.differences.divergence(velocity)
-
-    def project(self, velocity: Sequence[Field]) -> tuple[tuple[Array, ...], Solution]:
-        """The nearest velocity without divergence, and the potential."""
-        solution = self.solved(self.divergence(velocity).values)
-        slopes = self.slopes(solution.pressure)
-        return tuple(component.values - slope for component, slope in zip(velocity, slopes, strict=True)), solution
 
     def solved(self, source: Array) -> Solution:
         """The solution of the pressure problem."""
@@ -129,10 +120,6 @@ class Plain(FiniteVolumes):
     def released(self, rate: Array) -> Array:
         """The rate itself."""
         return rate
-
-    def off_the_obstacle(self, changed: Sequence[Field], before: Sequence[Field]) -> tuple[Field, ...]:
-        """The changed velocity."""
-        return tuple(changed)
 
     def scalar_laplacian(self, scalar: Field) -> Array:
         """The Laplacian, of second order."""

@@ -8,7 +8,7 @@ whole cells (in `WideStaircase` with differences of fourth order), in `CutCells`
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -169,9 +169,11 @@ class Space(eqx.Module):
 
 
 class FiniteVolumes(Space):
-    """The calculus of values on the faces and at the centers; final classes: `Plain`, `Staircase`,
-    `WideStaircase`, `CutCells`.
-    """
+    """The calculus of values on the faces and at the centers; final classes: `CutCells`, and those of `WholeFaces`."""
+
+    def impose(self, velocity: Sequence[Field]) -> tuple[Field, ...]:
+        """The velocity with its given values on the sides, on an obstacle's faces only where they are whole."""
+        return tuple(flow_sides.imposed(axis, component) for axis, component in enumerate(velocity))
 
     def convection(self, scheme: FluxAdvection, velocity: Sequence[Field], carrier: Sequence[Field]) -> Sequence[Field]:
         """The rate at which a velocity is carried, by the scheme itself unless an obstacle changes it."""
@@ -199,9 +201,11 @@ class FiniteVolumes(Space):
     def released(self, rate: Array) -> Array:
         """The rate of a scalar of which so much is released per time and volume, not within an obstacle."""
 
-    @abc.abstractmethod
     def off_the_obstacle(self, changed: Sequence[Field], before: Sequence[Field]) -> tuple[Field, ...]:
-        """A velocity that was changed, as it was before on the faces of an obstacle of whole cells."""
+        """A velocity that was changed, as it was before on the faces of an obstacle of whole cells. (To faces within an
+        immersed body the projection gives their own.)
+        """
+        return tuple(changed)
 
     @abc.abstractmethod
     def scalar_laplacian(self, scalar: Field) -> Array:
@@ -229,6 +233,33 @@ class FiniteVolumes(Space):
         acceleration: Sequence[Array] | None,
     ) -> tuple[Array, Array]:
         """What the obstacle takes from the momentum of the fluid: the force, and the torque (three numbers)."""
+
+
+class WholeFaces(FiniteVolumes):
+    """A calculus in which a face is open or closed as a whole, so that a velocity loses the gradient of a potential as
+    it is; final classes: `Plain`, `Staircase`, `WideStaircase`.
+    """
+
+    all_open: ClassVar[bool]
+    """Whether no face within the domain is closed."""
+
+    @abc.abstractmethod
+    def solved(self, source: Array) -> Solution:
+        """The solution of the pressure problem."""
+
+    @abc.abstractmethod
+    def slopes(self, potential: Array) -> list[Array]:
+        """The gradient of the potential on the faces of each axis, zero on those that an obstacle closes."""
+
+    @abc.abstractmethod
+    def free_faces(self, velocity: Sequence[Field]) -> tuple[Array, ...]:
+        """1 on the faces whose velocity is an unknown, 0 where it is given: on a side, or on an obstacle."""
+
+    def project(self, velocity: Sequence[Field]) -> tuple[tuple[Array, ...], Solution]:
+        """The nearest velocity without divergence, and the potential."""
+        solution = self.solved(self.divergence(velocity).values)
+        slopes = self.slopes(solution.pressure)
+        return tuple(component.values - slope for component, slope in zip(velocity, slopes, strict=True)), solution
 
 
 def face_volumes(axis: int, component: Field, order: int) -> Array:

@@ -27,9 +27,9 @@ from diffphys.physics.obstacles.plain import Plain, stokes_in_a_box
 from diffphys.physics.obstacles.space import (
     SECOND_ORDER,
     Convection,
-    FiniteVolumes,
     Stokes,
     Variables,
+    WholeFaces,
     face_volumes,
     scalar_spread,
     torque_of,
@@ -175,11 +175,13 @@ class TracedSolid(eqx.Module):
         return points
 
 
-class WholeCells(FiniteVolumes):
+class WholeCells(WholeFaces):
     """An obstacle at rest: the faces of its cells are closed for the fluid, and for all that it carries.
 
     Final classes: `Staircase`, of second order, and `wide_staircase.WideStaircase`, of fourth order away from it.
     """
+
+    all_open = False
 
     solid: eqx.AbstractVar[Any]
 
@@ -192,28 +194,11 @@ class WholeCells(FiniteVolumes):
     def diffused(self, velocity: Sequence[Field], viscosity: Array) -> tuple[Array, ...]:
         """The rate of the velocity by viscosity, also on the faces of the obstacle."""
 
-    @abc.abstractmethod
-    def solved(self, source: Array) -> Solution:
-        """The solution of the pressure problem."""
-
-    @abc.abstractmethod
-    def slopes(self, potential: Array) -> list[Array]:
-        """The gradient of the potential on the faces of each axis, zero on those that the obstacle closes."""
-
     def impose(self, velocity: Sequence[Field]) -> tuple[Field, ...]:
         """The velocity with its given values on the sides, and zero on the faces of the obstacle's cells: where it
         stands in an inflow nothing comes in.
         """
-        return tuple(
-            part.with_values(part.values * self._free(axis, part.values.dtype))
-            for axis, part in enumerate(self.box.impose(velocity))
-        )
-
-    def project(self, velocity: Sequence[Field]) -> tuple[tuple[Array, ...], Solution]:
-        """The nearest velocity without divergence, and the potential."""
-        solution = self.solved(self.divergence(velocity).values)
-        slopes = self.slopes(solution.pressure)
-        return tuple(component.values - slope for component, slope in zip(velocity, slopes, strict=True)), solution
+        return self._stopped(super().impose(velocity))
 
     def problem(self) -> PressureProblem:
         """The pressure problem."""
@@ -222,9 +207,7 @@ class WholeCells(FiniteVolumes):
 
     def carrier(self, velocity: Sequence[Field]) -> Sequence[Field]:
         """The velocity, zero on the faces of the obstacle."""
-        return [
-            part.with_values(part.values * self._free(axis, part.values.dtype)) for axis, part in enumerate(velocity)
-        ]
+        return self._stopped(velocity)
 
     def momentum(
         self, velocity: Sequence[Field], convection: Sequence[Field], acceleration: Sequence[Array] | None
@@ -263,9 +246,7 @@ class WholeCells(FiniteVolumes):
     def scalar_laplacian(self, scalar: Field) -> Array:
         """The divergence of the slopes on the free faces."""
         slopes = [difference(scalar, axis) for axis in range(scalar.grid.dimensions)]
-        return divergence(
-            [part.with_values(part.values * self._free(axis, part.values.dtype)) for axis, part in enumerate(slopes)]
-        ).values
+        return divergence(self._stopped(slopes)).values
 
     def scalar_change(self, rhs: Array, reach: Array) -> Array:
         """By conjugate gradients, with the box as preconditioner."""
@@ -303,6 +284,12 @@ class WholeCells(FiniteVolumes):
         torque = torque_of(taken, [self.solid.unwrapped(field.coordinates()) for field in velocity])
         grid = self.variables.grid
         return times_volume_unit(grid, force), times_volume_unit(grid, torque)
+
+    def _stopped(self, parts: Sequence[Field]) -> tuple[Field, ...]:
+        """A vector field, zero on the faces of the obstacle."""
+        return tuple(
+            part.with_values(part.values * self._free(axis, part.values.dtype)) for axis, part in enumerate(parts)
+        )
 
     def _free(self, axis: int, dtype) -> Array:
         """1 on faces between fluid cells, 0 on those of solid ones."""

@@ -125,6 +125,33 @@ def test_the_oscillator_has_as_many_lines_as_the_pages_say():
         assert f"{count} lines" in (ROOT / "docs" / page).read_text()
 
 
+def test_examples_of_the_nine_jobs_have_as_many_lines_as_their_page_says():
+    rows = re.findall(r"^\|.*\|$", (ROOT / "docs" / "nine-jobs.md").read_text(), re.MULTILINE)
+    seen = 0
+    for _, _, where, lines, *_ in (row.split("|") for row in rows):
+        scripts = re.findall(r"gallery/(\w+)\.ipynb", where)
+        for script, count in zip(scripts, lines.split(",") if scripts else [], strict=True):
+            code = [line.strip() for line in (ROOT / "docs" / "gallery" / f"{script}.py").read_text().splitlines()]
+            assert len([line for line in code if line and not line.startswith("#")]) == int(count), script
+            seen += 1
+    assert seen >= 7
+
+
+def test_the_readme_says_of_peers_what_the_page_of_benchmarks_shows():
+    """From the slowest to the fastest row of each kind, by the medians."""
+    page, readme = ((ROOT / name).read_text() for name in ("docs/benchmarks.md", "README.md"))
+
+    def said(what: str, peer: str, digits: int) -> str:
+        rows = re.findall(rf"^\| \S+ \| ({what}),.*\| {peer} [\d.]+ \|[^|]*\|[^|]*\| ([\d.]+)x", page, re.MULTILINE)
+        factors = sorted(float(factor) for _, factor in rows)
+        return f"{factors[0]:.{digits}f} to {factors[-1]:.{digits}f}"
+
+    wake = [said(what, "PhiFlow", 0) for what in ("step", "gradient")]
+    assert "a wake step is {} times as fast, its gradient {} times".format(*wake) in readme
+    periodic = [said(what, "JAX-CFD", 1) for what in ("2D step", "3D step", "2D gradient", "3D gradient")]
+    assert "are {} times as fast in 2D, {} times in 3D, gradients {} and {} times".format(*periodic) in readme
+
+
 def test_the_site_loads_nothing_from_a_network():
     settings = (ROOT / "mkdocs.yml").read_text()
     for kind in ("extra_javascript", "extra_css"):

@@ -5,6 +5,7 @@ import shlex
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
@@ -85,6 +86,30 @@ def test_python_on_the_page_runs(page, tmp_path, monkeypatch):
     code = compile(page_as_module(page.read_text()), str(page), "exec")
     with jax.enable_x64(False):
         exec(code, module.__dict__)
+
+
+TOOL = re.compile(r"(?<![\w./`-])((?:dp|diffphys)(?:\.[a-zA-Z_]\w*)+)")
+TEST_OR_FILE = re.compile(r"`((?:diffphys|tests|docs)/[\w/.-]+)`")
+
+
+def test_names_and_files_in_the_text_of_a_page_exist():
+    """What stands between backticks in the prose; a system that a page adds is not there yet."""
+    import diffphys
+
+    missing = []
+    for page in PAGES:
+        text = FENCE.sub("", page.read_text())
+        for name in sorted({name for code in re.findall(r"`([^`\n]+)`", text) for name in TOOL.findall(code)}):
+            place: Any = diffphys
+            try:
+                for part in name.split(".")[1:]:
+                    place = getattr(place, part)
+            except AttributeError:
+                is_file = name.split(".")[-1] in ("py", "pyproject") or (ROOT / name.replace(".", "/")).exists()
+                missing += [] if is_file else [(name_of(page), name)]
+        paths = [path for path in TEST_OR_FILE.findall(text) if "fisher" not in path]
+        missing += [(name_of(page), path) for path in paths if not (ROOT / path).exists()]
+    assert not missing
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if shown_commands(page.read_text())], ids=name_of)

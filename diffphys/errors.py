@@ -8,8 +8,8 @@ class InputError(ValueError):
     """What was given cannot be used.
 
     The message is one sentence for the user: it names the argument, what was given and what is accepted.
-    The command line prints it on one line and leaves with exit code 2. Everything in diffphys that refuses
-    an argument, a setting or a file raises this (or a subclass), so that one `except` catches it.
+    The command line prints it on one line and leaves with exit code 2. Everything in diffphys that refuses an
+    argument, a setting or a file raises this (or a subclass), so that one `except` catches it.
 
     Examples:
         >>> dp.Grid((0,), (1.0,))

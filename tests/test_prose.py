@@ -1,4 +1,4 @@
-"""Lines of docstrings, comments and messages are broken where they are full, or where a sentence or a clause ends."""
+"""Lines of docstrings, comments, messages and pages are broken where they are full, or a sentence or a clause ends."""
 
 import ast
 import io
@@ -11,8 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted(path for room in ("diffphys", "tests") for path in (ROOT / room).rglob("*.py"))
-# A line that has room for the next word and twenty characters more was broken by accident.
-WIDTH = 100
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# Lines have up to 120 characters: one that has room for the next word and five more was broken by accident.
+WIDTH = 115
 ENDS = re.compile(r"[.:;!?,)|\\$`}\]]$")
 CLAUSE = re.compile(r"""[.:;!?,)]\s?["']$""")
 BEGINS = re.compile(r"[-*|#>`$\\\d(]|Args:|Returns:|Raises:")
@@ -27,7 +28,7 @@ def broken_early(lines: list[str]) -> list[str]:
         if not text or not word or CODE.search(line) or CODE.search(following):
             continue
         indented_less = len(following) - len(following.lstrip()) < len(line) - len(line.lstrip())
-        is_other = text.startswith(("|", "#", "$", ">>>"))  # a table, a heading, a formula, an example
+        is_other = text.startswith(("|", "#", "$", ">>>")) or "   " in text  # a table, a heading, a formula, an example
         if indented_less or is_other or ENDS.search(text) or BEGINS.match(following.strip()):
             continue
         if len(line.rstrip()) + 1 + len(word[0]) <= WIDTH:
@@ -62,9 +63,28 @@ def messages(text: str) -> list[str]:
         if one.type in ends and other.type in kinds and other.start[0] == one.end[0] + 1:
             line, following = one.line.rstrip("\n").splitlines()[-1], other.line.splitlines()[0]
             word = re.sub(r'^\s*[rf]*"', "", following).split(" ")[0]
-            if len(line) + len(word) <= WIDTH and "\\n" not in line and not CLAUSE.search(line):
+            is_clause = CLAUSE.search(line) or word.startswith("(")
+            if len(line) + len(word) <= WIDTH and "\\n" not in line and not is_clause:
                 found.append(line.strip())
     return found
+
+
+def prose(page: str) -> list[str]:
+    """The lines of a page, without programs and formulas, and with a link or a code span as one word."""
+    blocks = re.compile(r"^ *```.*?^ *```|\$\$.*?\$\$|\A---\n.*?^---$", re.MULTILINE | re.DOTALL)
+    text = blocks.sub(lambda block: "\n" * block[0].count("\n"), page)
+    return re.sub(r"\[[^\]\n]*\]\([^)\n]*\)|`[^`\n]*`", lambda one: one[0].replace(" ", "_"), text).split("\n")
+
+
+def test_no_line_of_a_page_is_broken_early():
+    found = [(page.name, line) for page in PAGES for line in broken_early(prose(page.read_text(encoding="utf-8")))]
+    assert not found
+
+
+def test_a_line_of_a_page_that_is_broken_early_is_seen():
+    assert broken_early(prose("---\nhide: all\n---\nA line\nthat goes on.\n")) == ["A line"]
+    long = "x" * 100
+    assert not broken_early(prose(f"```bash\na b\nc d\n```\n{long} see\n[a page of its own](own.md) about it.\n"))
 
 
 def test_no_line_is_broken_early():

@@ -207,8 +207,8 @@ def _to_jax(tensor: Any) -> jax.Array:
         tensor = tensor.to(torch.int32)  # PyTorch's whole numbers are long by themselves
     elif jnp.dtype(kind) != jax.dtypes.canonicalize_dtype(jnp.dtype(kind)):
         raise InputError(
-            f"to_torch: a tensor has type {kind}, which JAX would cut; another type is accepted, or "
-            'jax.config.update("jax_enable_x64", True).'
+            f"to_torch: a tensor has type {kind}, which JAX would cut; another type is accepted, "
+            'or jax.config.update("jax_enable_x64", True).'
         )
     tensor = tensor.detach().contiguous()
     if tensor.device.type != "cpu" and not _shares(tensor.device.type):

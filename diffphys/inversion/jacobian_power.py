@@ -131,8 +131,8 @@ def jacobian_power(
         truncation = default_truncation(rows, columns, dtype, engine)
     elif engine == "gram" and truncation < math.sqrt(float(jnp.finfo(dtype).eps)):
         raise InputError(
-            f'truncation is {truncation:g}, but engine "gram" squares the condition number and in {dtype.name} '
-            f'resolves no less than {math.sqrt(float(jnp.finfo(dtype).eps)):.1e}: choose engine "dense", or float64.'
+            f'truncation is {truncation:g}, but engine "gram" squares the condition number: it resolves no less than '
+            f'{math.sqrt(float(jnp.finfo(dtype).eps)):.1e} in {dtype.name}. Choose engine "dense", or float64.'
         )
     if engine == "dense":
         flat, spectrum = _dense(problem, kappa, truncation)

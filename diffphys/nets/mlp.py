@@ -15,7 +15,7 @@ class MLP(eqx.Module):
     """x -> layer_n(activation(... activation(layer_1(x)))), the last layer linear. Batches are `jax.vmap`.
 
     `equinox.nn.MLP` gives all hidden layers one size; this one takes a list. Weights start uniform in
-    +-1 / sqrt(inputs), as those of Equinox and PyTorch.
+    `+-1 / sqrt(inputs)`, as those of Equinox and PyTorch.
 
     Args:
         sizes: Numbers of neurons, from the input to the output: (1, 16, 64, 16, 1), say.

@@ -23,8 +23,8 @@ def interpolate(field: Field, offset: Sequence[float]) -> Field:
     """`field` at another offset of the same grid, by the mean of the two neighbors along each axis that changes.
 
     Second-order accurate, exact for linear functions: along a stretched axis the mean is weighted by the distances. On
-    a boundary face the mean with the ghost value gives a `Dirichlet` value exactly. What holds at the ends is
-    kept along axes that do not change, and where it is a fixed value.
+    a boundary face the mean with the ghost value gives a `Dirichlet` value exactly. What holds at the ends is kept
+    along axes that do not change, and where it is a fixed value.
 
     Raises:
         InputError: if a ghost value is needed that no condition defines.

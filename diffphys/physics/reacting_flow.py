@@ -100,8 +100,8 @@ class ReactingFlow(Declared):
 
     A flame is as thin as $D / S_L$, with $S_L \approx \sqrt{D / \tau}$ its speed and $\tau$ the time in which the
     hot gas burns; it needs some four cells. `dt` is bound by explicit diffusion, at half the bound of a uniform
-    density, which is checked, and with `Upwind` and `VanLeer` by a Courant number of 1 and 1/2. The reaction
-    binds it in no case.
+    density, which is checked, and with `Upwind` and `VanLeer` by a Courant number of 1 and 1/2. The reaction binds
+    it in no case.
 
     - `constraint="low-mach"`: the above. Needs a side through which gas can leave.
     - `constraint="momentum"`: $\nabla \cdot (\rho v) = 0$ instead, as Tathawadekar, Doan, Silva, Thuerey (2023) have

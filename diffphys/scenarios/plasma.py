@@ -25,8 +25,8 @@ def plasma_turbulence(
 
     Args:
         cells: Along each axis.
-        dt: Duration of a step; published are 0.05 up to 256 cells, where Runge-Kutta 4 damps
-            noticeably, and 0.025 on 512.
+        dt: Duration of a step; published are 0.05 up to 256 cells, where Runge-Kutta 4 damps noticeably, and
+            0.025 on 512.
         stepping: How a step is made.
     """
     grid = Grid((cells, cells), (LENGTH, LENGTH))

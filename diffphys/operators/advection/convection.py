@@ -63,8 +63,7 @@ def convection(
         One field for each axis; zero on the sides where the normal velocity is fixed.
 
     Raises:
-        InputError: if component a does not live on the faces normal to axis a, or for another order or
-            scheme.
+        InputError: if component a does not live on the faces normal to axis a, or for another order or scheme.
     """
     check_order("convection", order)
     if scheme not in ("central", "upwind", "van_leer") or (order == 4 and scheme != "central"):

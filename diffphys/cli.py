@@ -68,8 +68,16 @@ class ProgramCommand(TyperCommand):
 
 def _described(catalog: Catalog, name: str) -> str:
     """A program in words: what it is, the command that runs it, its settings and presets."""
-    program = catalog.load(name)
+    program = _loaded(catalog, name)
     return f"{name}: {catalog.known[name].summary}\ndiffphys {catalog.command} {name}\n\n{program.settings_in_words()}"
+
+
+def _loaded(catalog: Catalog, name: str) -> Program:
+    """The program of this name; what another command runs is refused with that command."""
+    for other in CATALOGS.values():
+        if name in other.known and name not in catalog.known:
+            raise InputError(f'there is no {catalog.kind} "{name}"; `diffphys {other.command} {name}` runs it')
+    return catalog.load(name)
 
 
 def _show_version(asked: bool) -> None:
@@ -132,7 +140,7 @@ def list_programs(
         having = [catalog for catalog in CATALOGS.values() if name in catalog.known]
         if not having:
             known = sorted({known for catalog in CATALOGS.values() for known in catalog.known})
-            raise InputError(f'there is no experiment, verification or benchmark "{name}": {nearest(name, known)}')
+            raise InputError(f'there is no experiment, verification or benchmark "{name}"{nearest(name, known)}')
         _say("\n\n".join(_described(catalog, name) for catalog in having))
         return
     width = max(len(name) for catalog in CATALOGS.values() for name in catalog.known)
@@ -303,7 +311,7 @@ def _carry_out(
 ) -> dict[str, dict[str, Any]]:
     """Run programs, or go on where they stopped, and print what came of each; return their metrics by name."""
     # Before anything is computed, so that a mistake costs nothing.
-    programs = {name: catalog.load(name) for name in names}
+    programs = {name: _loaded(catalog, name) for name in names}
     settings = {name: program.choose(preset, assignments) for name, program in programs.items()}
     metrics = {}
     with stop_on_signals() as stop:

@@ -103,7 +103,7 @@ def compare(
     """
     for name in budget.arms:
         if name != "all" and name not in arms:
-            raise InputError(f'arms: there is no arm "{name}": {nearest(name, [*arms, "all"])}')
+            raise InputError(f'arms: there is no arm "{name}"{nearest(name, [*arms, "all"])}')
     arms = {name: arm for name, arm in arms.items() if name in budget.arms or "all" in budget.arms}
     work = [(name, seed) for seed in range(budget.seeds) for name in arms]
     programs = {name: _Program(arm, budget.clock) for name, arm in arms.items()}

@@ -12,7 +12,7 @@ from diffphys.runs import nearest
 STUDIES = {"wake": lambda: wake.wake_study(wake.Settings())}
 
 
-def pretrained(name: str) -> Corrected:
+def pretrained(name: str, weights: str | Path = "shipped") -> Corrected:
     """A solver with a trained network, ready to be used as any other step.
 
         hybrid = dp.pretrained("wake")
@@ -23,9 +23,11 @@ def pretrained(name: str) -> Corrected:
 
     Args:
         name: "wake", the flow behind a cylinder on 32 x 64 cells.
+        weights: The network of a run of one's own in the place of the shipped one: the file
+            "checkpoints/network-ARM.checkpoint" of its directory. The run's flow is the default one.
 
     Raises:
-        InputError: for another name.
+        InputError: for another name, or a file that holds no network of this experiment.
 
     Examples:
         >>> hybrid = dp.pretrained("wake")
@@ -34,7 +36,7 @@ def pretrained(name: str) -> Corrected:
     """
     _check(name)
     study = STUDIES[name]()
-    return study.corrected(*load_network(study, "shipped"))
+    return study.corrected(*load_network(study, str(weights)))
 
 
 def model_card(name: str) -> str:
@@ -53,4 +55,4 @@ def model_card(name: str) -> str:
 
 def _check(name: object) -> None:
     if name not in STUDIES:
-        raise InputError(f"pretrained: there is no network {name!r}: {nearest(str(name), STUDIES)}")
+        raise InputError(f"pretrained: there is no network {name!r}{nearest(str(name), STUDIES)}")

@@ -76,7 +76,7 @@ class Program:
             InputError: an unknown preset or setting, or a value that is not accepted.
         """
         if preset not in self.presets:
-            raise InputError(f'{self.name} has no preset "{preset}": {nearest(preset, self.presets)}')
+            raise InputError(f'{self.name} has no preset "{preset}"{nearest(preset, self.presets)}')
         overrides = parse_overrides(self.settings, assignments)
         return make_settings(self.settings, {**self.presets[preset], **overrides})
 
@@ -208,7 +208,7 @@ class Catalog:
         """
         entry = self.entries.get(name) or self.known.get(name)
         if entry is None:
-            raise InputError(f'there is no {self.kind} "{name}": {nearest(name, self.known)}')
+            raise InputError(f'there is no {self.kind} "{name}"{nearest(name, self.known)}')
         if name in self.entries:
             return importlib.import_module(entry.module).PROGRAM
         try:

@@ -140,8 +140,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the nearest known one, and all of them."""
     known = list(known)
     close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f'did you mean "{close[0]}"? ' if close else ""
-    return f"{hint}(known: {', '.join(known) or 'none'})"
+    hint = f': did you mean "{close[0]}"?' if close else ""
+    return f"{hint} (known: {', '.join(known) or 'none'})"
 
 
 def _fields(cls: type) -> dict[str, dataclasses.Field]:
@@ -154,7 +154,7 @@ def _rule(field: dataclasses.Field) -> Rule:
 
 def _known(name: str, fields: Mapping[str, dataclasses.Field]) -> dataclasses.Field:
     if name not in fields:
-        raise InputError(f'there is no setting "{name}": {nearest(name, fields)}')
+        raise InputError(f'there is no setting "{name}"{nearest(name, fields)}')
     return fields[name]
 
 

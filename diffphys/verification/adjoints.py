@@ -79,7 +79,7 @@ class Settings:
         known = ["all", *EXAMPLES, *STEPS]
         for name in self.names:
             if name not in known:
-                raise InputError(f'the setting "names" has no example "{name}": {nearest(name, known)}')
+                raise InputError(f'the setting "names" has no example "{name}"{nearest(name, known)}')
 
 
 def measure(settings: Settings, parts: Parts) -> dict[str, Any]:

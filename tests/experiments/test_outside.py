@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 
 import diffphys as dp
 from diffphys.cli import main
-from diffphys.experiments import EXPERIMENTS
+from diffphys.experiments import EXPERIMENTS, wake
 from diffphys.nets import count_parameters
+from diffphys.runs import checkpoint_metadata, save_checkpoint
 from diffphys.view import find_runs
 
 
@@ -90,3 +92,19 @@ def test_the_shipped_network_is_ready_and_its_card_says_what_it_is():
     for ask in (dp.pretrained, dp.model_card):
         with pytest.raises(dp.InputError, match='did you mean "wake"'):
             ask("wakes")
+
+
+def test_the_network_of_a_run_takes_the_place_of_the_shipped_one(tmp_path):
+    shipped: Any = dp.pretrained("wake")
+    changed = jax.tree.map(lambda leaf: leaf + 0.25, eqx.filter(shipped.network, eqx.is_inexact_array))
+    network = eqx.combine(changed, shipped.network)
+    path = tmp_path / "network-unrolled.checkpoint"
+    weights = wake.wake_study(wake.Settings()).shipped
+    assert weights is not None
+    save_checkpoint(
+        path, (network, shipped.normalization), kind="wake: network-unrolled", metadata=checkpoint_metadata(weights)
+    )
+    found: Any = dp.pretrained("wake", path)
+    assert eqx.tree_equal(found.network, network) and eqx.tree_equal(found.solver, shipped.solver)
+    with pytest.raises(dp.InputError, match='"nowhere"'):
+        dp.pretrained("wake", "nowhere")

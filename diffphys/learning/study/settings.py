@@ -63,7 +63,7 @@ class StudySettings:
                 f"unroll, updates and learning_rates have {list(lengths.values())} entries; one each for every stage "
                 "is accepted."
             )
-        if max(self.unroll) >= self.train_frames:
+        if not self.weights and max(self.unroll) >= self.train_frames:
             raise InputError(
                 f"unroll is {max(self.unroll)} but a training case has {self.train_frames} frames (train_frames); "
                 "fewer steps than frames are accepted."

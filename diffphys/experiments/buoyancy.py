@@ -37,7 +37,7 @@ from diffphys.experiments.studies import Frames
 from diffphys.grids import Field, Grid, Wall
 from diffphys.learning import Corrected, Normalization, Recovery, mean_absolute_error
 from diffphys.learning.corrected import as_it_is
-from diffphys.learning.study import PLAIN_ADAM, Study, finer_grids
+from diffphys.learning.study import PLAIN_ADAM, Study, finer_grids, named, stages
 from diffphys.nets import ResNet
 from diffphys.operators import SemiLagrangian, divergence
 from diffphys.physics import Buoyancy, FlowState, IncompressibleFlow, PassiveScalar
@@ -89,18 +89,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "look_ahead": (4,),
         "train_seeds": tuple(range(1, 17)),
         "features": 16,
-        "unroll": (1, 4, 16),
-        "updates": (500, 500, 300),
-        "learning_rates": (4e-3, 4e-3, 2e-3),
+        **stages((1, 500, 4e-3), (4, 500, 4e-3), (16, 300, 2e-3)),
         "shift": True,
         "finer": (2, 3),
     },
     "book": {
         "arms": ("one-step", "noise", "pushforward", "detached", "unrolled"),
         "look_ahead": (4, 16),
-        "unroll": (1, 4, 16, 32, 64, 128),
-        "updates": (1000, 1000, 800, 400, 200, 150),
-        "learning_rates": (4e-3, 4e-3, 2e-3, 1e-3, 1e-3, 5e-4),
+        **stages((1, 1000, 4e-3), (4, 1000, 4e-3), (16, 800, 2e-3), (32, 400, 1e-3), (64, 200, 1e-3), (128, 150, 5e-4)),
         "shift": True,
         "finer": (2, 3),
     },
@@ -110,18 +106,23 @@ PRESETS: dict[str, dict[str, Any]] = {
         "look_ahead": (2, 4, 8, 16, 32, 64),
         "seeds": 3,
         "features": 16,
-        "unroll": (1, 2, 4, 8, 16, 32, 64, 128),
-        "updates": (400, 400, 400, 400, 300, 200, 150, 100),
-        "learning_rates": (4e-3, 4e-3, 4e-3, 3e-3, 2e-3, 1e-3, 1e-3, 5e-4),
+        **stages(
+            (1, 400, 4e-3),
+            (2, 400, 4e-3),
+            (4, 400, 4e-3),
+            (8, 400, 3e-3),
+            (16, 300, 2e-3),
+            (32, 200, 1e-3),
+            (64, 150, 1e-3),
+            (128, 100, 5e-4),
+        ),
     },
     "paper": {
         "arms": ("one-step", "unrolled"),
         "corrects": "velocity",
         "look_ahead": (4,),
         "network": "paper",
-        "unroll": (1, 4, 16, 128),
-        "updates": (10000, 10000, 10000, 60000),
-        "learning_rates": (1e-4, 1e-4, 1e-4, 1e-4),
+        **stages((1, 10000, 1e-4), (4, 10000, 1e-4), (16, 10000, 1e-4), (128, 60000, 1e-4)),
         **PLAIN_ADAM,
     },
     "evaluate": {"weights": "shipped"},
@@ -230,7 +231,6 @@ def bounded(state: FlowState) -> FlowState:
 def buoyancy_study(settings: Settings) -> Study:
     """What the experiment compares."""
     source = smoke_flow(settings, settings.resolution)
-    decisive = ("resolution", "scale", "viscosity", "buoyancy", "largest_speed")
 
     def couple(network: Any, normalization: Normalization) -> Corrected:
         kept = bounded if settings.bounded else as_it_is
@@ -250,10 +250,10 @@ def buoyancy_study(settings: Settings) -> Study:
         names=NAMES,
         fields=fields,
         make_network=make_network,
-        architecture={name: getattr(settings, name) for name in ("corrects", "network", "features")},
+        architecture=named(settings, "corrects", "network", "features"),
         couple=couple,
         parameters=draw_clouds,
-        identity={name: getattr(settings, name) for name in decisive},
+        identity=named(settings, "resolution", "scale", "viscosity", "buoyancy", "largest_speed"),
         metrics={"mae": velocity_error, "relative": relative_error, "smoke": smoke_error},
         recovery=Recovery(),  # over 128 steps a window may diverge
         diagnostics={"divergence": lambda found: divergence(found[:2]).values},

@@ -20,7 +20,7 @@ from jax import Array
 from diffphys.experiments.studies import Frames, draw_over_line, study_program
 from diffphys.grids import Field, Grid, Periodic
 from diffphys.learning import mean_absolute_error
-from diffphys.learning.study import Study, StudySettings
+from diffphys.learning.study import Study, StudySettings, named, stages
 from diffphys.nets import ResNet
 from diffphys.operators import coarsen
 from diffphys.physics import Burgers
@@ -53,9 +53,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train_frames": 200,
         "frames": 400,
         "features": 16,
-        "unroll": (1, 4, 16),
-        "updates": (600, 600, 600),
-        "learning_rates": (4e-3, 4e-3, 2e-3),
+        **stages((1, 600, 4e-3), (4, 600, 4e-3), (16, 600, 2e-3)),
     },
     "book": {
         "arms": ALL_ARMS,
@@ -63,9 +61,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train_frames": 400,
         "frames": 1000,
         "train_seeds": tuple(range(1, 33)),
-        "unroll": (1, 4, 16, 32),
-        "updates": (2000, 2000, 2000, 1000),
-        "learning_rates": (4e-3, 4e-3, 2e-3, 1e-3),
+        **stages((1, 2000, 4e-3), (4, 2000, 4e-3), (16, 2000, 2e-3), (32, 1000, 1e-3)),
     },
 }
 
@@ -139,7 +135,6 @@ def burgers_study(settings: Settings) -> Study:
     def state(frame: dict[str, Array]) -> ForcedState:
         return ForcedState(source.solver.initial_state([frame["velocity"]]), frame["time"])
 
-    decisive = ("resolution", "scale", "dt", "viscosity")
     return Study(
         name="burgers",
         case="seeds",
@@ -156,7 +151,7 @@ def burgers_study(settings: Settings) -> Study:
         make_network=make_network,
         architecture={"features": settings.features},
         parameters=draw_force,
-        identity={name: getattr(settings, name) for name in decisive},
+        identity=named(settings, "resolution", "scale", "dt", "viscosity"),
         steps_per_frame=settings.scale,
         interval=settings.dt,
         metrics={"mae": mean_absolute_error, "correlation": correlation},

@@ -21,7 +21,7 @@ from diffphys.experiments.turbulence import (
     run_turbulence,
     variations,
 )
-from diffphys.learning.study import Study
+from diffphys.learning.study import Study, stages
 from diffphys.runs import Program, Run
 from diffphys.scenarios import decaying_turbulence, random_vortices
 from diffphys.scenarios.turbulence import BOX
@@ -45,9 +45,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train_frames": 400,
         "frames": 512,
         "features": 4,
-        "unroll": (1, 8),
-        "updates": (400, 400),
-        "learning_rates": (4e-3, 2e-3),
+        **stages((1, 400, 4e-3), (8, 400, 2e-3)),
         "batch": 1,
         "simulator": False,
     },
@@ -58,9 +56,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train_frames": 600,
         "frames": 512,
         "features": 6,
-        "unroll": (1, 4, 10, 20),
-        "updates": (2000, 1200, 900, 300),
-        "learning_rates": (4e-3, 4e-3, 2e-3, 1e-3),
+        **stages((1, 2000, 4e-3), (4, 1200, 4e-3), (10, 900, 2e-3), (20, 300, 1e-3)),
         "batch": 1,
     },
     "paper": {
@@ -71,9 +67,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "frames": 512,
         "features": 16,
         "finer": (2, 4),
-        "unroll": (1, 10, 30),
-        "updates": (20000, 20000, 20000),
-        "learning_rates": (1e-3, 3e-4, 1e-4),
+        **stages((1, 20000, 1e-3), (10, 20000, 3e-4), (30, 20000, 1e-4)),
         "batch": 1,
     },
 }

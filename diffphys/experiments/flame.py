@@ -30,7 +30,16 @@ from diffphys.errors import InputError
 from diffphys.experiments.studies import Frames, report_study
 from diffphys.learning import Normalization
 from diffphys.learning.corrected import Precomputed
-from diffphys.learning.study import PLAIN_ADAM, Study, StudySettings, Variant, load_evaluation, run_study
+from diffphys.learning.study import (
+    PLAIN_ADAM,
+    Study,
+    StudySettings,
+    Variant,
+    load_evaluation,
+    named,
+    run_study,
+    stages,
+)
 from diffphys.nets import ResNet, UNet
 from diffphys.physics import FlowState
 from diffphys.physics.reacting_flow import MIXTURE
@@ -82,27 +91,21 @@ PUBLISHED_LENGTH = {
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {
         **PUBLISHED_LENGTH,
-        "unroll": (2, 16),
-        "updates": (300, 100),
-        "learning_rates": (2e-3, 1e-3),
+        **stages((2, 300, 2e-3), (16, 100, 1e-3)),
     },
     "book": {
         **PUBLISHED_LENGTH,
         "case": "non-uniform",
         "train_frames": 501,
         "frames": 1000,
-        "unroll": (2, 8, 32),
-        "updates": (4000, 2000, 800),
-        "learning_rates": (2e-3, 1e-3, 5e-4),
+        **stages((2, 4000, 2e-3), (8, 2000, 1e-3), (32, 800, 5e-4)),
     },
     "paper": {
         **PUBLISHED_LENGTH,
         "case": "non-uniform",
         "train_frames": 501,
         "frames": 1000,
-        "unroll": (2, 32),
-        "updates": (200000, 18000),
-        "learning_rates": (1e-4, 1e-4),
+        **stages((2, 200000, 1e-4), (32, 18000, 1e-4)),
         **PLAIN_ADAM,
     },
 }
@@ -236,9 +239,7 @@ def flame_study(settings: Settings) -> Study:
         architecture={"features": settings.features},
         parameters=lambda label: parameters_of(settings, label),
         conditioning=(lambda flame: [flame.ratio]) if told else (lambda flame: []),
-        identity={
-            name: getattr(settings, name) for name in ("case", "resolution", "size", "dt", "stride", "constraint")
-        },
+        identity=named(settings, "case", "resolution", "size", "dt", "stride", "constraint"),
         steps_per_frame=settings.stride,
         couple=complete,
         metrics={name: _error_of(name) for name in MIXTURE},

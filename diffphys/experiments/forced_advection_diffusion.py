@@ -42,8 +42,10 @@ from diffphys.learning.study import (
     load_cases,
     load_network,
     means,
+    named,
     run_study,
     save_evaluation,
+    stages,
 )
 from diffphys.nets import ResNet
 from diffphys.operators import Advection, CubicSemiLagrangian, SemiLagrangian, coarsen, exact_diffusion
@@ -89,23 +91,17 @@ class Settings(StudySettings):
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {
         "arms": ("supervised", "least-squares", "one-step", "unrolled"),
-        "unroll": (1, 4),
-        "updates": (400, 300),
-        "learning_rates": (4e-3, 4e-3),
+        **stages((1, 400, 4e-3), (4, 300, 4e-3)),
         "decay": 0.02,
     },
     "book": {
         "arms": ALL_ARMS,
-        "unroll": (1, 4, 8, 16),
-        "updates": (2000, 3000, 2000, 1000),
-        "learning_rates": (4e-3, 4e-3, 2e-3, 1e-3),
+        **stages((1, 2000, 4e-3), (4, 3000, 4e-3), (8, 2000, 2e-3), (16, 1000, 1e-3)),
     },
     "paper": {
         "arms": ("one-step", "unrolled"),
         "network": "paper",
-        "unroll": (4,),
-        "updates": (39200,),
-        "learning_rates": (1e-4,),
+        **stages((4, 39200, 1e-4)),
         **PLAIN_ADAM,
     },
 }
@@ -242,7 +238,6 @@ def forced_study(settings: Settings) -> Study:
     def couple(network: Any, normalization: Normalization, beside: Any = force_of_step) -> Corrected:
         return Corrected(source, network, normalization, fields=_velocity, beside=beside)
 
-    decisive = ("resolution", "scale", "dt", "viscosity")
     return Study(
         name="forced-advection-diffusion",
         case="seeds",
@@ -259,9 +254,9 @@ def forced_study(settings: Settings) -> Study:
         names=NAMES,
         fields=_velocity,
         make_network=make_network,
-        architecture={"network": settings.network, "features": settings.features},
+        architecture=named(settings, "network", "features"),
         parameters=draw_case,
-        identity={name: getattr(settings, name) for name in decisive},
+        identity=named(settings, "resolution", "scale", "dt", "viscosity"),
         interval=settings.dt,
         metrics={"mae": mean_absolute_error, "relative": relative_error},
         couple=couple,

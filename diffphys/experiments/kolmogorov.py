@@ -25,7 +25,7 @@ from diffphys.experiments.unrolling import (
     run_unrolling,
 )
 from diffphys.grids import Grid, Periodic
-from diffphys.learning.study import Study, with_seeds
+from diffphys.learning.study import Study, stages, with_seeds
 from diffphys.nets import ResNet
 from diffphys.physics import FlowState, IncompressibleFlow, SinusoidalForce
 from diffphys.runs import Run, setting
@@ -55,27 +55,21 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train_reynolds": (300.0, 500.0, 800.0),
         "train_frames": 300,
         "seeds": 1,
-        "unroll": (1, 4),
-        "updates": (400, 300),
-        "learning_rates": (2e-3, 1e-3),
+        **stages((1, 400, 2e-3), (4, 300, 1e-3)),
         "features": 16,
     },
     "book": {
         "train_frames": 1000,
         "frames": 600,
         "seeds": 5,
-        "unroll": (1, 2, 4),
-        "updates": (1500, 1500, 1500),
-        "learning_rates": (2e-3, 2e-3, 1e-3),
+        **stages((1, 1500, 2e-3), (2, 1500, 2e-3), (4, 1500, 1e-3)),
         "features": 20,
     },
     "paper": {
         "train_frames": 6000,
         "frames": 1500,
         "seeds": 8,
-        "unroll": (1, 2, 4),
-        "updates": (144000, 144000, 144000),
-        "learning_rates": (1e-4, 1e-5, 1e-6),
+        **stages((1, 144000, 1e-4), (2, 144000, 1e-5), (4, 144000, 1e-6)),
         "features": 32,
     },
 }

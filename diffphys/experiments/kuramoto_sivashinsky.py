@@ -25,7 +25,7 @@ from diffphys.experiments.unrolling import (
     run_unrolling,
 )
 from diffphys.grids import Field, Grid, Periodic
-from diffphys.learning.study import Study, with_seeds
+from diffphys.learning.study import Study, stages, with_seeds
 from diffphys.nets import ResNet
 from diffphys.runs import Run, setting
 from diffphys.stepping import ExponentialRungeKutta
@@ -49,9 +49,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "demo": {
         "train_frames": 1000,
         "seeds": 2,
-        "unroll": (1, 3),
-        "updates": (600, 600),
-        "learning_rates": (2e-3, 1e-3),
+        **stages((1, 600, 2e-3), (3, 600, 1e-3)),
         "features": 16,
     },
     "book": {
@@ -59,9 +57,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "frames": 1000,
         "seeds": 5,
         "starts": 80,
-        "unroll": (1, 3),
-        "updates": (4000, 4000),
-        "learning_rates": (2e-3, 1e-3),
+        **stages((1, 4000, 2e-3), (3, 4000, 1e-3)),
         "features": 16,
     },
     "paper": {
@@ -69,9 +65,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "frames": 1000,
         "seeds": 8,
         "starts": 80,
-        "unroll": (3,),
-        "updates": (30000,),
-        "learning_rates": (1e-3,),
+        **stages((3, 30000, 1e-3)),
         "features": 16,
     },
 }

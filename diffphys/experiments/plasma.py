@@ -31,7 +31,7 @@ from diffphys import plots
 from diffphys.experiments.studies import Frames, report_study
 from diffphys.grids import Grid
 from diffphys.learning import mean_absolute_error
-from diffphys.learning.study import Seeded, Study, StudySettings, load_cases, load_network, run_study
+from diffphys.learning.study import Seeded, Study, StudySettings, load_cases, load_network, named, run_study, stages
 from diffphys.nets import ResNet
 from diffphys.operators import Arakawa, coarsen
 from diffphys.physics import HasegawaWakatani, PlasmaBudget, PlasmaState
@@ -73,9 +73,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "frames": 100,
         "train_seeds": (1, 2),
         "features": 16,
-        "unroll": (1, 4, 16),
-        "updates": (200, 200, 200),
-        "learning_rates": (4e-3, 4e-3, 2e-3),
+        **stages((1, 200, 4e-3), (4, 200, 4e-3), (16, 200, 2e-3)),
         "averaging_time": 150.0,
         "settling": 30.0,
     },
@@ -85,9 +83,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train_frames": 400,
         "frames": 150,
         "features": 32,
-        "unroll": (1, 4, 16, 32),
-        "updates": (600, 600, 600, 400),
-        "learning_rates": (4e-3, 4e-3, 2e-3, 1e-3),
+        **stages((1, 600, 4e-3), (4, 600, 4e-3), (16, 600, 2e-3), (32, 400, 1e-3)),
     },
     "paper": {
         "arms": ("supervised", "one-step", "detached", "unrolled"),
@@ -178,7 +174,6 @@ def plasma_study(settings: Settings) -> Study:
             * difference_of_statistics(statistics(solver, state(prediction)), statistics(solver, state(target)))
         )
 
-    decisive = ("resolution", "scale", "dt", "reference_dt")
     return Study(
         name="plasma",
         case="seeds",
@@ -198,7 +193,7 @@ def plasma_study(settings: Settings) -> Study:
         make_network=make_network,
         architecture={"features": settings.features},
         parameters=lambda seed: {"seed": seed},
-        identity={name: getattr(settings, name) for name in decisive},
+        identity=named(settings, "resolution", "scale", "dt", "reference_dt"),
         steps_per_frame=round(settings.dt / settings.reference_dt),
         metrics={"mae": mean_absolute_error},
         further_loss=further_loss if settings.statistics else None,

@@ -31,7 +31,7 @@ from diffphys.experiments.turbulence import (
     variations,
 )
 from diffphys.learning import with_parameters
-from diffphys.learning.study import Study, load_cases, load_network
+from diffphys.learning.study import Study, load_cases, load_network, stages
 from diffphys.learning.turbulence import Average, Moments, bootstrap_interval, momentum_thickness, with_statistics
 from diffphys.physics import FlowState, IncompressibleFlow
 from diffphys.runs import Program, Run, setting
@@ -77,9 +77,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "frames": 300,
         "compared_at": (100, 300),
         "features": 4,
-        "unroll": (1, 8),
-        "updates": (300, 200),
-        "learning_rates": (4e-3, 2e-3),
+        **stages((1, 300, 4e-3), (8, 200, 2e-3)),
         "simulator": False,
         "smagorinsky": (0.05, 0.1),
         "long_run": 1000,
@@ -92,9 +90,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train_frames": 400,
         "frames": 1000,
         "features": 6,
-        "unroll": (1, 4, 12, 24),
-        "updates": (500, 300, 200, 60),
-        "learning_rates": (4e-3, 4e-3, 2e-3, 1e-3),
+        **stages((1, 500, 4e-3), (4, 300, 4e-3), (12, 200, 2e-3), (24, 60, 1e-3)),
         "window": 12,
     },
     "paper": {
@@ -105,10 +101,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "frames": 1000,
         "features": 16,
         "finer": (2, 4),
-        "unroll": (1, 10, 30, 60),
+        **stages((1, 20000, 1e-3), (10, 20000, 3e-4), (30, 20000, 1e-4), (60, 20000, 5e-5)),
         "window": 30,
-        "updates": (20000, 20000, 20000, 20000),
-        "learning_rates": (1e-3, 3e-4, 1e-4, 5e-5),
     },
 }
 

@@ -23,7 +23,7 @@ from diffphys.experiments.turbulence import (
     run_turbulence,
     variations,
 )
-from diffphys.learning.study import Study
+from diffphys.learning.study import Study, stages
 from diffphys.learning.turbulence import momentum_thickness, vorticity_thickness
 from diffphys.runs import Program, Run
 from diffphys.scenarios import perturbed_streams, temporal_mixing_layer
@@ -48,9 +48,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train_frames": 513,
         "frames": 512,
         "features": 4,
-        "unroll": (1, 4, 16),
-        "updates": (400, 400, 300),
-        "learning_rates": (4e-3, 4e-3, 2e-3),
+        **stages((1, 400, 4e-3), (4, 400, 4e-3), (16, 300, 2e-3)),
         "batch": 2,
         "simulator": False,
     },
@@ -60,9 +58,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train_frames": 700,
         "frames": 512,
         "features": 8,
-        "unroll": (1, 4, 12, 30),
-        "updates": (2500, 2000, 1500, 500),
-        "learning_rates": (4e-3, 4e-3, 2e-3, 1e-3),
+        **stages((1, 2500, 4e-3), (4, 2000, 4e-3), (12, 1500, 2e-3), (30, 500, 1e-3)),
         "batch": 1,
     },
     "paper": {
@@ -73,10 +69,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "frames": 512,
         "features": 16,
         "finer": (2, 4),
-        "unroll": (1, 10, 30, 60),
+        **stages((1, 20000, 1e-3), (10, 20000, 3e-4), (30, 20000, 1e-4), (60, 20000, 5e-5)),
         "window": 30,
-        "updates": (20000, 20000, 20000, 20000),
-        "learning_rates": (1e-3, 3e-4, 1e-4, 5e-5),
         "batch": 1,
     },
 }

@@ -43,7 +43,7 @@ from diffphys.experiments.solver_in_the_loop import (
 from diffphys.experiments.studies import Frames
 from diffphys.grids import Box, Grid, Inflow, Outflow, Shape, Sphere, Wall
 from diffphys.learning import Corrected, Normalization, Trajectories, with_parameters
-from diffphys.learning.study import PLAIN_ADAM, Study, finer_grids, load_cases
+from diffphys.learning.study import PLAIN_ADAM, Study, finer_grids, load_cases, named, stages
 from diffphys.learning.turbulence import frequency_by_phase
 from diffphys.nets import ResNet
 from diffphys.operators import SkewSymmetric, divergence
@@ -118,9 +118,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "frames": 500,
         "features": 16,
         "batch": 2,
-        "unroll": (1, 4),
-        "updates": (400, 200),
-        "learning_rates": (4e-3, 3e-3),
+        **stages((1, 400, 4e-3), (4, 200, 3e-3)),
         "finer": (2,),
     },
     "book": {
@@ -128,9 +126,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "warmup": 600,
         "train_frames": 151,
         "frames": 800,
-        "unroll": (1, 4, 8),
-        "updates": (1500, 1500, 600),
-        "learning_rates": (4e-3, 3e-3, 1e-3),
+        **stages((1, 1500, 4e-3), (4, 1500, 3e-3), (8, 600, 1e-3)),
         "finer": (2, 3),
     },
     "paper": {
@@ -143,9 +139,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "frames": 300,
         "network": "paper",
         "batch": 1,
-        "unroll": (4,),
-        "updates": (240000,),
-        "learning_rates": (1e-4,),
+        **stages((4, 240000, 1e-4)),
         **PLAIN_ADAM,
     },
     "evaluate": {"weights": "shipped"},
@@ -289,7 +283,6 @@ def cylinders_study(settings: Settings, *, with_reference: bool = True) -> Study
     """What the experiment compares; without its reference, whose surfaces take a while to prepare, for reports."""
     labels = labels_of(settings)
     source = bodies(settings, 1, 1, labels)
-    decisive = ("resolution", "scale", "dt", "substeps", "spacings", "place")
 
     def couple(network: Any, normalization: Normalization) -> Corrected:
         return Corrected(source, network, normalization, fields=fields, beside=mask_of)
@@ -311,9 +304,9 @@ def cylinders_study(settings: Settings, *, with_reference: bool = True) -> Study
         names=NAMES,
         fields=fields,
         make_network=make_network,
-        architecture={"network": settings.network, "features": settings.features},
+        architecture=named(settings, "network", "features"),
         parameters=lambda label: {"layout": labels.index(label)},
-        identity={name: getattr(settings, name) for name in decisive},
+        identity=named(settings, "resolution", "scale", "dt", "substeps", "spacings", "place"),
         diagnostics={"divergence": lambda velocity: divergence(velocity).values},
         couple=couple,
         shipped=shipped_weights("three-cylinders"),

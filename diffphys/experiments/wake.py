@@ -35,7 +35,7 @@ from diffphys.experiments.solver_in_the_loop import (
 )
 from diffphys.experiments.studies import Frames
 from diffphys.grids import Box, Field
-from diffphys.learning.study import PLAIN_ADAM, Fit, Study
+from diffphys.learning.study import PLAIN_ADAM, Fit, Study, named, stages
 from diffphys.nets import ResNet
 from diffphys.operators import divergence
 from diffphys.physics import FlowState, IncompressibleFlow
@@ -91,17 +91,13 @@ class Settings(ScenarioSettings):
 
 PRESETS = {
     "demo": {
-        "unroll": (1, 4),
-        "updates": (600, 600),
-        "learning_rates": (4e-3, 4e-3),
+        **stages((1, 600, 4e-3), (4, 600, 4e-3)),
         "decay": 0.02,
     },
     "book": {},
     "paper": {
         "network": "paper",
-        "unroll": (32,),
-        "updates": (93600,),
-        "learning_rates": (1e-4,),
+        **stages((32, 93600, 1e-4)),
         **PLAIN_ADAM,
     },
     "evaluate": {"weights": "shipped"},
@@ -109,9 +105,7 @@ PRESETS = {
     # Why unrolling works, and what it costs: every way of training, the shift of the inputs, error over seconds.
     "arms": {
         "arms": ("one-step", "noise", "pushforward", "detached", "unrolled"),
-        "unroll": (1, 4, 8),
-        "updates": (600, 600, 300),
-        "learning_rates": (4e-3, 4e-3, 2e-3),
+        **stages((1, 600, 4e-3), (4, 600, 4e-3), (8, 300, 2e-3)),
         "shift": True,
         "finer": (2, 3),
     },
@@ -126,7 +120,6 @@ def wake_flow(settings: Settings, resolution: int) -> IncompressibleFlow:
 def wake_study(settings: Settings) -> Study:
     """What the experiment compares."""
     source = wake_flow(settings, settings.resolution)
-    decisive = ("sides", "resolution", "scale", "largest_speed")
     return Study(
         name="wake",
         case="reynolds",
@@ -141,10 +134,10 @@ def wake_study(settings: Settings) -> Study:
         names=NAMES,
         fields=lambda state: state.velocity,
         make_network=make_network,
-        architecture={"network": settings.network, "features": settings.features},
+        architecture=named(settings, "network", "features"),
         parameters=lambda label: {"viscosity": VISCOSITY_TIMES_LABEL / label},
         conditioning=conditioning,
-        identity={name: getattr(settings, name) for name in decisive},
+        identity=named(settings, "sides", "resolution", "scale", "largest_speed"),
         diagnostics={"divergence": divergence_left},
         fit=Fit(
             lambda state: state.velocity,

@@ -34,7 +34,7 @@ from diffphys.experiments.solver_in_the_loop import (
 from diffphys.experiments.studies import Frames
 from diffphys.experiments.wake import conditioning, divergence_left
 from diffphys.learning import Recovery
-from diffphys.learning.study import PLAIN_ADAM, Study, finer_grids, load_cases
+from diffphys.learning.study import PLAIN_ADAM, Study, finer_grids, load_cases, named, stages
 from diffphys.nets import ResNet
 from diffphys.physics import IncompressibleFlow
 from diffphys.runs import Program, Run, replacing, setting
@@ -96,24 +96,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "test_reynolds": (468.75, 1171.875),
         "train_frames": 151,
         "features": 8,
-        "unroll": (1, 4),
-        "updates": (200, 150),
-        "learning_rates": (4e-3, 4e-3),
+        **stages((1, 200, 4e-3), (4, 150, 4e-3)),
         "decay": 0.02,
     },
     "book": {
         "arms": ("one-step", "unrolled"),
-        "unroll": (1, 4, 8),
-        "updates": (700, 700, 350),
-        "learning_rates": (4e-3, 4e-3, 2e-3),
+        **stages((1, 700, 4e-3), (4, 700, 4e-3), (8, 350, 2e-3)),
     },
     # Longer, with more features, and what a network is worth beside finer grids.
     "long": {
         "arms": ("one-step", "detached", "unrolled"),
         "features": 24,
-        "unroll": (1, 4, 8, 16),
-        "updates": (2000, 3000, 2000, 1000),
-        "learning_rates": (4e-3, 4e-3, 2e-3, 1e-3),
+        **stages((1, 2000, 4e-3), (4, 3000, 4e-3), (8, 2000, 2e-3), (16, 1000, 1e-3)),
         "finer": (2, 3),
         "shift": True,
     },
@@ -124,9 +118,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "features": 32,
         "frames": 499,
         "train_frames": 500,
-        "unroll": (16,),
-        "updates": (60000,),
-        "learning_rates": (1e-4,),
+        **stages((16, 60000, 1e-4)),
         **PLAIN_ADAM,
     },
     "evaluate": {"weights": "shipped"},
@@ -141,7 +133,6 @@ def wake_flow(settings: Settings, resolution: int) -> IncompressibleFlow:
 def wake_study(settings: Settings) -> Study:
     """What the experiment compares."""
     source = wake_flow(settings, settings.resolution)
-    decisive = ("resolution", "scale", "wave", "largest_speeds")
     return Study(
         name="wake-3d",
         case="reynolds",
@@ -156,10 +147,10 @@ def wake_study(settings: Settings) -> Study:
         names=NAMES,
         fields=lambda state: state.velocity,
         make_network=make_network,
-        architecture={"network": settings.network, "features": settings.features},
+        architecture=named(settings, "network", "features"),
         parameters=lambda label: {"viscosity": VISCOSITY_TIMES_LABEL / label},
         conditioning=conditioning,
-        identity={name: getattr(settings, name) for name in decisive},
+        identity=named(settings, "resolution", "scale", "wave", "largest_speeds"),
         recovery=Recovery(),
         diagnostics={"divergence": divergence_left},
         published=PUBLISHED,

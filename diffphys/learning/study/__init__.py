@@ -17,7 +17,7 @@ from diffphys.learning.study.evaluation import (
 from diffphys.learning.study.least_squares import fitted_corrections
 from diffphys.learning.study.running import means, run_study
 from diffphys.learning.study.seeded import Seeded
-from diffphys.learning.study.settings import ARMS, PLAIN_ADAM, StudySettings
+from diffphys.learning.study.settings import ARMS, PLAIN_ADAM, StudySettings, named, stages
 from diffphys.learning.study.study import Fit, Study, Variant, names_of_seeds, with_seeds
 from diffphys.learning.study.training import load_network, precomputed_corrections, train_arm
 
@@ -30,6 +30,8 @@ __all__ = [
     "StudySettings",
     "ARMS",
     "PLAIN_ADAM",
+    "stages",
+    "named",
     "run_study",
     "generate_data",
     "load_cases",

@@ -1,6 +1,7 @@
 """The settings that every study has."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from diffphys.errors import InputError
 from diffphys.runs import setting
@@ -10,6 +11,16 @@ ARMS = ("none", "supervised", "least-squares", "one-step", "noise", "pushforward
 PUSHED = 2  # steps of the pushforward, as published
 PLAIN_ADAM = {"decay": 1.0, "rate_warmup": 0, "beta2": 0.999, "averaging": 0.0}
 """Adam at one rate, as most papers train: settings of presets."""
+
+
+def stages(*rows: tuple[int, int, float]) -> dict[str, Any]:
+    """The curriculum as settings of a preset: for each stage the unrolled steps, the updates, and the largest rate."""
+    return dict(zip(("unroll", "updates", "learning_rates"), zip(*rows, strict=True), strict=True))
+
+
+def named(settings: Any, *names: str) -> dict[str, Any]:
+    """The settings of these names."""
+    return {name: getattr(settings, name) for name in names}
 
 
 @dataclass(frozen=True)

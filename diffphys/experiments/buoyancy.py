@@ -19,7 +19,6 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from rich.table import Table
 
 from diffphys import plots
 from diffphys.experiments.solver_in_the_loop import (
@@ -33,7 +32,7 @@ from diffphys.experiments.solver_in_the_loop import (
     state_at,
     state_of,
 )
-from diffphys.experiments.studies import Frames
+from diffphys.experiments.studies import Frames, study_program
 from diffphys.grids import Field, Grid, Wall
 from diffphys.learning import Corrected, Normalization, Recovery, mean_absolute_error
 from diffphys.learning.corrected import as_it_is
@@ -41,7 +40,7 @@ from diffphys.learning.study import PLAIN_ADAM, Study, finer_grids, named, stage
 from diffphys.nets import ResNet
 from diffphys.operators import SemiLagrangian, divergence
 from diffphys.physics import Buoyancy, FlowState, IncompressibleFlow, PassiveScalar
-from diffphys.runs import Program, Run, replacing, setting
+from diffphys.runs import Run, replacing, setting
 
 
 SIZE = 100.0
@@ -270,19 +269,8 @@ def scenario_of(settings: Settings) -> Scenario:
         buoyancy_study(settings),
         finer=lambda factor: smoke_flow(settings, factor * settings.resolution),
         start=lambda finer, state: state_at(finer.solver, state),
-        frame=frame_of,
         ahead=AHEAD,
     )
-
-
-def run(settings: Settings, run: Run) -> None:
-    """Generate the data, train each arm, test it, write metrics."""
-    run_scenario(scenario_of(settings), settings, run)
-
-
-def report(run: Run) -> Table:
-    """Figures and a table from what is on disk."""
-    return report_scenario(scenario_of(run.settings), run, draw, "Rising smoke: errors of velocity and smoke")
 
 
 def draw(run: Run, shown: Mapping[str, Frames]) -> None:
@@ -301,4 +289,13 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
         plots.write_animation(path, moving, np.arange(frames)[::every] + 1, size, **look)
 
 
-PROGRAM = Program("buoyancy", Settings, {name: {**LENGTHS, **preset} for name, preset in PRESETS.items()}, run, report)
+PROGRAM = study_program(
+    "buoyancy",
+    Settings,
+    {name: LENGTHS | preset for name, preset in PRESETS.items()},
+    scenario_of,
+    draw,
+    "Rising smoke: errors of velocity and smoke",
+    run=run_scenario,
+    report=report_scenario,
+)

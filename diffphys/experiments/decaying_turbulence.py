@@ -8,10 +8,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from rich.table import Table
-
 from diffphys import plots
-from diffphys.experiments.studies import Frames
+from diffphys.experiments.studies import Frames, study_program
 from diffphys.experiments.turbulence import (
     ALL_ARMS,
     TurbulenceSettings,
@@ -22,7 +20,6 @@ from diffphys.experiments.turbulence import (
     variations,
 )
 from diffphys.learning.study import Study, stages
-from diffphys.runs import Program, Run
 from diffphys.scenarios import decaying_turbulence, random_vortices
 from diffphys.scenarios.turbulence import BOX
 
@@ -86,16 +83,6 @@ def case_of(settings: TurbulenceSettings) -> TurbulentCase:
     )
 
 
-def run(settings: TurbulenceSettings, run: Run) -> None:
-    """Generate the data, train each arm, test it and the baselines, write metrics."""
-    run_turbulence(case_of(settings), settings, run)
-
-
-def report(run: Run) -> Table:
-    """Figures and a table from what is on disk."""
-    return report_turbulence(case_of(run.settings), run, "Decaying turbulence: mean squared error", energy_over_time)
-
-
 def energy_over_time(study: Study, shown: Mapping[str, Frames], times: Any) -> Sequence[plots.Panel]:
     """The kinetic energy of the first test case."""
     lines = {
@@ -107,10 +94,13 @@ def energy_over_time(study: Study, shown: Mapping[str, Frames], times: Any) -> S
 
 COMMON: dict[str, Any] = {"dt": 0.01, "loss": (10.0, 0.05, 1e-5, 0.0)}
 
-PROGRAM = Program(
+PROGRAM = study_program(
     "decaying-turbulence",
     TurbulenceSettings,
     {name: COMMON | preset for name, preset in PRESETS.items()} | variations(COMMON | PRESETS["book"], (1, 5)),
-    run,
-    report,
+    case_of,
+    energy_over_time,
+    "Decaying turbulence: mean squared error",
+    run=run_turbulence,
+    report=report_turbulence,
 )

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from diffphys import plots
 from diffphys.errors import InputError
-from diffphys.experiments.studies import Frames, report_study
+from diffphys.experiments.studies import Draw, Frames, report_study, study_program
 from diffphys.learning import Normalization
 from diffphys.learning.corrected import Precomputed
 from diffphys.learning.study import (
@@ -43,7 +43,7 @@ from diffphys.learning.study import (
 from diffphys.nets import ResNet, UNet
 from diffphys.physics import FlowState
 from diffphys.physics.reacting_flow import MIXTURE
-from diffphys.runs import Program, Run, replacing, setting
+from diffphys.runs import Run, replacing, setting
 from diffphys.scenarios import BUNSEN_DT, PLANAR_DT, Flame, bunsen_flame, planar_flame, random_inlet
 
 
@@ -289,9 +289,8 @@ def tip(settings: Settings, frames: Frames) -> np.ndarray:
     return (line > 0.5 * line.max()).sum(axis=1) * grid.spacing[axis]
 
 
-def run(settings: Settings, run: Run) -> None:
+def run(study: Study, settings: Settings, run: Run) -> None:
     """Generate the data, train each arm, test it, write metrics."""
-    study = flame_study(settings)
     run_study(study, settings, run)
     metrics = run.read_metrics()
     for name, arm in metrics["arms"].items():
@@ -305,13 +304,13 @@ def run(settings: Settings, run: Run) -> None:
     run.write_metrics(metrics)
 
 
-def report(run: Run) -> Table:
+def report(study: Study, run: Run, draw: Draw, title: str) -> Table:
     """Figures and a table from what is on disk."""
-    settings, metrics = run.settings, run.read_metrics()
-    report_study(flame_study(settings), run, draw, "Flames: mean error of the temperature")
+    metrics = run.read_metrics()
+    report_study(study, run, draw, title)
     table = Table(title="Flames: mean errors over all test rollouts; those that are wrong by 500 K count as unstable")
     table.add_column("arm")
-    trained, last = flame_study(settings).times
+    trained, last = study.times
     for heading in (f"K, step {trained}", f"K, step {last}", "K, mean", "fuel", "oxidizer", "unstable", "ms a step"):
         table.add_column(heading, justify="right")
     for name, arm in metrics["arms"].items():
@@ -355,4 +354,5 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
         plots.write_animation(path, moving, times[::every], size, **look)
 
 
-PROGRAM = Program("flame", Settings, PRESETS, run, report)
+TITLE = "Flames: mean error of the temperature"
+PROGRAM = study_program("flame", Settings, PRESETS, flame_study, draw, TITLE, run=run, report=report)

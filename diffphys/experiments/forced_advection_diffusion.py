@@ -24,12 +24,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from rich.table import Table
 
 from diffphys import plots
 from diffphys.experiments.smooth_noise import random_waves
 from diffphys.experiments.solver_in_the_loop import small_or_published
-from diffphys.experiments.studies import Frames, report_study
+from diffphys.experiments.studies import Frames, study_program
 from diffphys.experiments.unrolling import relative_error
 from diffphys.grids import Field, Grid, Periodic, face_offset
 from diffphys.learning import Corrected, Normalization, mean_absolute_error
@@ -49,7 +48,7 @@ from diffphys.learning.study import (
 )
 from diffphys.nets import ResNet
 from diffphys.operators import Advection, CubicSemiLagrangian, SemiLagrangian, coarsen, exact_diffusion
-from diffphys.runs import Program, Run, replacing, setting
+from diffphys.runs import Run, replacing, setting
 
 
 SIZE = (32.0, 32.0)
@@ -272,9 +271,8 @@ def _velocity(state: ForcedState) -> tuple[Field, ...]:
     return state.velocity
 
 
-def run(settings: Settings, run: Run) -> None:
+def run(study: Study, settings: Settings, run: Run) -> None:
     """Generate the data, train each arm, test it, test what needs no training, write metrics."""
-    study = forced_study(settings)
     run_study(study, settings, run)
     metrics = run.read_metrics()
     test = load_cases(study, settings, run, study.test_cases, settings.frames + 1)
@@ -289,12 +287,6 @@ def run(settings: Settings, run: Run) -> None:
         save_evaluation(study, run, name, found, {}, settings.frames)
         metrics["arms"][name] = means(study, found)
     run.write_metrics(metrics)
-
-
-def report(run: Run) -> Table:
-    """Figures and a table from what is on disk."""
-    title = "Forced advection and diffusion: mean absolute error of the velocity"
-    return report_study(forced_study(run.settings), run, draw, title)
 
 
 def draw(run: Run, shown: Mapping[str, Frames]) -> None:
@@ -313,4 +305,5 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
         plots.write_animation(path, animated, dt * (np.arange(frames)[::every] + 1), SIZE, **options)
 
 
-PROGRAM = Program("forced-advection-diffusion", Settings, PRESETS, run, report)
+TITLE = "Forced advection and diffusion: mean absolute error of the velocity"
+PROGRAM = study_program("forced-advection-diffusion", Settings, PRESETS, forced_study, draw, TITLE, run=run)

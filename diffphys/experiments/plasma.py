@@ -28,14 +28,14 @@ from jax import Array
 from rich.table import Table
 
 from diffphys import plots
-from diffphys.experiments.studies import Frames, report_study
+from diffphys.experiments.studies import Draw, Frames, report_study, study_program
 from diffphys.grids import Grid
 from diffphys.learning import mean_absolute_error
 from diffphys.learning.study import Seeded, Study, StudySettings, load_cases, load_network, named, run_study, stages
 from diffphys.nets import ResNet
 from diffphys.operators import Arakawa, coarsen
 from diffphys.physics import HasegawaWakatani, PlasmaBudget, PlasmaState
-from diffphys.runs import Program, Run, replacing, setting
+from diffphys.runs import Run, replacing, setting
 from diffphys.scenarios import drift_wave_noise, plasma_turbulence
 from diffphys.stepping import ImplicitExplicit, rollout
 
@@ -246,9 +246,8 @@ def tried(settings: Settings) -> dict[str, float]:
     return {f"hyperviscosity x {factor:g}": factor for factor in settings.hyperviscosities}
 
 
-def run(settings: Settings, run: Run) -> None:
+def run(study: Study, settings: Settings, run: Run) -> None:
     """Generate the data, train each arm, test it, follow the ensembles, write metrics."""
-    study = plasma_study(settings)
     run_study(study, settings, run)
     metrics, solver = run.read_metrics(), study.source.solver
     every = max(1, round(1.0 / settings.dt))  # steps between two values of the series, a time of about one
@@ -336,15 +335,15 @@ def _key(name: str) -> str:
     return f"statistics-{name.replace(' ', '-')}"
 
 
-def report(run: Run) -> Table:
+def report(study: Study, run: Run, draw: Draw, title: str) -> Table:
     """Figures and a table from what is on disk."""
     settings, metrics = run.settings, run.read_metrics()
-    report_study(plasma_study(settings), run, draw, "Plasma: mean absolute error of density and vorticity")
+    report_study(study, run, draw, title)
     best = tuned(metrics["averages"], tried(settings))
     names = [name for name in metrics["averages"] if name == best or name not in tried(settings)]
     found = {name: _followed(run, name) for name in names}
     every = max(1, round(1.0 / settings.dt)) * settings.dt
-    longest = 2 * np.pi / plasma_study(settings).grid.size[0]  # the wavenumber of the longest wave
+    longest = 2 * np.pi / study.grid.size[0]  # the wavenumber of the longest wave
     flux = {name: np.asarray(one.budget.particle_flux)[0] for name, one in found.items()}
     spectra = {}
     for name, one in found.items():
@@ -411,4 +410,5 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
         plots.write_animation(path, rows, times[::2], size, label="vorticity", at="cells", horizontal=0)
 
 
-PROGRAM = Program("plasma", Settings, PRESETS, run, report)
+TITLE = "Plasma: mean absolute error of density and vorticity"
+PROGRAM = study_program("plasma", Settings, PRESETS, plasma_study, draw, TITLE, run=run, report=report)

@@ -89,25 +89,6 @@ class ScenarioSettings(StudySettings):
             )
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """A study, and what its further figures need.
-
-    Attributes:
-        study: The study, without further arms.
-        finer: From a factor to the source on a grid so many times finer.
-        start: `start(finer, state)`, the reference's state on the grid of another step.
-        frame: `frame(state, factor)`, a frame of the source from a state on a grid so many times finer.
-        ahead: Steps that training looks ahead to the published reduction of the source's error, a part of one.
-    """
-
-    study: Study
-    finer: Callable[[int], Any]
-    start: Callable[[Any, Any], Any]
-    frame: Callable[[Any, int], dict[str, Array]]
-    ahead: Mapping[int, float] = dataclasses.field(default_factory=dict)
-
-
 def at_resolution(field: Field, like: Field) -> Field:
     """A field on the grid of another, by refining and coarsening, so that what crosses faces is kept."""
     have, want = field.grid.cells[0], like.grid.cells[0]
@@ -142,6 +123,23 @@ def state_of(flow: IncompressibleFlow, frame: Mapping[str, Array]) -> FlowState:
     ]
     scalars = {name: field.with_values(frame[name]) for name, field in empty.scalars.items()}
     return FlowState(tuple(velocity), empty.pressure, scalars, empty.time)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A study, and what its further figures need.
+
+    Attributes:
+        study: The study, without further arms.
+        finer: From a factor to the source on a grid so many times finer.
+        start: `start(finer, state)`, the reference's state on the grid of another step.
+        ahead: Steps that training looks ahead to the published reduction of the source's error, a part of one.
+    """
+
+    study: Study
+    finer: Callable[[int], Any]
+    start: Callable[[Any, Any], Any] = state_at
+    ahead: Mapping[int, float] = dataclasses.field(default_factory=dict)
 
 
 def shipped_weights(name: str) -> Path | None:
@@ -190,7 +188,7 @@ def run_scenario(scenario: Scenario, settings: ScenarioSettings, run: Run) -> No
             test,
             finer,
             start=lambda state, finer=finer: scenario.start(finer, state),
-            frame=lambda state, factor=factor: scenario.frame(state, factor),
+            frame=lambda state, factor=factor: frame_of(state, factor),
         )
         save_evaluation(study, run, name, found, {}, settings.frames)
         metrics["arms"][name] = means(study, found)

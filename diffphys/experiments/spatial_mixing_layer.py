@@ -19,7 +19,7 @@ from jax import Array
 from rich.table import Table
 
 from diffphys import plots
-from diffphys.experiments.studies import Frames
+from diffphys.experiments.studies import Frames, study_program
 from diffphys.experiments.turbulence import (
     ALL_ARMS,
     TurbulenceSettings,
@@ -34,7 +34,7 @@ from diffphys.learning import with_parameters
 from diffphys.learning.study import Study, load_cases, load_network, stages
 from diffphys.learning.turbulence import Average, Moments, bootstrap_interval, momentum_thickness, with_statistics
 from diffphys.physics import FlowState, IncompressibleFlow
-from diffphys.runs import Program, Run, setting
+from diffphys.runs import Run, setting
 from diffphys.scenarios import spatial_mixing_layer
 from diffphys.scenarios.turbulence import SPATIAL, SPONGE
 from diffphys.stepping import rollout
@@ -167,9 +167,8 @@ def case_of(settings: Settings) -> TurbulentCase:
     )
 
 
-def run(settings: Settings, run: Run) -> None:
+def run(case: TurbulentCase, settings: Settings, run: Run) -> None:
     """Generate the data, train each arm, test it and the baselines, follow the long runs, write metrics."""
-    case = case_of(settings)
     run_turbulence(case, settings, run)
     study, metrics = turbulence_study(case, settings), run.read_metrics()
     numbers = jax.tree.map(jnp.asarray, study.parameters(study.test_cases[0]))
@@ -280,12 +279,12 @@ def _loaded(run: Run, name: str) -> dict[str, Any]:
     return run.load_checkpoint(f"long-{name}", jax.tree.unflatten(jax.tree.structure(like), leaves))
 
 
-def report(run: Run) -> Table:
+def report(case: TurbulentCase, run: Run, more: Callable[..., Sequence[plots.Panel]], title: str) -> Table:
     """Figures and a table from what is on disk."""
     settings = run.settings
     names = ["reference", "source", *(arm for arm in ("one-step", "unrolled") if arm in settings.arms)]
     found = {name: profiles_of(_loaded(run, name)) for name in names}
-    grid = case_of(settings).flow(settings.resolution, settings.dt).grid
+    grid = case.flow(settings.resolution, settings.dt).grid
     y = np.asarray(grid.centers()[1]).reshape(-1)
     panels = [
         plots.Panel(
@@ -310,7 +309,7 @@ def report(run: Run) -> Table:
         for station in range(len(STATIONS))
     ]
     run.save_figure("spectra.png", plots.panels_figure(spectra, columns=len(STATIONS), height=2.8))
-    return report_turbulence(case_of(settings), run, "Spatial mixing layer: mean squared error", thickness)
+    return report_turbulence(case, run, more, title)
 
 
 def thickness(study: Study, shown: Mapping[str, Frames], times: Any) -> Sequence[plots.Panel]:
@@ -330,10 +329,13 @@ COMMON: dict[str, Any] = {
     "batch": 1,
 }
 
-PROGRAM = Program(
+PROGRAM = study_program(
     "spatial-mixing-layer",
     Settings,
     {name: COMMON | preset for name, preset in PRESETS.items()} | variations(COMMON | PRESETS["book"], (4, 8)),
-    run,
-    report,
+    case_of,
+    thickness,
+    "Spatial mixing layer: mean squared error",
+    run=run,
+    report=report,
 )

@@ -20,12 +20,13 @@ def study_program(
     name: str,
     settings: type,
     presets: Mapping[str, Mapping[str, Any]],
-    study_of: Callable[[Any], Study],
-    draw: Draw,
+    study_of: Callable[[Any], Any],
+    draw: Callable[..., Any],
     title: str,
     *,
-    run: Callable[[Study, Any, Run], None] = run_study,
-    report: Callable[[Study, Run, Draw, str], Any] | None = None,
+    run: Callable[[Any, Any, Run], None] = run_study,
+    report: Callable[[Any, Run, Any, str], Any] | None = None,
+    duration: Callable[[Run], str] = lambda run: "",
 ) -> Program:
     """The program that runs the study which settings describe, and reports it.
 
@@ -33,11 +34,12 @@ def study_program(
         name: Of the program.
         settings: The class of its settings.
         presets: For each preset the settings in which it differs from the defaults.
-        study_of: From settings to what is compared.
-        draw: As of `report_study`.
+        study_of: From settings to what is compared: a `Study`, or what else `run` and `report` take.
+        draw: As of `report_study`, or what else `report` takes.
         title: Of the table.
-        run: Generates the data, trains, tests, and writes metrics.
-        report: Makes figures and a table. Default: `report_study`.
+        run: `run(study, settings, run)` generates the data, trains, tests, and writes metrics.
+        report: `report(study, run, draw, title)` makes figures and a table. Default: `report_study`.
+        duration: As of `Program`.
     """
     report = report or report_study
     return Program(
@@ -46,6 +48,7 @@ def study_program(
         presets,
         run=lambda chosen, target: run(study_of(chosen), chosen, target),
         report=lambda target: report(study_of(target.settings), target, draw, title),
+        duration=duration,
     )
 
 

@@ -10,10 +10,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from diffphys import plots
-from diffphys.experiments.studies import Frames
+from diffphys.experiments.studies import Frames, study_program
 from diffphys.experiments.turbulence import (
     ALL_ARMS,
     TurbulenceSettings,
@@ -25,7 +24,6 @@ from diffphys.experiments.turbulence import (
 )
 from diffphys.learning.study import Study, stages
 from diffphys.learning.turbulence import momentum_thickness, vorticity_thickness
-from diffphys.runs import Program, Run
 from diffphys.scenarios import perturbed_streams, temporal_mixing_layer
 from diffphys.scenarios.turbulence import LAYER
 
@@ -89,16 +87,6 @@ def case_of(settings: TurbulenceSettings) -> TurbulentCase:
     )
 
 
-def run(settings: TurbulenceSettings, run: Run) -> None:
-    """Generate the data, train each arm, test it and the baselines, write metrics."""
-    run_turbulence(case_of(settings), settings, run)
-
-
-def report(run: Run) -> Table:
-    """Figures and a table from what is on disk."""
-    return report_turbulence(case_of(run.settings), run, "Temporal mixing layer: mean squared error", thicknesses)
-
-
 def thicknesses(study: Study, shown: Mapping[str, Frames], times: Any) -> Sequence[plots.Panel]:
     """Vorticity and momentum thickness of the first test case over time."""
     y = np.asarray(study.grid.centers()[1]).reshape(-1)
@@ -118,10 +106,13 @@ def thicknesses(study: Study, shown: Mapping[str, Frames], times: Any) -> Sequen
 
 COMMON: dict[str, Any] = {"dt": 0.1, "loss": (100.0, 2.0, 0.05, 0.0)}
 
-PROGRAM = Program(
+PROGRAM = study_program(
     "temporal-mixing-layer",
     TurbulenceSettings,
     {name: COMMON | preset for name, preset in PRESETS.items()} | variations(COMMON | PRESETS["book"], (4, 12)),
-    run,
-    report,
+    case_of,
+    thicknesses,
+    "Temporal mixing layer: mean squared error",
+    run=run_turbulence,
+    report=report_turbulence,
 )

@@ -333,7 +333,6 @@ def scenario_of(settings: Settings, *, with_reference: bool = True) -> Scenario:
         study,
         finer=lambda factor: bodies(settings, factor, factor, labels_of(settings)),
         start=lambda finer, state: state_at(finer.solver, state),
-        frame=frame_of,
     )
 
 

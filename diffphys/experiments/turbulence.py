@@ -348,14 +348,14 @@ def on_finer_grid(
 # Figures and tables ---------------------------------------------------------------------------------------------------
 
 
-def report_turbulence(case: TurbulentCase, run: Run, title: str, more: Callable[..., Sequence[plots.Panel]]) -> Table:
+def report_turbulence(case: TurbulentCase, run: Run, more: Callable[..., Sequence[plots.Panel]], title: str) -> Table:
     """Figures and a table from what is on disk.
 
     Args:
         case: The flow.
         run: A run that `run_turbulence` has written.
-        title: Of the table.
         more: `more(study, shown, times)`, further panels beside the spectra.
+        title: Of the table.
     """
     study = turbulence_study(case, run.settings)
     report_study(study, run, lambda run, shown: draw(case, study, run, shown, more), title)

@@ -11,8 +11,6 @@ the coarse grid, over the frames that follow the first.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,17 +27,17 @@ from diffphys.experiments.solver_in_the_loop import (
     frame_of,
     report_scenario,
     run_scenario,
+    shipped_weights,
     small_or_published,
-    state_at,
     state_of,
 )
-from diffphys.experiments.studies import Frames
+from diffphys.experiments.studies import Draw, Frames, study_program
 from diffphys.grids import Box, Field
 from diffphys.learning.study import PLAIN_ADAM, Fit, Study, named, stages
 from diffphys.nets import ResNet
 from diffphys.operators import divergence
 from diffphys.physics import FlowState, IncompressibleFlow
-from diffphys.runs import Program, Run, replacing, setting
+from diffphys.runs import Run, replacing, setting
 from diffphys.scenarios import CYLINDER, SIZE, VISCOSITY_TIMES_LABEL, cylinder_wake
 
 
@@ -146,7 +144,7 @@ def wake_study(settings: Settings) -> Study:
             project=lambda reference, velocity: reference.project(velocity)[0],
         ),
         published=PUBLISHED,
-        shipped=Path(str(resources.files("diffphys.experiments") / "weights" / "wake.checkpoint")),
+        shipped=shipped_weights("wake"),
         advice=f"it is faster than largest_speed ({settings.largest_speed:g}) or unstable, and a larger bound may help",
         label="Re {:.4g}".format,
     )
@@ -177,27 +175,21 @@ def first_state(reference: IncompressibleFlow) -> FlowState:
 
 def scenario_of(settings: Settings) -> Scenario:
     """The study, and the plain solver on finer grids."""
-    return Scenario(
-        wake_study(settings),
-        finer=lambda factor: wake_flow(settings, factor * settings.resolution),
-        start=state_at,
-        frame=frame_of,
-    )
+    return Scenario(wake_study(settings), finer=lambda factor: wake_flow(settings, factor * settings.resolution))
 
 
-def run(settings: Settings, run: Run) -> None:
+def run(scenario: Scenario, settings: Settings, run: Run) -> None:
     """Generate the data, train each arm, test it, write metrics."""
-    scenario = scenario_of(settings)
     run_scenario(scenario, settings, run)
     if settings.lasting:
         arms = {arm: corrected_of(scenario.study, settings, run, arm) for arm in settings.arms if arm != "none"}
         run_lasting(scenario.study, settings.lasting, settings.warmup, settings.scale, arms, run)
 
 
-def report(run: Run) -> Table:
+def report(scenario: Scenario, run: Run, draw: Draw, title: str) -> Table:
     """Figures and a table from what is on disk."""
-    table = report_scenario(scenario_of(run.settings), run, draw, "Wake flow: mean absolute error of the velocity")
-    return report_lasting(wake_study(run.settings), run) if run.settings.lasting else table
+    table = report_scenario(scenario, run, draw, title)
+    return report_lasting(scenario.study, run) if run.settings.lasting else table
 
 
 def draw(run: Run, shown: Mapping[str, Frames]) -> None:
@@ -230,4 +222,5 @@ def duration(run: Run) -> str:
     return "" if PROGRAM.differing(run.preset, run.settings) else words.get(run.preset, "")
 
 
-PROGRAM = Program("wake", Settings, PRESETS, run, report, duration=duration)
+TITLE = "Wake flow: mean absolute error of the velocity"
+PROGRAM = study_program("wake", Settings, PRESETS, scenario_of, draw, TITLE, run=run, report=report, duration=duration)

@@ -16,7 +16,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from rich.table import Table
 
 from diffphys import plots
 from diffphys.errors import InputError
@@ -28,16 +27,15 @@ from diffphys.experiments.solver_in_the_loop import (
     run_scenario,
     shipped_weights,
     small_or_published,
-    state_at,
     state_of,
 )
-from diffphys.experiments.studies import Frames
+from diffphys.experiments.studies import Frames, study_program
 from diffphys.experiments.wake import conditioning, divergence_left
 from diffphys.learning import Recovery
 from diffphys.learning.study import PLAIN_ADAM, Study, finer_grids, load_cases, named, stages
 from diffphys.nets import ResNet
 from diffphys.physics import IncompressibleFlow
-from diffphys.runs import Program, Run, replacing, setting
+from diffphys.runs import Run, replacing, setting
 from diffphys.scenarios import (
     CYLINDER,
     SIZE,
@@ -167,12 +165,7 @@ def make_network(network: str, features: int, key: Array) -> ResNet:
 
 def scenario_of(settings: Settings) -> Scenario:
     """The study, and the plain solver on finer grids."""
-    return Scenario(
-        wake_study(settings),
-        finer=lambda factor: wake_flow(settings, factor * settings.resolution),
-        start=state_at,
-        frame=frame_of,
-    )
+    return Scenario(wake_study(settings), finer=lambda factor: wake_flow(settings, factor * settings.resolution))
 
 
 def three_dimensional(frames: Mapping[str, Array]) -> dict[str, Array]:
@@ -189,17 +182,11 @@ def three_dimensional(frames: Mapping[str, Array]) -> dict[str, Array]:
     }
 
 
-def run(settings: Settings, run: Run) -> None:
+def run(scenario: Scenario, settings: Settings, run: Run) -> None:
     """Generate the data, train each arm, test it, write metrics."""
-    scenario = scenario_of(settings)
     run_scenario(scenario, settings, run)
     test = load_cases(scenario.study, settings, run, scenario.study.test_cases, settings.frames + 1)
     run.write_metrics(run.read_metrics() | {"reference_in_3d": three_dimensional(test.frames)})
-
-
-def report(run: Run) -> Table:
-    """Figures and a table from what is on disk."""
-    return report_scenario(scenario_of(run.settings), run, draw, "Wake flow in 3D: mean absolute error of the velocity")
 
 
 def at_centers(values: np.ndarray, axis: int, cells: int) -> np.ndarray:
@@ -238,4 +225,14 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
             plots.write_animation(path, {name: values[::every] for name, values in rows.items()}, moments, **look)
 
 
-PROGRAM = Program("wake-3d", Settings, {name: {**LENGTHS, **preset} for name, preset in PRESETS.items()}, run, report)
+TITLE = "Wake flow in 3D: mean absolute error of the velocity"
+PROGRAM = study_program(
+    "wake-3d",
+    Settings,
+    {name: LENGTHS | preset for name, preset in PRESETS.items()},
+    scenario_of,
+    draw,
+    TITLE,
+    run=run,
+    report=report_scenario,
+)

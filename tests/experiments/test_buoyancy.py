@@ -13,6 +13,7 @@ from diffphys.cli import main
 from diffphys.experiments import buoyancy, solver_in_the_loop, wake
 from diffphys.experiments.buoyancy import SIZE, Settings, begin, draw_clouds, make_network, smoke_flow
 from diffphys.experiments.solver_in_the_loop import (
+    frame_of,
     looking_ahead,
     over_look_ahead,
     published_reductions,
@@ -170,7 +171,7 @@ def test_the_wake_has_the_same_parts():
     scenario = wake.scenario_of(settings)
     finer = scenario.finer(2)
     state = scenario.start(finer, scenario.study.begin(scenario.study.reference))
-    frame = scenario.frame(state, 2)
+    frame = frame_of(state, 2)
     assert {name: values.shape for name, values in frame.items()} == {"velocity_x": (17, 32), "velocity_y": (16, 33)}
 
 

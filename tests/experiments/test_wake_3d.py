@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from diffphys.cli import main
-from diffphys.experiments.solver_in_the_loop import shipped_weights
+from diffphys.experiments.solver_in_the_loop import frame_of, shipped_weights
 from diffphys.experiments.wake_3d import PROGRAM, at_centers, make_network, scenario_of, three_dimensional
 from diffphys.nets import count_parameters
 
@@ -73,7 +73,7 @@ def test_the_plain_solver_on_a_finer_grid_has_frames_on_the_source_s():
     scenario = scenario_of(settings)
     finer = scenario.finer(2)
     state = scenario.start(finer, scenario.study.begin(scenario.study.reference))
-    frame = scenario.frame(state, 2)
+    frame = frame_of(state, 2)
     shapes = {"velocity_x": (9, 16, 8), "velocity_y": (8, 17, 8), "velocity_z": (8, 16, 8)}
     assert {name: values.shape for name, values in frame.items()} == shapes
 

@@ -113,7 +113,7 @@ def compare(
         run.save_frames("truth", truth)
     with run.progress("training", total=len(work)) as advance:
         for name, seed in work:
-            record = _train(run, f"{name}-{seed}", programs[name], seed, budget, measured, points)
+            record = _train(run, name, programs[name], seed, budget, measured, points)
             finished[name].append(record)
             if answers is not None and seed == 0:
                 run.save_frames(name, answers(first_network(run, name, arms[name])))
@@ -171,7 +171,7 @@ class _Program:
 
 def _train(
     run: Run,
-    name: str,
+    arm: str,
     program: _Program,
     seed: int,
     budget: Budget,
@@ -179,6 +179,7 @@ def _train(
     points: Sequence[int],
 ) -> dict[str, Any]:
     """One training; its record is what the checkpoint says beside the state."""
+    name = f"{arm}-{seed}"
     state = program.arm.start(jax.random.fold_in(jax.random.key(run.seed), seed))
     record: dict[str, Any] = {"seconds": 0.0, "updates": 0, "compile_seconds": 0.0, "curve": {}, "done": False}
     if run.has_checkpoint(name):
@@ -192,7 +193,7 @@ def _train(
         record["compile_seconds"] = record["seconds"] = program.compile_seconds
     if not record["curve"]:
         note(record, measured(program.arm.network(state)))
-        _draw_curve(run, name, record)
+        _draw_curve(run, arm, seed, record)
     pace = 0.0  # seconds for an update
     # The first update is made even where compiling took all the time.
     while record["updates"] == 0 or (record["updates"] < budget.updates and record["seconds"] < budget.seconds):
@@ -210,7 +211,7 @@ def _train(
                 run.save_checkpoint(name, state, record)
                 run.leave_if_asked()
         note(record, measured(program.arm.network(state)))
-        _draw_curve(run, name, record)
+        _draw_curve(run, arm, seed, record)
         # From numbers that are not finite no update leads back.
         if not np.isfinite(record["curve"]["error"][-1]):
             break
@@ -226,9 +227,8 @@ def note(record: dict[str, Any], numbers: Mapping[str, Array]) -> None:
         record["curve"].setdefault(key, []).append(np.asarray(value).tolist())
 
 
-def _draw_curve(run: Run, name: str, record: Mapping[str, Any]) -> None:
+def _draw_curve(run: Run, arm: str, seed: int, record: Mapping[str, Any]) -> None:
     """What was measured so far, for `diffphys view`; `updates` and then the error come first."""
-    arm, _, seed = name.rpartition("-")
     first = ("updates", "error", "seconds")
     order = [*first, *(key for key in record["curve"] if key not in first)]
     columns = {key: record["curve"][key] for key in order}

@@ -294,11 +294,16 @@ def excitation(count: int, limit: float, key: Array) -> np.ndarray:
     return np.repeat(np.asarray(levels), 3, axis=0)[:count]
 
 
+def named_flows(settings: Settings) -> dict[str, float]:
+    """The Reynolds numbers by the names of their flows in metrics and files."""
+    return {f"re-{reynolds:g}": reynolds for reynolds in settings.reynolds}
+
+
 def run(settings: Settings, run: Run) -> None:
     """For each Reynolds number: let the street develop, learn what has to be learned, control."""
     metrics: dict[str, Any] = {"reynolds": {}, "limit": settings.limit}
-    for reynolds in settings.reynolds:
-        step, name = wake_step(settings, reynolds), f"re-{reynolds:g}"
+    for name, reynolds in named_flows(settings).items():
+        step = wake_step(settings, reynolds)
         start, free = _street(settings, run, step, name)
         found, shown = {"none": _summary(settings, free, free)}, {"none": _vorticity(free.flow)}
         for arm in settings.arms:
@@ -579,10 +584,11 @@ def report(run: Run) -> Table:
     size = [high - low for low, high in zip(LOW, HIGH, strict=True)]
     look: dict[str, Any] = {"at": "cells", "horizontal": 0, "limit": 3.0}
     look["solid"] = [(np.array([-LOW[0], -LOW[1]]), 0.5)]
-    for name, found in metrics["reynolds"].items():
+    for name, reynolds in named_flows(settings).items():
+        found = metrics["reynolds"][name]
         for arm, numbers in found.items():
             table.add_row(
-                name.removeprefix("re-"),
+                f"{reynolds:g}",
                 "at rest" if arm == "none" else arm,
                 in_short(numbers["lift_fluctuation"]),
                 "" if arm == "none" else f"{100 * numbers['lift_reduction']:.1f} %",

@@ -68,9 +68,9 @@ class Carried(eqx.Module):
             case "semi_lagrangian":
                 return semi_lagrangian(*given)
             case "cubic" | "limited_cubic":
-                return cubic_semi_lagrangian(*given, limited=self.scheme.startswith("limited"))
+                return cubic_semi_lagrangian(*given, limited=self.scheme == "limited_cubic")
             case "maccormack" | "limited_maccormack":
-                return maccormack(*given, limited=self.scheme.startswith("limited"))
+                return maccormack(*given, limited=self.scheme == "limited_maccormack")
         return advect(*given, self.scheme)
 
 

@@ -5,6 +5,7 @@ import inspect
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,11 @@ class Check:
         """The bounds in words; empty where there are none."""
         words = (("at least", self.at_least), ("at most", self.at_most))
         return ", ".join(f"{word} {bound:.4g}" for word, bound in words if bound is not None)
+
+
+def in_metrics(words: str) -> str:
+    """Words as a name in metrics.json."""
+    return re.sub("[-. ]", "_", words)
 
 
 class Parts:

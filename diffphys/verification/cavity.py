@@ -18,7 +18,7 @@ from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.stepping import RungeKutta
 from diffphys.verification import published
-from diffphys.verification.case import Check, Parts, verification
+from diffphys.verification.case import Check, Parts, in_metrics, verification
 from diffphys.verification.convergence import advanced
 from diffphys.verification.vorticity import steady_cavity
 
@@ -98,7 +98,8 @@ def _steady(settings: Settings, dimensions: int, re: float, cells: int, stretch:
                 break
     assert state is not None and flow is not None
     mass = float(jnp.max(jnp.abs(flow.divergence(state).values)))
-    return dict(rate=rate, time=time, divergence=mass, steps_per_time=1 / float(flow.dt)) | profiles(state)
+    measured = dict(rate=rate, time=time, divergence=mass, steps_per_time=1 / float(flow.dt))
+    return dict(dimensions=dimensions, re=re) | measured | profiles(state)
 
 
 def _cavity(settings: Settings, dimensions: int, re: float, count: int, stretch: float) -> IncompressibleFlow:
@@ -156,8 +157,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
         if name == OTHER:
             checks += _other_checks(found)
             continue
-        dimensions, re = int(name[0]), float(name.split("-")[-1])
-        key = name.replace("-", "_").replace(".", "_")
+        dimensions, re, key = found["dimensions"], found["re"], in_metrics(name)
         if dimensions == 2 and re in published.GHIA_U:
             u = np.abs(sampled(found, "y", "u", published.GHIA_Y) - published.GHIA_U[re])
             v = np.abs(sampled(found, "x", "v", published.GHIA_X) - published.GHIA_V[re])
@@ -245,7 +245,7 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     for name, found in results.items():
         if name == OTHER:
             continue
-        dimensions, re = int(name[0]), float(name.split("-")[-1])
+        dimensions, re = found["dimensions"], found["re"]
         points_u, points_v = {}, {}
         if dimensions == 2 and re in published.GHIA_U:
             points_u["Ghia et al. 1982"] = (published.GHIA_Y, published.GHIA_U[re])

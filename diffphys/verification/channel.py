@@ -5,30 +5,66 @@ its steady profile plus modes that decay like $e^{-\nu k_n^2 t}$ (Batchelor, An 
 section 4.3).
 """
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from diffphys.errors import InputError
 from diffphys.grids import Grid, Periodic, Wall, tanh_edges
 from diffphys.operators import SkewSymmetric
 from diffphys.physics import IncompressibleFlow
+from diffphys.runs import setting
+from diffphys.verification.case import Parts
 from diffphys.verification.convergence import advanced, largest_difference, stepping_of
 
 
-KINDS = ("wall-wall", "wall-slip", "slip-wall", "slip-slip")
+KINDS = {
+    "wall-wall": (True, True),
+    "wall-slip": (True, False),
+    "slip-wall": (False, True),
+    "slip-slip": (False, False),
+}
+"""Whether there is friction at the lower and the upper plate."""
 MODES = 200
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
+class PlatesSettings:
+    """What both cases are asked for."""
+
+    kinds: tuple[str, ...] = setting(tuple(KINDS), help="friction at the lower and upper plate", choices=tuple(KINDS))
+    levels: tuple[int, ...] = setting(
+        (12, 24, 48), increasing=2, help="cells between the plates of the grids that are refined", minimum=4
+    )
+    stretch: tuple[float, ...] = setting(
+        (0.0, 1.5), help="strength of the stretching, 0 for none", minimum=0.0, maximum=4.0
+    )
+    dimensions: int = setting(2, help="2 or 3", choices=(2, 3))
+    axis: int = setting(0, help="the axis of the flow; the plates are normal to the next one", choices=(0, 1, 2))
+    height: float = setting(2.0, help="distance of the plates", above=0.0)
+    viscosity: float = setting(0.5, help="length squared per time", above=0.0)
+    time: float = setting(0.1, help="when the start from rest is compared, in units of height^2 / viscosity", above=0.0)
+    order: int = setting(2, help="the scheme: order in space", choices=(2, 4))
+    diffusion: str = setting("explicit", help="how diffusion is taken", choices=("explicit", "implicit"))
+    beyond: float = setting(
+        20.0, help="the step of implicit diffusion, in units of the longest explicit one", above=0.0
+    )
+
+    def __post_init__(self):
+        if self.axis >= self.dimensions:
+            raise InputError(f'the setting "axis" accepts at most {self.dimensions - 1} here, not {self.axis}')
+
+
+@dataclass(frozen=True)
 class Plates:
     """Two plates at y = 0 and y = height.
 
     Attributes:
-        kind: "wall-slip" for friction at the lower plate only, and so on.
+        kind: Of `KINDS`.
         height: Their distance.
         viscosity: Kinematic viscosity.
         force: Acceleration along the plates.
@@ -44,8 +80,7 @@ class Plates:
     @property
     def friction(self) -> tuple[bool, bool]:
         """Whether there is friction at the lower and the upper plate."""
-        lower, upper = self.kind.split("-")
-        return lower == "wall", upper == "wall"
+        return KINDS[self.kind]
 
     def steady(self, y: np.ndarray) -> np.ndarray:
         """The profile after a long time; with no friction at all there is none, and zero is returned."""
@@ -150,3 +185,43 @@ def error_of(
 def errors_of(plates: Plates, levels: Sequence[int], time: float, **settings: Any) -> dict[str, Any]:
     """The errors on grids that are refined."""
     return dict(sizes=[1 / n for n in levels], errors=[error_of(plates, n, time, **settings) for n in levels])
+
+
+def flows_between_plates(
+    settings: PlatesSettings,
+    parts: Parts,
+    plates_of: Callable[[str], Plates],
+    steady_levels: Sequence[int],
+    steady_time: float,
+) -> list[dict[str, Any]]:
+    """The errors from rest ("transient") and from the steady profile on ("steady"), for all plates and stretchings.
+
+    Args:
+        settings: Of the case.
+        parts: Keeps what is measured.
+        plates_of: From a kind to the plates.
+        steady_levels: Grids on which the steady profile is followed.
+        steady_time: For so long, in units of height^2 / viscosity.
+    """
+    found = []
+    unit = settings.height**2 / settings.viscosity
+    for kind in settings.kinds:
+        plates = plates_of(kind)
+        for stretch in settings.stretch:
+            shape = dict(axis=settings.axis, dimensions=settings.dimensions, stretch=stretch, order=settings.order)
+            shape |= dict(diffusion=settings.diffusion, beyond=settings.beyond)
+            for state, time, levels in (
+                ("transient", settings.time, settings.levels),
+                ("steady", steady_time, steady_levels),
+            ):
+                settle = state == "steady"
+                if settle and not any(plates.friction):
+                    continue  # without friction it goes faster for ever
+                errors = parts(
+                    f"{state}-{kind}-{stretch:g}",
+                    lambda p=plates, n=levels, t=time, s=settle, shape=shape: errors_of(
+                        p, n, t * unit, settle=s, **shape
+                    ),
+                )
+                found.append(dict(state=state, kind=kind, stretch=stretch, **errors))
+    return found

@@ -24,7 +24,7 @@ from diffphys.physics import FlowState, Immersed, IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
 from diffphys.stepping import RungeKutta
-from diffphys.verification.case import Check, Parts, verification
+from diffphys.verification.case import Check, Parts, in_metrics, verification
 
 
 SOURCES = ("M. Schaefer, S. Turek, Notes on Numerical Fluid Mechanics 52 (1996) 547-566",)
@@ -127,6 +127,7 @@ def _channel(settings: Settings, re: float) -> dict[str, Any]:
     state, found = _observed(flow, state, pieces, each)
     force, pressure = np.asarray(found[0]) * 2 / (speed**2 * DIAMETER), np.asarray(found[1])
     return dict(
+        re=re,
         times=(np.arange(pieces) + 1) * each * dt,
         drag=force[:, 0],
         lift=force[:, 1],
@@ -202,7 +203,7 @@ def periodic_numbers(found: dict[str, Any]) -> dict[str, float]:
     )
 
 
-def numbers_of(re: float, found: dict[str, Any]) -> dict[str, float]:
+def numbers_of(found: dict[str, Any]) -> dict[str, float]:
     """What the published table gives for this flow."""
     lift, drag = np.asarray(found["lift"]), np.asarray(found["drag"])
     if np.ptp(lift) > 0.05 * np.max(np.abs(drag)):
@@ -216,10 +217,10 @@ WORDS = dict(drag="drag", lift="lift", strouhal="Strouhal number", pressure="pre
 def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     checks = []
     standard = (settings.profile, settings.pulse) == (Settings.profile, Settings.pulse)
-    for name, found in results.items():
-        re = float(name.removeprefix("re-"))
+    for found in results.values():
+        re = found["re"]
         published = PUBLISHED.get(re, {}) if standard else {}
-        numbers = numbers_of(re, found)
+        numbers = numbers_of(found)
         for what in dict.fromkeys([*numbers, *published]):
             value, interval = numbers.get(what, np.nan), published.get(what)
             bounds = {}
@@ -230,7 +231,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
             largest = "largest " if "strouhal" in numbers and what in ("drag", "lift") else ""
             checks.append(
                 Check(
-                    f"{what}_re_{re:g}".replace(".", "_"),
+                    in_metrics(f"{what}_re_{re:g}"),
                     value,
                     published=interval,
                     meaning=f"{largest}{WORDS[what]}, Re {re:g}",
@@ -239,7 +240,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
             )
         checks.append(
             Check(
-                f"divergence_re_{re:g}".replace(".", "_"),
+                in_metrics(f"divergence_re_{re:g}"),
                 found["divergence"],
                 at_most=1e-6,
                 meaning=f"what crosses a cell's faces, Re {re:g}, over speed and size",
@@ -252,9 +253,9 @@ def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
     panels = []
     for what in ("drag", "lift"):
         lines = {}
-        for name, found in results.items():
+        for found in results.values():
             start = np.asarray(found["times"]) - found["times"][0]
-            lines[f"Re {name.removeprefix('re-')}"] = (start * found["speed"] / DIAMETER, found[what])
+            lines[f"Re {found['re']:g}"] = (start * found["speed"] / DIAMETER, found[what])
         panels.append(Panel(lines=lines, title=what, x="time in diameters over speed", y="coefficient"))
     return {"forces": panels_figure(panels)}
 

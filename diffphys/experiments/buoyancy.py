@@ -36,7 +36,7 @@ from diffphys.experiments.studies import Frames, study_program
 from diffphys.grids import Field, Grid, Wall
 from diffphys.learning import Corrected, Normalization, Recovery, mean_absolute_error
 from diffphys.learning.corrected import as_it_is
-from diffphys.learning.study import PLAIN_ADAM, Study, finer_grids, named, stages
+from diffphys.learning.study import PLAIN_ADAM, Study, finer_grids, named, seeded_cases, stages
 from diffphys.nets import ResNet
 from diffphys.operators import SemiLagrangian, divergence
 from diffphys.physics import Buoyancy, FlowState, IncompressibleFlow, PassiveScalar
@@ -237,9 +237,7 @@ def buoyancy_study(settings: Settings) -> Study:
 
     return Study(
         name="buoyancy",
-        case="seeds",
-        train_cases=tuple(map(float, settings.train_seeds)),
-        test_cases=tuple(map(float, settings.test_seeds)),
+        **seeded_cases(settings),
         reference=smoke_flow(settings, settings.resolution * settings.scale),
         source=source,
         grid=source.solver.grid,
@@ -258,7 +256,6 @@ def buoyancy_study(settings: Settings) -> Study:
         diagnostics={"divergence": lambda found: divergence(found[:2]).values},
         shipped=shipped_weights("buoyancy"),
         advice=f"it is faster than largest_speed ({settings.largest_speed:g}) or unstable, and a larger bound may help",
-        label="seed {:g}".format,
         error="mean absolute error of the velocity",
     )
 

@@ -10,6 +10,7 @@ Each seed is a case with a force of its own, and starts from rest. The source ta
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -20,7 +21,7 @@ from jax import Array
 from diffphys.experiments.studies import Frames, draw_over_line, study_program
 from diffphys.grids import Field, Grid, Periodic
 from diffphys.learning import mean_absolute_error
-from diffphys.learning.study import Study, StudySettings, named, stages
+from diffphys.learning.study import USUAL_ARMS, Study, StudySettings, named, seeded_cases, stages
 from diffphys.nets import ResNet
 from diffphys.operators import coarsen
 from diffphys.physics import Burgers
@@ -29,7 +30,6 @@ from diffphys.runs import Run, setting
 
 LENGTH = 2 * np.pi
 WAVES = 20
-ALL_ARMS = ("supervised", "one-step", "detached", "unrolled")
 
 
 @dataclass(frozen=True)
@@ -46,23 +46,14 @@ class Settings(StudySettings):
     )
 
 
+COMMON = {"arms": USUAL_ARMS, "warmup": 1600}
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {
-        "arms": ALL_ARMS,
-        "warmup": 1600,
-        "train_frames": 200,
-        "frames": 400,
-        "features": 16,
-        **stages((1, 600, 4e-3), (4, 600, 4e-3), (16, 600, 2e-3)),
-    },
-    "book": {
-        "arms": ALL_ARMS,
-        "warmup": 1600,
-        "train_frames": 400,
-        "frames": 1000,
-        "train_seeds": tuple(range(1, 33)),
-        **stages((1, 2000, 4e-3), (4, 2000, 4e-3), (16, 2000, 2e-3), (32, 1000, 1e-3)),
-    },
+    "demo": COMMON
+    | {"train_frames": 200, "frames": 400, "features": 16}
+    | stages((1, 600, 4e-3), (4, 600, 4e-3), (16, 600, 2e-3)),
+    "book": COMMON
+    | {"train_frames": 400, "frames": 1000, "train_seeds": tuple(range(1, 33))}
+    | stages((1, 2000, 4e-3), (4, 2000, 4e-3), (16, 2000, 2e-3), (32, 1000, 1e-3)),
 }
 
 
@@ -120,35 +111,21 @@ def correlation(prediction: dict[str, Array], target: dict[str, Array]) -> Array
     return jnp.corrcoef(prediction["velocity"], target["velocity"])[0, 1]
 
 
-def make_network(features: int, key: Array) -> ResNet:
-    """Three residual blocks of five points."""
-    return ResNet(1, 1, features=features, blocks=3, kernel_size=5, axes=1, padding="periodic", first=False, key=key)
-
-
 def burgers_study(settings: Settings) -> Study:
     """What the experiment compares."""
     source = forced_burgers(settings, 1)
-
-    def begin(reference: ForcedBurgers) -> ForcedState:
-        return ForcedState(reference.solver.initial_state([0.0]), jnp.zeros(()))
-
-    def state(frame: dict[str, Array]) -> ForcedState:
-        return ForcedState(source.solver.initial_state([frame["velocity"]]), frame["time"])
-
     return Study(
         name="burgers",
-        case="seeds",
-        train_cases=tuple(map(float, settings.train_seeds)),
-        test_cases=tuple(map(float, settings.test_seeds)),
+        **seeded_cases(settings),
         reference=forced_burgers(settings, settings.scale),
         source=source,
         grid=source.solver.grid,
-        begin=begin,
+        begin=lambda reference: ForcedState(reference.solver.initial_state([0.0]), jnp.zeros(())),
         transfer=lambda state: {"velocity": coarsen(state.velocity[0], settings.scale).values},
-        state=state,
+        state=lambda frame: ForcedState(source.solver.initial_state([frame["velocity"]]), frame["time"]),
         names=("velocity",),
         fields=lambda state: state.velocity,
-        make_network=make_network,
+        make_network=partial(ResNet, 1, 1, blocks=3, kernel_size=5, axes=1, padding="periodic", first=False),
         architecture={"features": settings.features},
         parameters=draw_force,
         identity=named(settings, "resolution", "scale", "dt", "viscosity"),
@@ -156,14 +133,13 @@ def burgers_study(settings: Settings) -> Study:
         interval=settings.dt,
         metrics={"mae": mean_absolute_error, "correlation": correlation},
         advice="a smaller dt may be accepted",
-        label="seed {:g}".format,
     )
 
 
 def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     """The first test case."""
-    times = run.settings.dt * np.arange(1, run.settings.frames + 1)
-    draw_over_line(run, {name: flow["velocity"] for name, flow in shown.items()}, times, LENGTH, "velocity")
+    flows = {name: flow["velocity"] for name, flow in shown.items()}
+    draw_over_line(run, flows, run.settings.dt, LENGTH, "velocity")
 
 
 TITLE = "Forced Burgers: mean absolute error of the velocity"

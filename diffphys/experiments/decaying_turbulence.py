@@ -11,7 +11,6 @@ from typing import Any
 from diffphys import plots
 from diffphys.experiments.studies import Frames, study_program
 from diffphys.experiments.turbulence import (
-    ALL_ARMS,
     TurbulenceSettings,
     TurbulentCase,
     beside_reference,
@@ -19,7 +18,7 @@ from diffphys.experiments.turbulence import (
     run_turbulence,
     variations,
 )
-from diffphys.learning.study import Study, stages
+from diffphys.learning.study import USUAL_ARMS, Study, stages
 from diffphys.scenarios import decaying_turbulence, random_vortices
 from diffphys.scenarios.turbulence import BOX
 
@@ -47,7 +46,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "simulator": False,
     },
     "book": {
-        "arms": ALL_ARMS,
+        "arms": USUAL_ARMS,
         "scale": 4,
         "warmup": 800,
         "train_frames": 600,
@@ -57,7 +56,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch": 1,
     },
     "paper": {
-        "arms": ALL_ARMS,
+        "arms": USUAL_ARMS,
         "scale": 8,
         "warmup": 1600,
         "train_frames": 1500,

@@ -17,7 +17,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -26,6 +26,7 @@ import numpy as np
 from jax import Array
 
 from diffphys import plots
+from diffphys.experiments.burgers import ForcedState
 from diffphys.experiments.smooth_noise import random_waves
 from diffphys.experiments.solver_in_the_loop import small_or_published
 from diffphys.experiments.studies import Frames, study_program
@@ -44,6 +45,7 @@ from diffphys.learning.study import (
     named,
     run_study,
     save_evaluation,
+    seeded_cases,
     stages,
 )
 from diffphys.nets import ResNet
@@ -104,13 +106,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         **PLAIN_ADAM,
     },
 }
-
-
-class ForcedState(NamedTuple):
-    """Velocity and time."""
-
-    velocity: tuple[Field, ...]
-    time: Array
 
 
 class ForcedAdvectionDiffusion(eqx.Module):
@@ -239,9 +234,7 @@ def forced_study(settings: Settings) -> Study:
 
     return Study(
         name="forced-advection-diffusion",
-        case="seeds",
-        train_cases=tuple(map(float, settings.train_seeds)),
-        test_cases=tuple(map(float, settings.test_seeds)),
+        **seeded_cases(settings),
         reference=solver_on(settings, settings.scale, SemiLagrangian(2)),
         source=source,
         grid=source.grid,
@@ -263,7 +256,6 @@ def forced_study(settings: Settings) -> Study:
         fit=Fit(_velocity, weight=1 / settings.dt),
         published=PUBLISHED,
         advice="a smaller dt may be accepted",
-        label="seed {:g}".format,
     )
 
 

@@ -50,28 +50,17 @@ class Settings(UnrollingSettings):
     )
 
 
+COMMON = {"arms": ARMS, "warmup": 4000, "frames": 300, "batch": 3, "starts": 20, "horizon": 100}
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {
-        "train_reynolds": (300.0, 500.0, 800.0),
-        "train_frames": 300,
-        "seeds": 1,
-        **stages((1, 400, 2e-3), (4, 300, 1e-3)),
-        "features": 16,
-    },
-    "book": {
-        "train_frames": 1000,
-        "frames": 600,
-        "seeds": 5,
-        **stages((1, 1500, 2e-3), (2, 1500, 2e-3), (4, 1500, 1e-3)),
-        "features": 20,
-    },
-    "paper": {
-        "train_frames": 6000,
-        "frames": 1500,
-        "seeds": 8,
-        **stages((1, 144000, 1e-4), (2, 144000, 1e-5), (4, 144000, 1e-6)),
-        "features": 32,
-    },
+    "demo": COMMON
+    | {"train_reynolds": (300.0, 500.0, 800.0), "train_frames": 300, "seeds": 1, "features": 16}
+    | stages((1, 400, 2e-3), (4, 300, 1e-3)),
+    "book": COMMON
+    | {"train_frames": 1000, "frames": 600, "seeds": 5, "features": 20}
+    | stages((1, 1500, 2e-3), (2, 1500, 2e-3), (4, 1500, 1e-3)),
+    "paper": COMMON
+    | {"train_frames": 6000, "frames": 1500, "seeds": 8, "features": 32}
+    | stages((1, 144000, 1e-4), (2, 144000, 1e-5), (4, 144000, 1e-6)),
 }
 
 
@@ -104,7 +93,7 @@ def study_of(settings: Settings) -> Study:
         state=state,
         names=NAMES,
         fields=lambda state: state.velocity,
-        make_network=make_network,
+        make_network=partial(ResNet, 3, 2, blocks=4, kernel_size=3, padding="periodic", first=False),
         architecture={"features": settings.features},
         parameters=lambda reynolds: {"viscosity": 1 / reynolds},
         conditioning=lambda flow: [1e-3 / flow.viscosity],
@@ -123,11 +112,6 @@ def begin(reference: IncompressibleFlow) -> FlowState:
     return random_vortices(reference, jax.random.key(seed), wavenumber=4.0)
 
 
-def make_network(features: int, key: Array) -> ResNet:
-    """Four residual blocks of windows of three cells."""
-    return ResNet(3, 2, features=features, blocks=4, kernel_size=3, padding="periodic", first=False, key=key)
-
-
 def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     """Vorticity of the first test case at some times."""
     spacing = (LENGTH / CELLS,) * 2
@@ -143,12 +127,10 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     run.save_figure("vorticity.png", plots.frames_figure(rows, times, (LENGTH, LENGTH), horizontal=0))
 
 
-COMMON = {"arms": ARMS, "warmup": 4000, "frames": 300, "batch": 3, "starts": 20, "horizon": 100}
-
 PROGRAM = study_program(
     "kolmogorov",
     Settings,
-    {name: COMMON | preset for name, preset in PRESETS.items()},
+    PRESETS,
     study_of,
     draw,
     "Kolmogorov's flow: relative error of the velocity",

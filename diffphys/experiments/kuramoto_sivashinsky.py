@@ -9,6 +9,7 @@ network corrects the frame, as in every study here; published is one that sees t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -45,29 +46,12 @@ class Settings(UnrollingSettings):
     test_factors: tuple[float, ...] = setting((0.95, 1.3), help="lengths of the test cases", above=0.0, distinct=True)
 
 
+COMMON = {"arms": ARMS, "warmup": 200, "frames": 300, "batch": 16, "averaging": 0.97, "features": 16}
+LONG = COMMON | {"train_frames": 5000, "frames": 1000, "starts": 80}
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {
-        "train_frames": 1000,
-        "seeds": 2,
-        **stages((1, 600, 2e-3), (3, 600, 1e-3)),
-        "features": 16,
-    },
-    "book": {
-        "train_frames": 5000,
-        "frames": 1000,
-        "seeds": 5,
-        "starts": 80,
-        **stages((1, 4000, 2e-3), (3, 4000, 1e-3)),
-        "features": 16,
-    },
-    "paper": {
-        "train_frames": 5000,
-        "frames": 1000,
-        "seeds": 8,
-        "starts": 80,
-        **stages((3, 30000, 1e-3)),
-        "features": 16,
-    },
+    "demo": COMMON | {"train_frames": 1000, "seeds": 2} | stages((1, 600, 2e-3), (3, 600, 1e-3)),
+    "book": LONG | {"seeds": 5} | stages((1, 4000, 2e-3), (3, 4000, 1e-3)),
+    "paper": LONG | {"seeds": 8} | stages((3, 30000, 1e-3)),
 }
 
 
@@ -109,6 +93,8 @@ def study_of(settings: Settings) -> Study:
     """What the experiment compares."""
     empty = Field(jnp.zeros(CELLS), GRID, (0.5,), ((Periodic(), Periodic()),))
     source = KuramotoSivashinsky(LENGTH, 1)
+    # The published size: ten blocks of two layers.
+    network = partial(ResNet, 2, 1, blocks=10, kernel_size=3, slope=0.2, axes=1, padding="periodic", first=False)
 
     def begin(step: KuramotoSivashinsky) -> Field:
         x = step.length * jnp.arange(CELLS) / CELLS
@@ -128,7 +114,7 @@ def study_of(settings: Settings) -> Study:
         state=lambda frame: empty.with_values(frame["u"]),
         names=("u",),
         fields=lambda state: (state,),
-        make_network=make_network,
+        make_network=network,
         architecture={"features": settings.features},
         parameters=lambda factor: {"length": LENGTH * factor},
         conditioning=lambda step: [step.length],
@@ -140,26 +126,16 @@ def study_of(settings: Settings) -> Study:
     return with_seeds(study, settings, settings.seeds)
 
 
-def make_network(features: int, key: Array) -> ResNet:
-    """The published size: ten blocks of two layers, windows of three points."""
-    return ResNet(
-        2, 1, features=features, blocks=10, kernel_size=3, slope=0.2, axes=1, padding="periodic", first=False, key=key
-    )
-
-
 def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     """The first test case, as long as arms follow the reference."""
     flows = {name: shown[name]["u"][:60] for name in ("reference", "source", *run.settings.arms)}
-    times = np.arange(1, len(flows["reference"]) + 1)
-    draw_over_line(run, flows, times, LENGTH * run.settings.test_factors[0], "velocity")
+    draw_over_line(run, flows, 1.0, LENGTH * run.settings.test_factors[0], "velocity")
 
-
-COMMON = {"arms": ARMS, "warmup": 200, "frames": 300, "batch": 16, "averaging": 0.97}
 
 PROGRAM = study_program(
     "kuramoto-sivashinsky",
     Settings,
-    {name: COMMON | preset for name, preset in PRESETS.items()},
+    PRESETS,
     study_of,
     draw,
     "Kuramoto-Sivashinsky: relative error",

@@ -31,7 +31,17 @@ from diffphys import plots
 from diffphys.experiments.studies import Draw, Frames, report_study, study_program
 from diffphys.grids import Grid
 from diffphys.learning import mean_absolute_error
-from diffphys.learning.study import Seeded, Study, StudySettings, load_cases, load_network, named, run_study, stages
+from diffphys.learning.study import (
+    Seeded,
+    Study,
+    StudySettings,
+    load_cases,
+    load_network,
+    named,
+    run_study,
+    seeded_cases,
+    stages,
+)
 from diffphys.nets import ResNet
 from diffphys.operators import Arakawa, coarsen
 from diffphys.physics import HasegawaWakatani, PlasmaBudget, PlasmaState
@@ -176,9 +186,7 @@ def plasma_study(settings: Settings) -> Study:
 
     return Study(
         name="plasma",
-        case="seeds",
-        train_cases=tuple(map(float, settings.train_seeds)),
-        test_cases=tuple(map(float, settings.test_seeds)),
+        **seeded_cases(settings),
         reference=reference,
         source=source,
         grid=solver.grid,
@@ -198,7 +206,6 @@ def plasma_study(settings: Settings) -> Study:
         metrics={"mae": mean_absolute_error},
         further_loss=further_loss if settings.statistics else None,
         advice="a smaller reference_dt may be accepted",
-        label="seed {:g}".format,
     )
 
 

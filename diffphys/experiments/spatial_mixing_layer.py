@@ -21,7 +21,6 @@ from rich.table import Table
 from diffphys import plots
 from diffphys.experiments.studies import Frames, study_program
 from diffphys.experiments.turbulence import (
-    ALL_ARMS,
     TurbulenceSettings,
     TurbulentCase,
     beside_reference,
@@ -31,7 +30,7 @@ from diffphys.experiments.turbulence import (
     variations,
 )
 from diffphys.learning import with_parameters
-from diffphys.learning.study import Study, load_cases, load_network, stages
+from diffphys.learning.study import USUAL_ARMS, Study, load_cases, load_network, stages
 from diffphys.learning.turbulence import Average, Moments, bootstrap_interval, momentum_thickness, with_statistics
 from diffphys.physics import FlowState, IncompressibleFlow
 from diffphys.runs import Run, setting
@@ -94,7 +93,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "window": 12,
     },
     "paper": {
-        "arms": ALL_ARMS,
+        "arms": USUAL_ARMS,
         "scale": 8,
         "warmup": 11001,
         "train_frames": 4000,

@@ -117,18 +117,19 @@ def _error(value: float | None) -> str:
     return "not finite" if value is None else f"{value:.4f}"
 
 
-def draw_over_line(run: Run, flows: Mapping[str, np.ndarray], times: np.ndarray, length: float, name: str) -> None:
+def draw_over_line(run: Run, flows: Mapping[str, np.ndarray], dt: float, length: float, name: str) -> None:
     """Flows in one dimension, values (times, points) by name: over space and time, and their profiles at three times.
 
     Args:
         run: Where the figures are saved.
         flows: The values of each flow; "reference" is drawn as points.
-        times: Of the values.
+        dt: The time between two values, and before the first.
         length: Of the line.
         name: Of what the values are.
     """
-    run.save_figure("space-time.png", plots.space_time_figure(flows, times, length, label=name))
     reference = flows["reference"]
+    times = dt * np.arange(1, len(reference) + 1)
+    run.save_figure("space-time.png", plots.space_time_figure(flows, times, length, label=name))
     x = np.arange(reference.shape[1]) * length / reference.shape[1]
     panels = [
         plots.Panel(

@@ -14,7 +14,6 @@ import numpy as np
 from diffphys import plots
 from diffphys.experiments.studies import Frames, study_program
 from diffphys.experiments.turbulence import (
-    ALL_ARMS,
     TurbulenceSettings,
     TurbulentCase,
     beside_reference,
@@ -22,7 +21,7 @@ from diffphys.experiments.turbulence import (
     run_turbulence,
     variations,
 )
-from diffphys.learning.study import Study, stages
+from diffphys.learning.study import USUAL_ARMS, Study, stages
 from diffphys.learning.turbulence import momentum_thickness, vorticity_thickness
 from diffphys.scenarios import perturbed_streams, temporal_mixing_layer
 from diffphys.scenarios.turbulence import LAYER
@@ -51,7 +50,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "simulator": False,
     },
     "book": {
-        "arms": ALL_ARMS,
+        "arms": USUAL_ARMS,
         "warmup": 4,
         "train_frames": 700,
         "frames": 512,
@@ -60,7 +59,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch": 1,
     },
     "paper": {
-        "arms": ALL_ARMS,
+        "arms": USUAL_ARMS,
         "scale": 8,
         "warmup": 8,
         "train_frames": 1500,

@@ -55,7 +55,6 @@ from diffphys.stepping import PISO, RungeKutta, rollout
 
 
 NAMES = ("velocity_x", "velocity_y")
-ALL_ARMS = ("supervised", "one-step", "detached", "unrolled")
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from diffphys.learning.study.evaluation import (
 )
 from diffphys.learning.study.least_squares import fitted_corrections
 from diffphys.learning.study.running import means, run_study
-from diffphys.learning.study.seeded import Seeded
-from diffphys.learning.study.settings import ARMS, PLAIN_ADAM, StudySettings, named, stages
+from diffphys.learning.study.seeded import Seeded, seeded_cases
+from diffphys.learning.study.settings import ARMS, PLAIN_ADAM, USUAL_ARMS, StudySettings, named, stages
 from diffphys.learning.study.study import Fit, Study, Variant, names_of_seeds, with_seeds
 from diffphys.learning.study.training import load_network, precomputed_corrections, train_arm
 
@@ -26,9 +26,11 @@ __all__ = [
     "Study",
     "Fit",
     "Seeded",
+    "seeded_cases",
     "Variant",
     "StudySettings",
     "ARMS",
+    "USUAL_ARMS",
     "PLAIN_ADAM",
     "stages",
     "named",

@@ -8,6 +8,16 @@ import jax.numpy as jnp
 from jax import Array
 
 
+def seeded_cases(settings: Any) -> dict[str, Any]:
+    """What a `Study` says of cases that are seeds, those of the settings `train_seeds` and `test_seeds`."""
+    return {
+        "case": "seeds",
+        "train_cases": tuple(map(float, settings.train_seeds)),
+        "test_cases": tuple(map(float, settings.test_seeds)),
+        "label": "seed {:g}".format,
+    }
+
+
 class Seeded(eqx.Module):
     """A step with the seed of what its case begins with: `parameters=lambda seed: {"seed": seed}` of a `Study`.
 

@@ -8,6 +8,8 @@ from diffphys.runs import setting
 
 
 ARMS = ("none", "supervised", "least-squares", "one-step", "noise", "pushforward", "detached", "unrolled")
+USUAL_ARMS = ("supervised", "one-step", "detached", "unrolled")
+"""What most papers compare."""
 PUSHED = 2  # steps of the pushforward, as published
 PLAIN_ADAM = {"decay": 1.0, "rate_warmup": 0, "beta2": 0.999, "averaging": 0.0}
 """Adam at one rate, as most papers train: settings of presets."""

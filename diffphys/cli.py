@@ -190,12 +190,7 @@ def verify(
     if name is None and set_:
         raise InputError("--set needs a NAME: settings belong to one verification")
 
-    def directory(program: Program, settings: Any) -> Path:
-        if out is not None:
-            return out if name else out / program.name
-        begin = ",".join([program.name, *[preset] * (preset != CASES.preset)])
-        return Path("runs") / "verify" / program.directory_name(begin, preset, settings)
-
+    directory = _directory_of(CASES, name, preset, out)
     found = _carry_out(CASES, [name] if name else list(CASES.entries), preset, set_ or [], directory)
     if name is None:
         _say_table(summary_table(found))
@@ -225,13 +220,7 @@ def bench(
         program = BENCHMARKS.load(name)
         _print_profile(program, program.choose(preset, set_ or []))
         return
-
-    def directory(program: Program, settings: Any) -> Path:
-        if out is not None:
-            return out if name else out / program.name
-        begin = ",".join([program.name, *[preset] * (preset != BENCHMARKS.preset)])
-        return Path("runs") / "bench" / program.directory_name(begin, preset, settings)
-
+    directory = _directory_of(BENCHMARKS, name, preset, out)
     _carry_out(BENCHMARKS, [name] if name else list(BENCHMARKS.entries), preset, set_ or [], directory)
 
 
@@ -299,6 +288,18 @@ def _usage_errors() -> type[Exception]:
     if hasattr(typer, "TyperException"):
         return typer.TyperException
     return importlib.import_module("click").ClickException
+
+
+def _directory_of(catalog: Catalog, name: str | None, preset: str, out: Path | None) -> Callable[[Program, Any], Path]:
+    """Where a verification or a benchmark writes: into `out`, or below it where all of them run, or by its name."""
+
+    def directory(program: Program, settings: Any) -> Path:
+        if out is not None:
+            return out if name else out / program.name
+        begin = ",".join([program.name, *[preset] * (preset != catalog.preset)])
+        return Path("runs") / catalog.command / program.directory_name(begin, preset, settings)
+
+    return directory
 
 
 def _carry_out(

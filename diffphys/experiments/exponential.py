@@ -10,13 +10,13 @@ interval. Newton's method divides by a curvature that may be zero or negative on
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from rich.table import Table
 
 from diffphys.experiments.comparison import Budget, compare, duration, shown_over
 from diffphys.experiments.comparison_figures import show
@@ -108,11 +108,6 @@ def run(settings: Settings, run: Run) -> None:
     )
 
 
-def report(run: Run) -> Table:
-    """Curves and table."""
-    return show(run, label="mean |x - x*|")
-
-
 PROGRAM = Program(
     "exponential",
     Settings,
@@ -122,6 +117,6 @@ PROGRAM = Program(
         "paper": {"seconds": 3600.0, "updates": 100_001, "seeds": 5},
     },
     run,
-    report,
+    partial(show, label="mean |x - x*|"),
     duration=duration,
 )

@@ -12,6 +12,7 @@ cells.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -19,7 +20,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from rich.table import Table
 
 from diffphys.experiments.comparison import Arm, Budget, compare, duration, shown_on
 from diffphys.experiments.comparison_figures import show
@@ -122,11 +122,6 @@ def run(settings: Settings, run: Run) -> None:
     )
 
 
-def report(run: Run) -> Table:
-    """Curves and table."""
-    return show(run, label="test loss", columns={"mean |x - x*|": "error_x"})
-
-
 PROGRAM = Program(
     "half-inverse-poisson",
     Settings,
@@ -144,6 +139,6 @@ PROGRAM = Program(
         "paper": {"seconds": 3600.0, "dense": True},
     },
     run,
-    report,
+    partial(show, label="test loss", columns={"mean |x - x*|": "error_x"}),
     duration=duration,
 )

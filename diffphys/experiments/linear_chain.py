@@ -11,6 +11,7 @@ return to, which is also the start, and gives all 24 controls at once.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 
 import equinox as eqx
@@ -19,7 +20,6 @@ import jax.numpy as jnp
 import optax
 import xarray
 from jax import Array
-from rich.table import Table
 
 from diffphys.experiments.comparison import Arm, Budget, compare, duration, median_after, shown_over
 from diffphys.experiments.comparison_figures import show
@@ -186,11 +186,6 @@ def _note_epochs(run: Run, epochs: list[int]) -> None:
     run.write_metrics(metrics)
 
 
-def report(run: Run) -> Table:
-    """Curves and table."""
-    return show(run, label="test loss")
-
-
 PROGRAM = Program(
     "linear-chain",
     Settings,
@@ -200,6 +195,6 @@ PROGRAM = Program(
         "paper": {"seconds": 100.0, "seeds": 5},
     },
     run,
-    report,
+    partial(show, label="test loss"),
     duration=duration,
 )

@@ -10,11 +10,11 @@ of 1 makes 2 / b of a Gauss-Newton step.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from rich.table import Table
 
 from diffphys.experiments.comparison import compare, duration
 from diffphys.experiments.comparison_figures import show
@@ -71,11 +71,6 @@ def run(settings: Settings, run: Run) -> None:
         compare(run, arms, settings, measure=measure, answers=shown)
 
 
-def report(run: Run) -> Table:
-    """Curves and table."""
-    return show(run, label="test loss")
-
-
 PROGRAM = Program(
     "oscillators",
     Settings,
@@ -85,6 +80,6 @@ PROGRAM = Program(
         "paper": {"seconds": 3600.0},
     },
     run,
-    report,
+    partial(show, label="test loss"),
     duration=duration,
 )

@@ -9,12 +9,12 @@ longest waves. Here the inverse is exact, and the scale-invariant gradient is th
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
-from rich.table import Table
 
 from diffphys.experiments.comparison import compare, duration, shown_on
 from diffphys.experiments.comparison_figures import show
@@ -84,11 +84,6 @@ def run(settings: Settings, run: Run) -> None:
     )
 
 
-def report(run: Run) -> Table:
-    """Curves and table."""
-    return show(run, label="mean |x - x*|", columns={"mean |y - y*|": "error_y"})
-
-
 PROGRAM = Program(
     "poisson-inverse",
     Settings,
@@ -98,6 +93,6 @@ PROGRAM = Program(
         "paper": {"seconds": 25200.0},
     },
     run,
-    report,
+    partial(show, label="mean |x - x*|", columns={"mean |y - y*|": "error_y"}),
     duration=duration,
 )

@@ -10,13 +10,13 @@ all 384 fields at once; the loss is 1 - |<target, psi(T)>|^2. The outputs of the
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from rich.table import Table
 
 from diffphys.experiments.comparison import compare, duration, shown_over
 from diffphys.experiments.comparison_figures import show
@@ -102,11 +102,6 @@ def run(settings: Settings, run: Run) -> None:
         )
 
 
-def report(run: Run) -> Table:
-    """Curves and table."""
-    return show(run, label="test loss, 1 - fidelity")
-
-
 PROGRAM = Program(
     "quantum-dipole",
     Settings,
@@ -116,6 +111,6 @@ PROGRAM = Program(
         "paper": {"seconds": 5400.0},
     },
     run,
-    report,
+    partial(show, label="test loss, 1 - fidelity"),
     duration=duration,
 )

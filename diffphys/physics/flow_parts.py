@@ -12,7 +12,8 @@ from diffphys.grids import Grid, Periodic, Shape, Sides, choice, parse_sides
 from diffphys.grids.declared import Refusals
 from diffphys.grids.numbers import check_kind, concrete, shown
 from diffphys.grids.sides import TimeFunction
-from diffphys.operators.advection import SkewSymmetric, Spectral
+from diffphys.operators.advection import Advection, FluxAdvection, SkewSymmetric, Spectral
+from diffphys.operators.advection.look_ups import Bounded
 from diffphys.physics import flow_sides
 from diffphys.physics.forces import FlowInput, Held
 from diffphys.physics.obstacles import FixedSolid, Immersed, TracedSolid
@@ -69,8 +70,8 @@ def refused(flow: Any) -> Refusals:
     for part in (*flow.scalars.values(), *flow.forces, *flow.added_viscosity, flow.body(0.0)):
         if hasattr(part, "refused_by"):
             yield from part.refused_by(flow)
-    yield not hasattr(flow.scheme, "carry"), f"advection is {shown(flow.advection)}; {SCHEMES} is accepted."
-    if hasattr(flow.scheme, "check"):
+    yield not isinstance(flow.scheme, Advection), f"advection is {shown(flow.advection)}; {SCHEMES} is accepted."
+    if isinstance(flow.scheme, Bounded):
         flow.scheme.check("IncompressibleFlow", flow.grid.dimensions)
     parts = {name: words for name, (there, words) in _parts(flow).items() if there}
     for part, other, accepted in NOT_TOGETHER:
@@ -83,7 +84,8 @@ def _parts(flow: Any) -> dict[str, tuple[bool, str]]:
     """Of each part that does not go with all others whether the flow has it, and how a sentence calls it."""
     grid, scheme, stepping, solid = flow.grid, flow.scheme, flow.stepping, flow.solid is not None
     modes, splitting = isinstance(flow.advection, Spectral), isinstance(stepping, Splitting)
-    look_ups, is_uniform = not hasattr(scheme, "convection"), all(grid.uniform)
+    look_ups, is_uniform = not isinstance(scheme, FluxAdvection), all(grid.uniform)
+    is_wide = isinstance(scheme, FluxAdvection) and scheme.order == 4
     asks, cells = f"stepping is {stepping!r}", f"the grid has {grid.cells} cells"
     scheme_is, varies = f"advection is {scheme!r}", "which RungeKutta(...) and PISO(...) of order 2 take"
     return {
@@ -91,8 +93,8 @@ def _parts(flow: Any) -> dict[str, tuple[bool, str]]:
         "differences": (not modes, scheme_is),
         "look-ups": (look_ups and not modes, scheme_is),
         "not skew": (scheme != SkewSymmetric(), scheme_is),
-        "order 4": (not splitting and getattr(scheme, "order", 2) == 4, "advection is of order 4"),
-        "split order 4": (splitting and getattr(scheme, "order", 2) == 4, f"{asks}, advection is of order 4"),
+        "order 4": (not splitting and is_wide, "advection is of order 4"),
+        "split order 4": (splitting and is_wide, f"{asks}, advection is of order 4"),
         "splitting": (splitting, asks),
         "rates": (not splitting, f"{asks}, which asks for a rate,"),
         "implicit diffusion": (isinstance(stepping, ImplicitExplicit), asks),

@@ -46,10 +46,8 @@ from diffphys.grids import (
     Field,
     Ghost,
     Grid,
-    Periodic,
     Shape,
     Sides,
-    Wall,
     as_array_of_shape,
     choice,
     parse_sides,
@@ -74,8 +72,8 @@ from diffphys.physics.flow_units import flow_in, input_in
 from diffphys.physics.forces import FlowInput, Held, as_forces
 from diffphys.physics.momentum import MomentumEquation, implicit_scalar, momentum_equation
 from diffphys.physics.obstacles import (
-    FOURTH_ORDER,
-    SECOND_ORDER,
+    AROUND_CELLS,
+    DIFFERENCES,
     CutCells,
     FiniteVolumes,
     FixedSolid,
@@ -83,10 +81,8 @@ from diffphys.physics.obstacles import (
     Immersed,
     Plain,
     Space,
-    Staircase,
     TracedSolid,
     Variables,
-    WideStaircase,
 )
 from diffphys.physics.obstacles.space import WholeFaces, face_volumes
 from diffphys.physics.scalars import PassiveScalar
@@ -355,7 +351,7 @@ class IncompressibleFlow(Declared):
         stokes = space.stokes((length * self.viscosity).astype(dtype))
         project = on_all(stokes.project)
         rhs = project(ravel_pytree(tuple(length.astype(dtype) * rate for rate in velocity))[0])
-        if self._commutes():
+        if stokes.commutes:
             change = on_all(stokes.precondition)(rhs)
         else:
             weights = ravel_pytree(tuple(stokes.weights))[0]
@@ -455,7 +451,6 @@ class IncompressibleFlow(Declared):
         velocity = space.variables.velocity_fields(state[0])
         # Zero on the faces of an obstacle, into which diffusion has brought something.
         carrier = space.carrier(velocity)
-        closed = self.solid.cells if isinstance(self.solid, FixedSolid) else None
 
         def carried(name: str, values: Array) -> Array:
             with jax.named_scope("diffusion"):
@@ -464,11 +459,11 @@ class IncompressibleFlow(Declared):
                 values = values + reach * space.scalar_laplacian(spread)
             with jax.named_scope("advection"):
                 scalar = space.variables.carried_scalar(values, carrier, at_rest=0.0)
-                return self.scheme.carry(scalar, carrier, dt, closed).values
+                return self.scheme.carry(scalar, carrier, dt, space.closed_cells).values
 
         with jax.named_scope("advection"):
-            moved = tuple(part.values for part in carried_velocity(self.scheme, velocity, carrier, dt, closed))
-        moved = flow_sides.carried_out(space.variables.sides, velocity, moved, dt)
+            moved = carried_velocity(self.scheme, velocity, carrier, dt, space.closed_cells)
+        moved = flow_sides.carried_out(space.variables.sides, velocity, tuple(part.values for part in moved), dt)
         return moved, {name: carried(name, values) for name, values in state[1].items()}
 
     @jax.named_scope("forces")
@@ -499,11 +494,9 @@ class IncompressibleFlow(Declared):
             dtype = jnp.result_type(float) if dtype is None else dtype
             diffused = (self.viscosity * self.dt if self._explicit else 0.0 * self.viscosity).astype(dtype)
             return CutCells.around(body, variables, diffused, self._solver, dtype)
-        if isinstance(self.solid, (FixedSolid, TracedSolid)):
-            if self.order == 4 and isinstance(self.solid, FixedSolid):
-                return WideStaircase(variables=variables, pressure_solver=self._solver, solid=self.solid)
-            return Staircase(variables=variables, pressure_solver=self._solver, solid=self.solid)
-        return Plain(variables, SECOND_ORDER if self.order == 2 else FOURTH_ORDER, self._solver)
+        if self.solid is None:
+            return Plain(variables, DIFFERENCES[self.order], self._solver)
+        return AROUND_CELLS[self.order](variables=variables, pressure_solver=self._solver, solid=self.solid)
 
     def variables(self, time: ArrayLike, given: FlowInput | None = None) -> Variables:
         """What the sides mean for each variable at this time."""
@@ -684,7 +677,7 @@ class IncompressibleFlow(Declared):
     def _forces_on_solid(self, state: FlowState, given: FlowInput) -> Forces:
         space = self.volumes(state.time, given, state.velocity[0].values.dtype)
         fields = space.variables.velocity_fields([part.values for part in state.velocity])
-        scheme = self._fluxes if hasattr(self.scheme, "convection") else SkewSymmetric()
+        scheme = self.scheme if isinstance(self.scheme, FluxAdvection) else SkewSymmetric()
         pressure = space.variables.pressure_field(state.pressure.values)
         force, torque = space.forces(
             fields,
@@ -729,7 +722,7 @@ class IncompressibleFlow(Declared):
         """How far stability reaches on the negative real axis, in the units of second-order differences."""
         if isinstance(self.advection, Spectral):
             return self.stepping.real_axis * 4 / (np.pi * self.advection.dealiasing) ** 2
-        return self.stepping.real_axis * (1.0 if self.order == 2 else 4 / (7 / 3) ** 2)
+        return self.stepping.real_axis * DIFFERENCES[self.order].real_axis
 
     @property
     def _explicit(self) -> bool:
@@ -829,12 +822,6 @@ class IncompressibleFlow(Declared):
             parts = flow_sides.forces_on_faces("IncompressibleFlow", parts, velocity)
             total = parts if total is None else [one + more for one, more in zip(total, parts, strict=True)]
         return total
-
-    def _commutes(self) -> bool:
-        """Whether diffusion leaves a velocity without divergence as it is, so that no pressure need correct it."""
-        return self.solid is None and all(
-            isinstance(side, Periodic) or (isinstance(side, Wall) and side.slip) for pair in self.sides for side in pair
-        )
 
 
 @eqx.filter_jit

@@ -67,7 +67,8 @@ from diffphys.operators import (
     explicit_diffusion,
     interpolate,
 )
-from diffphys.operators.advection import Advection
+from diffphys.operators.advection import Advection, FluxAdvection
+from diffphys.operators.advection.look_ups import Bounded
 from diffphys.physics import flow_sides
 from diffphys.physics.combustion import Gas, Mixture, OneStepReaction, refused_mixture
 from diffphys.physics.flow_parts import A_SOLVER
@@ -81,7 +82,6 @@ from diffphys.stepping.clock import later
 
 MIXTURE = ("temperature", "fuel", "oxidizer")
 SCALARS = (*MIXTURE, "density")
-CONSTRAINTS = ("low-mach", "momentum", "frozen")
 
 
 class ReactingFlow(Declared):
@@ -182,8 +182,8 @@ class ReactingFlow(Declared):
 
     def refused(self):
         yield from not_among("constraint", self.constraint, CONSTRAINTS)
-        if (check := getattr(self.advection, "check", None)) is not None:
-            check("ReactingFlow", self.grid.dimensions)
+        if isinstance(self.advection, Bounded):
+            self.advection.check("ReactingFlow", self.grid.dimensions)
         for axis, (pair, mixtures) in enumerate(zip(self.sides, self.entering, strict=True)):
             name, along = self.grid.axis_names[axis], tuple(n for a, n in enumerate(self.grid.cells) if a != axis)
             for side, mixture in zip(pair, mixtures, strict=True):
@@ -194,13 +194,14 @@ class ReactingFlow(Declared):
                         yield from wrong_shape(f"entering on axis {name}: {part}", value, (), along)
         given = flow_sides.have_pressure(self.sides)
         yield given, "an Outflow() has a pressure; 0, the one of the gas around, is accepted."
-        if self.constraint == "frozen" or any(not isinstance(s, Periodic) and s.is_free for p in self.sides for s in p):
+        drains = any(not isinstance(side, Periodic) and side.is_free for pair in self.sides for side in pair)
+        if drains or not self._rule.moves:
             return
         for net, gross, _ in flow_sides.given_flows(self.grid, self.sides, self._problem()):
             unbalanced = abs(net) > 1e-5 * gross
             yield unbalanced, f"sides let {net:g} (volume per time) in and nothing out; an Outflow() is accepted."
         closed = "the sides leave heated gas no way out; an Outflow() or Open() side, or constraint='momentum'"
-        yield self.constraint == "low-mach", f"{closed}, is accepted."
+        yield self._rule.expands, f"{closed}, is accepted."
 
     def limits(self):
         yield diffusion_limit(self.grid, self.viscosity, self.dt, 2.0, "this viscosity")
@@ -307,9 +308,8 @@ class ReactingFlow(Declared):
             # What somebody has changed since the last projection, a network, has to expand as well.
             pending = scalars["density"] / self.gas.density(**{name: scalars[name] for name in MIXTURE})
             density = self.gas.density(**moved) * pending
-        if self.constraint == "frozen":
-            return state[0], {**moved, "density": density}
-        return self._carried_velocity(velocity, dt), {**moved, "density": density}
+        carried = self._carried_velocity(velocity, dt) if self._rule.moves else state[0]
+        return carried, {**moved, "density": density}
 
     def _carried_velocity(self, velocity: Sequence[Field], dt: Array) -> tuple[Array, ...]:
         """`v . grad v`; a scheme of fluxes gives `div(v v)`, so what it makes of one everywhere is divided out."""
@@ -338,7 +338,7 @@ class ReactingFlow(Declared):
             return scalars[name] + dt * volume * divergence(fluxes).values
 
         after = {name: diffused(name, one) for name, one in zip(MIXTURE, coefficients, strict=True)}
-        if self.constraint == "frozen":
+        if not self._rule.moves:
             return state[0], {**scalars, **after}
         return tuple(explicit_diffusion(part, self.viscosity, dt).values for part in velocity), {**scalars, **after}
 
@@ -354,31 +354,18 @@ class ReactingFlow(Declared):
         """The velocity that satisfies the constraint, and the potential whose gradient was taken away."""
         now, (values, scalars) = self._at(time), state
         density = self.gas.density(**{name: scalars[name] for name in MIXTURE})
-        if self.constraint == "frozen":
-            return (values, {**scalars, "density": density}), jnp.zeros_like(density)
-        velocity = now.variables.velocity_fields(values)
-        velocity = tuple(flow_sides.imposed(axis, part) for axis, part in enumerate(velocity))
-        spread = now.specific_volume(1 / density, velocity)
-        if self.constraint == "momentum":
-            momentum = [part.with_values(part.values / one) for part, one in zip(velocity, spread, strict=True)]
-            potential = direct(self._problem()).solve(divergence(momentum).values).pressure
-            field = now.variables.potential_field(potential)
-            projected = [
-                part.values - one * difference(field, axis).values
-                for axis, (part, one) in enumerate(zip(velocity, spread, strict=True))
-            ]
-            return (tuple(projected), {**scalars, "density": density}), potential
-        target = (1 - density / scalars["density"]) / self.dt.astype(density.dtype)
-        conditions = now.variables.pressure
-        projected, solution = variable_density_projection(velocity, spread, conditions, target, self.pressure_solver)
-        kept = scalars["density"] if self._in_fluxes else density
-        return (tuple(part.values for part in projected), {**scalars, "density": kept}), solution.pressure
+        velocity, kept, potential = self._rule.project(self, now, values, density, scalars["density"])
+        return (velocity, {**scalars, "density": kept}), potential
 
     # What the sides are at a moment -----------------------------------------------------------------------------------
 
     @property
     def _in_fluxes(self) -> bool:
-        return hasattr(self.advection, "convection")
+        return isinstance(self.advection, FluxAdvection)
+
+    @property
+    def _rule(self) -> "Constraint":
+        return CONSTRAINTS[self.constraint]
 
     def _at(self, time: ArrayLike) -> "_Moment":
         sides = sides_at(self.sides, time) if depends_on_time(self.sides) else self.sides
@@ -454,6 +441,72 @@ class _Moment(NamedTuple):
             )
             for pair, values in zip(self.variables.sides, entering, strict=True)
         )  # pyright: ignore[reportReturnType]
+
+
+# What the velocity has to satisfy ---------------------------------------------------------------------------------
+
+
+class Constraint(NamedTuple):
+    """What the velocity has to satisfy.
+
+    Attributes:
+        project: From a flow, what the sides are, the velocity, the density that the equation of state says and the one
+            of transport to the velocity that satisfies it, the density from which transport goes on, and the potential.
+        moves: Whether the velocity changes at all.
+        expands: Whether it feels that a density changes in time, so that heated gas needs a way out.
+    """
+
+    project: Callable[[ReactingFlow, _Moment, Sequence[Array], Array, Array], tuple[tuple[Array, ...], Array, Array]]
+    moves: bool = True
+    expands: bool = False
+
+
+def _expanding(
+    flow: ReactingFlow, now: _Moment, values: Sequence[Array], density: Array, carried: Array
+) -> tuple[tuple[Array, ...], Array, Array]:
+    """`div v = (1 - density / carried) / dt`."""
+    velocity, spread = _given_at_sides(now, values, density)
+    target = (1 - density / carried) / flow.dt.astype(density.dtype)
+    conditions = now.variables.pressure
+    projected, solution = variable_density_projection(velocity, spread, conditions, target, flow.pressure_solver)
+    kept = carried if flow._in_fluxes else density
+    return tuple(part.values for part in projected), kept, solution.pressure
+
+
+def _of_constant_flux(
+    flow: ReactingFlow, now: _Moment, values: Sequence[Array], density: Array, carried: Array
+) -> tuple[tuple[Array, ...], Array, Array]:
+    """`div(density v) = 0`."""
+    velocity, spread = _given_at_sides(now, values, density)
+    momentum = [part.with_values(part.values / one) for part, one in zip(velocity, spread, strict=True)]
+    potential = direct(flow._problem()).solve(divergence(momentum).values).pressure
+    field = now.variables.potential_field(potential)
+    projected = [
+        part.values - one * difference(field, axis).values
+        for axis, (part, one) in enumerate(zip(velocity, spread, strict=True))
+    ]
+    return tuple(projected), density, potential
+
+
+def _unchanged(
+    flow: ReactingFlow, now: _Moment, values: Sequence[Array], density: Array, carried: Array
+) -> tuple[tuple[Array, ...], Array, Array]:
+    """The velocity stays as it is."""
+    return tuple(values), density, jnp.zeros_like(density)
+
+
+def _given_at_sides(now: _Moment, values: Sequence[Array], density: Array) -> tuple[tuple[Field, ...], list[Array]]:
+    """The velocity with its given values on the sides, and the specific volume on the faces."""
+    velocity = now.variables.velocity_fields(values)
+    velocity = tuple(flow_sides.imposed(axis, part) for axis, part in enumerate(velocity))
+    return velocity, now.specific_volume(1 / density, velocity)
+
+
+CONSTRAINTS = {
+    "low-mach": Constraint(_expanding, expands=True),
+    "momentum": Constraint(_of_constant_flux),
+    "frozen": Constraint(_unchanged, moves=False),
+}
 
 
 @eqx.filter_jit

@@ -8,7 +8,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from diffphys.errors import InputError
-from diffphys.grids import Field
+from diffphys.grids import Field, Periodic, Wall
 from diffphys.grids.conditions import fixes_points
 from diffphys.operators import laplacian
 from diffphys.operators.advection.convection import without_fixed_ends
@@ -135,8 +135,10 @@ class Plain(WholeFaces):
         return lines_of(field.grid, field.offset, field.conditions, self.differences.order)
 
     def stokes(self, reach: Array) -> Stokes:
-        """The parts of an implicit step of diffusion."""
-        return stokes_in_a_box(self, Partial(projected_within_sides, self), reach)
+        """The parts of an implicit step of diffusion, which leaves what slips along all sides without divergence."""
+        sides = [side for pair in self.variables.sides for side in pair]
+        slips = all(isinstance(side, Periodic) or (isinstance(side, Wall) and side.slip) for side in sides)
+        return stokes_in_a_box(self, Partial(projected_within_sides, self), reach)._replace(commutes=slips)
 
     def at_rest(self) -> "Plain":
         """The same with homogeneous conditions."""

@@ -36,16 +36,22 @@ class Differences(NamedTuple):
         difference: The derivative along an axis, half a cell away.
         divergence: Of a velocity on the faces, at the centers.
         laplacian: At the field's own place.
+        real_axis: How far stability on the real axis reaches with them, over how far it does with second order.
     """
 
     order: int
     difference: Callable[[Field, int], Field]
     divergence: Callable[[Sequence[Field]], Field]
     laplacian: Callable[[Field], Field]
+    real_axis: float
 
 
-SECOND_ORDER = Differences(2, difference, divergence, laplacian)
-FOURTH_ORDER = Differences(4, fourth_order_difference, fourth_order_divergence, fourth_order_laplacian)
+SECOND_ORDER = Differences(2, difference, divergence, laplacian, 1.0)
+FOURTH_ORDER = Differences(
+    4, fourth_order_difference, fourth_order_divergence, fourth_order_laplacian, 4 / (7 / 3) ** 2
+)
+
+DIFFERENCES = {one.order: one for one in (SECOND_ORDER, FOURTH_ORDER)}
 
 
 Convection = Callable[[Sequence[Field], Sequence[Field]], Sequence[Field]]
@@ -134,6 +140,7 @@ class Stokes(NamedTuple):
         weights: The volume of each unknown.
         symmetric: Whether `smooth` is symmetric in the product weighted with the volumes.
         exact: Whether `project` is exact, and no solution by iteration itself.
+        commutes: Whether diffusion leaves a velocity without divergence as it is, so that no pressure need correct it.
     """
 
     project: Callable[[Sequence[Field]], Sequence[Array]]
@@ -142,6 +149,7 @@ class Stokes(NamedTuple):
     weights: Sequence[Array]
     symmetric: bool = True
     exact: bool = True
+    commutes: bool = False
 
 
 class Space(eqx.Module):
@@ -182,6 +190,11 @@ class FiniteVolumes(Space):
     def scalar_convection(self, scheme: FluxAdvection, scalar: Field, carrier: Sequence[Field]) -> Field:
         """The rate at which a scalar is carried."""
         return scheme.scalar_convection(scalar, carrier)
+
+    @property
+    def closed_cells(self) -> np.ndarray | None:
+        """The cells of an obstacle through which no look-up may reach; None where it has no whole ones."""
+        return None
 
     @abc.abstractmethod
     def momentum(

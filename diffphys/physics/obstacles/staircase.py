@@ -205,6 +205,11 @@ class WholeCells(WholeFaces):
         grid = self.variables.grid
         return PressureProblem.from_conditions(grid, self.variables.pressure, self.solid.known_cells("solid", grid))
 
+    @property
+    def closed_cells(self) -> np.ndarray | None:
+        """Those of the obstacle."""
+        return self.solid.cells
+
     def carrier(self, velocity: Sequence[Field]) -> Sequence[Field]:
         """The velocity, zero on the faces of the obstacle."""
         return self._stopped(velocity)

@@ -29,7 +29,7 @@ from diffphys.operators.advection.convection import HALFWAY, net_flux, without_f
 from diffphys.operators.differences import shifted_sum, weighted_sum
 from diffphys.physics.obstacles.plain import Plain, preconditioned
 from diffphys.physics.obstacles.space import FOURTH_ORDER, Stokes, Variables, all_homogeneous, face_volumes
-from diffphys.physics.obstacles.staircase import FixedSolid, WholeCells, projected
+from diffphys.physics.obstacles.staircase import FixedSolid, Staircase, WholeCells, projected
 from diffphys.poisson import PressureSolver, Solution
 from diffphys.poisson.wide_differences import WideDifferences
 
@@ -173,6 +173,10 @@ class WideStaircase(WholeCells):
         return WideStaircase(
             variables=self.variables.homogeneous(), pressure_solver=self.pressure_solver, solid=self.solid
         )
+
+
+AROUND_CELLS = {2: Staircase, 4: WideStaircase}
+"""The space around an obstacle of whole cells, by the order of its differences."""
 
 
 def _net_flux(field: Field, closed: np.ndarray, wide: Sequence[Array], flux: Sequence[Array]) -> Array:

@@ -45,7 +45,7 @@ def closed_loop(
         PolicyStep(problem, policy), carry, problem.steps, save_every=1, save=_without_memory, adjoint=adjoint
     )
     final = carry[0]
-    return Trajectory(final, states, controls, jnp.sum(prices) + problem.terminal_cost(final, problem.target))
+    return Trajectory(final, states, controls, jnp.sum(prices) + problem.end_cost(final, problem.target))
 
 
 class PolicyStep(eqx.Module):

@@ -98,7 +98,7 @@ class Episodes(eqx.Module):
         finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in values_of(reached)]))
         following = Episode(reached, target, control, count + 1)
         is_last = following.step >= problem.steps
-        end = jnp.where(is_last, problem.terminal_cost(reached, target), 0.0)
+        end = jnp.where(is_last, problem.end_cost(reached, target), 0.0)
         reward = -(problem.step_cost(reached, control, previous, target) + end)
         # An observation that is not finite would end up in a network.
         seen = jnp.where(finite, self.seen(following), self.seen(episode))

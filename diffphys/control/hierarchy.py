@@ -101,7 +101,7 @@ def execute(hierarchy: PredictorCorrector, problem: ControlProblem, state: Any, 
     carry, saved = run(_Acting(hierarchy, problem), levels, carry, problem.target, *beyond)
     states, controls = jax.tree.map(lambda leaf: leaf.reshape(problem.steps, *leaf.shape[levels:]), saved)
     final, _, price = carry
-    return Trajectory(final, states, controls, price + problem.terminal_cost(final, problem.target))
+    return Trajectory(final, states, controls, price + problem.end_cost(final, problem.target))
 
 
 def midpoint_error(hierarchy: PredictorCorrector, observations: Any) -> Array:

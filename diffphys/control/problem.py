@@ -158,8 +158,12 @@ class ControlProblem(eqx.Module):
 
     def step_cost(self, state: Any, control: Any, previous: Any, target: Any) -> Array:
         """What a step costs: the running cost of the state it leads to, and the regularizers."""
-        price = jnp.asarray(self.running_cost(state, control, target))
+        price = _one_number("running_cost", self.running_cost(state, control, target))
         return sum((regularizer(control, previous) for regularizer in self.regularizers), price)
+
+    def end_cost(self, state: Any, target: Any) -> Array:
+        """What the last state costs."""
+        return _one_number("terminal_cost", self.terminal_cost(state, target))
 
     def at_rest(self, steps: int | None = None) -> Any:
         """The controls that stay as they are before the first step, with a leading axis of `steps` (N)."""
@@ -252,7 +256,7 @@ def simulate(
     check_problem("simulate", problem)
     controls = problem.bounded(problem.checked_controls("simulate", controls))
     (final, _), (states, prices) = _priced_rollout(problem, state, controls, adjoint, _all_of_it)
-    return Trajectory(final, states, controls, jnp.sum(prices) + problem.terminal_cost(final, problem.target))
+    return Trajectory(final, states, controls, jnp.sum(prices) + problem.end_cost(final, problem.target))
 
 
 def cost(
@@ -278,7 +282,13 @@ def cost(
     check_problem("cost", problem)
     controls = problem.checked_controls("cost", controls)
     (final, _), prices = _priced_rollout(problem, state, controls, adjoint, _price)
-    return jnp.sum(prices) + problem.terminal_cost(final, problem.target)
+    return jnp.sum(prices) + problem.end_cost(final, problem.target)
+
+
+def _one_number(name: str, cost: Any) -> Array:
+    if np.shape(cost) != ():
+        raise InputError(f"ControlProblem: {name} returns an array of shape {np.shape(cost)}; one number is accepted.")
+    return jnp.asarray(cost)
 
 
 def sum_of_squares(tree: Any) -> Array:

@@ -139,7 +139,7 @@ def _episode(
             # Only the last window pays for the end; elsewhere nothing of it is differentiated either.
             end = jax.lax.cond(
                 is_last,
-                lambda state: jnp.asarray(problem.terminal_cost(state, target), prices.dtype),
+                lambda state: problem.end_cost(state, target).astype(prices.dtype),
                 lambda state: jnp.zeros((), prices.dtype),
                 carry[0],
             )

@@ -94,7 +94,11 @@ class Field(eqx.Module):
         expected = self.grid.shape(self.offset, self.periodic)
         shape = values.shape
         if shape != expected and not (is_in_shard_map() and _divides(shape, expected)):
-            hint = "; a leading axis is a batch: was jax.vmap forgotten?" if shape[-len(expected) :] == expected else ""
+            hint = (
+                " (a leading axis is a batch, for which there is jax.vmap)"
+                if shape[-len(expected) :] == expected
+                else ""
+            )
             raise InputError(
                 f"Field: values has shape {shape}; at offset {self.offset} of a grid of {grid.cells} cells "
                 f"{expected} is accepted{hint}."

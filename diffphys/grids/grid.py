@@ -213,6 +213,11 @@ class Grid:
 
     def shape(self, offset: Sequence[float], periodic: Sequence[bool]) -> tuple[int, ...]:
         """Number of points with this offset along each axis."""
+        for name, given in (("offset", offset), ("periodic", periodic)):
+            if len(given) != self.dimensions:
+                raise InputError(
+                    f"Grid: {name} has {len(given)} entries; one for each of {self.dimensions} axes is accepted."
+                )
         return tuple(
             count + 1 if place == 0.0 and not wraps else count
             for count, place, wraps in zip(self.cells, offset, periodic, strict=True)

@@ -112,7 +112,7 @@ def as_array_of_shape(owner: str, name: str, value: Any, shape: tuple[int, ...])
         values.ndim != len(shape)  # fewer axes would be broadcast, but along which of them is a guess
         or any(given not in (1, extent) for given, extent in zip(values.shape, shape, strict=True))
     ):
-        hint = "; a leading axis is a batch: was jax.vmap forgotten?" if values.shape[1:] == shape else ""
+        hint = " (a leading axis is a batch, for which there is jax.vmap)" if values.shape[1:] == shape else ""
         raise InputError(
             f"{owner}: {name} has shape {values.shape}; a number or an array of shape {shape} is accepted{hint}."
         )

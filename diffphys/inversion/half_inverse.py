@@ -20,6 +20,7 @@ import optax
 from jax import Array
 
 from diffphys.errors import InputError
+from diffphys.grids.numbers import shown
 from diffphys.inversion.jacobian_power import LARGEST_JACOBIAN, Spectrum, check_options, jacobian_power
 
 
@@ -47,8 +48,14 @@ def value_and_output_gradient(
         function: From parameters and one sample to its outputs.
         parameters: Anything `function` takes.
         samples: Pytree of arrays with the batch as first axis.
+
+    Raises:
+        InputError: the loss is no number.
     """
     outputs = jax.vmap(lambda sample: function(parameters, sample))(samples)
+    shape = jax.tree.map(jnp.shape, jax.eval_shape(loss, outputs, samples))
+    if shape != ():
+        raise InputError(f"value_and_output_gradient: loss returns {shown(shape)}; one number is accepted.")
     return jax.value_and_grad(loss)(outputs, samples)
 
 

@@ -26,7 +26,7 @@ import optax
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids.numbers import shown
+from diffphys.grids.numbers import check_number, shown
 
 
 Simulator = Callable[[Any], Any]
@@ -99,8 +99,10 @@ def scale_invariant_loss(
         distance: From a difference in x to a number: `half_squares` (as in the paper's equations) or `absolute_values`.
 
     Raises:
-        InputError: as `scale_invariant_target`.
+        InputError: as `scale_invariant_target`, and for inputs and targets of different numbers or, where they are
+            known, that are not finite.
     """
+    check_same_batch(inputs=inputs, targets=targets)
 
     def single(one: Any, target: Any) -> tuple[Array, tuple[Any, Any]]:
         x = network(one)
@@ -131,7 +133,7 @@ def scale_invariant_update(
         The network, the optimizer's state, and (x, y) of all samples before the update.
 
     Raises:
-        InputError: as `scale_invariant_target`.
+        InputError: as `scale_invariant_loss`.
     """
 
     def loss(module: Any) -> tuple[Array, tuple[Any, Any]]:
@@ -142,6 +144,18 @@ def scale_invariant_update(
     gradient, simulated = eqx.filter_grad(loss, has_aux=True)(network)
     updates, state = optimizer.update(gradient, optimizer_state, eqx.filter(network, eqx.is_inexact_array))
     return eqx.apply_updates(network, updates), state, simulated
+
+
+def check_same_batch(**given: Any) -> None:
+    """Raise `InputError` unless all arrays of these pytrees have one first axis and are finite; traced values pass."""
+    lengths = {name: {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(tree)} for name, tree in given.items()}
+    if len(set().union(*lengths.values())) > 1 or () in set().union(*lengths.values()):
+        shapes = {name: [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for name, tree in given.items()}
+        words = " and ".join(f"{name} shapes {one}" for name, one in shapes.items())
+        raise InputError(f"{words}; arrays whose first axis is the batch are accepted.")
+    for name, tree in given.items():
+        for leaf in filter(eqx.is_inexact_array_like, jax.tree.leaves(tree)):
+            check_number("scale_invariant_loss", name, leaf, scalar=False)
 
 
 def check_same_shapes(name: str, given: Any, reference_name: str, reference: Any) -> None:

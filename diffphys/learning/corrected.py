@@ -54,7 +54,11 @@ def default_fields(state: Any) -> Sequence[Any]:
         return (state.velocity,) if isinstance(state.velocity, (Field, Array, np.ndarray)) else state.velocity
     leaves = jax.tree.leaves(state, is_leaf=_is_field)
     fields = tuple(leaf for leaf in leaves if _is_field(leaf))
-    return fields or tuple(leaf for leaf in leaves if eqx.is_inexact_array_like(leaf) and jnp.ndim(leaf))
+    return fields or tuple(leaf for leaf in leaves if _has_cells(leaf))
+
+
+def _has_cells(leaf: Any) -> bool:
+    return isinstance(leaf, (Array, np.ndarray)) and leaf.ndim > 0 and jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
 def no_conditioning(_: Any) -> Sequence[Array]:
@@ -138,7 +142,10 @@ class Corrected(eqx.Module):
             InputError: if the fields have no common cells, or the network returns another shape.
         """
         if not fields:
-            raise InputError("Corrected: fields selects no field of the state; at least one is accepted.")
+            raise InputError(
+                "Corrected: the state has nothing to correct; a Field in it, or an array with an axis of cells, is "
+                "accepted (`fields` picks which; in Trajectories the axes of cases and frames come before)."
+            )
         cells = _cells(fields[0])
         if others := [_cells(field) for field in (*fields, *further) if _cells(field) != cells]:
             raise InputError(

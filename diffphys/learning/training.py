@@ -174,8 +174,16 @@ def train(
         >>> hybrid, log = dp.train(dp.Corrected(lambda x: x, network), data, unroll=2, updates=5)
     """
     check_trajectories("train: data", data)
-    optimizer = optax.adam(1e-3) if optimizer is None else optimizer
-    stages = [Stage(unroll, updates, optimizer)] if curriculum is None else list(curriculum)
+    if curriculum is None:
+        curriculum = [Stage(unroll, updates, optax.adam(1e-3) if optimizer is None else optimizer)]
+    elif (unroll, updates, optimizer) != (1, 1000, None):
+        raise InputError(
+            "train: unroll, updates or optimizer is given beside curriculum; each stage of that has its own, "
+            "Stage(unroll, updates, optimizer)."
+        )
+    if not isinstance(curriculum, Sequence) or not all(isinstance(one, Stage) for one in curriculum):
+        raise InputError(f"train: curriculum is {shown(curriculum)}; a list of Stage is accepted.")
+    stages = list(curriculum)
     if not stages:
         raise InputError("train: curriculum is empty; at least one stage is accepted.")
     batch = whole_number("train: batch", batch)
@@ -335,9 +343,18 @@ def _window_loss(
         adjoint = Truncated(min(adjoint.window, unroll))
     _, states = rollout(adapted, problem.start(first), unroll, save_every=1, adjoint=adjoint)
     if problem.unrolled_loss is not None:
-        return problem.unrolled_loss(jax.vmap(problem.observe)(states), targets)
-    losses = jax.vmap(lambda state, target: problem.loss(problem.observe(state), target))(states, targets)
-    return jnp.mean(losses)
+        return _one_number("unrolled_loss", problem.unrolled_loss(jax.vmap(problem.observe)(states), targets))
+
+    def loss_of(state: Any, target: Any) -> Array:
+        return _one_number("loss", problem.loss(problem.observe(state), target))
+
+    return jnp.mean(jax.vmap(loss_of)(states, targets))
+
+
+def _one_number(name: str, loss: Any) -> Array:
+    if jnp.shape(loss) != ():
+        raise InputError(f"train: {name} returns an array of shape {jnp.shape(loss)}; one number is accepted.")
+    return loss
 
 
 def _merge(step: Any, arrays: Any, trainable: Callable[[Any], Any]) -> Any:

@@ -369,10 +369,14 @@ def _times(owner: str, state: Any, times: Any, count: int) -> tuple[np.ndarray, 
 def _plane(owner: str, grid: Grid, across: Any, at: Any, how: Any) -> Plane | None:
     if how not in ("slice", "mean", "maximum"):
         raise InputError(f'{owner}: how is {shown(how)}; "slice", "mean" or "maximum" is accepted.')
-    if grid.dimensions == 1:
-        return None
-    if grid.dimensions == 2:
-        return Plane(grid, (0, 1))
+    if grid.dimensions < 3:
+        for name, given, default in (("across", across, "z"), ("at", at, None), ("how", how, "slice")):
+            if given != default:
+                raise InputError(
+                    f"{owner}: {name} is {shown(given)}; in {grid.dimensions}D there is no axis across the picture, so "
+                    f"that {default!r} alone is accepted."
+                )
+        return Plane(grid, (0, 1)) if grid.dimensions == 2 else None
     if across not in grid.axis_names:
         raise InputError(f'{owner}: across is {shown(across)}; "x", "y" or "z" is accepted.')
     axis = grid.axis_names.index(across)

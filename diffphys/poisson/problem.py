@@ -249,7 +249,9 @@ def right_side(problem: Any, rhs: Any, name: str = "solve: rhs") -> Array:
     """`rhs` as floating numbers; `InputError` unless there is one real number for each cell."""
     rhs = as_floating(rhs, name)
     if rhs.shape != problem.grid.cells:
-        hint = "; a leading axis is a batch: was jax.vmap forgotten?" if rhs.shape[1:] == problem.grid.cells else ""
+        hint = (
+            " (a leading axis is a batch, for which there is jax.vmap)" if rhs.shape[1:] == problem.grid.cells else ""
+        )
         raise InputError(
             f"{name} has shape {rhs.shape}; one entry for each of the cells {problem.grid.cells} is accepted{hint}."
         )

@@ -163,6 +163,10 @@ def test_what_cannot_be_used_is_refused(unchecked_types):
     refused("controls have the structure", lambda: cost(problem, start, {"u": jnp.zeros((8, 1))}))
     refused("controls is NaN", lambda: optimize_controls(problem, start, jnp.full((8, 1), jnp.nan)))
     refused("target is NaN or infinite in 1 of 2", lambda: linear_quadratic(target=jnp.asarray([0.0, jnp.nan])))
+    running = ControlProblem(Linear(), 2, jnp.zeros(1), running_cost=lambda state, control, target: state)
+    refused(r"running_cost returns an array of shape \(2,\)", lambda: optimize_controls(running, start))
+    ending = ControlProblem(Linear(), 2, jnp.zeros(1), terminal_cost=lambda state, target: state)
+    refused(r"terminal_cost returns an array of shape \(2,\)", lambda: optimize_controls(ending, start))
     refused("steps is 0", lambda: linear_quadratic(steps=0))
     refused("step is 3", lambda: ControlProblem(3, 2, jnp.zeros(1)))  # pyright: ignore[reportArgumentType]
     refused("control is", lambda: ControlProblem(Linear(), 2, ()))

@@ -42,6 +42,13 @@ def test_a_bad_grid_is_refused_by_name(words, settings):
         dp.Grid(**(dict(cells=(4, 4)) | settings))
 
 
+def test_a_place_needs_an_entry_for_each_axis():
+    grid = dp.Grid((4, 4))
+    for offset, periodic, words in (((0.0,), (False, False), "offset has 1"), ((0.0, 0.5), (False,), "periodic has 1")):
+        with pytest.raises(dp.InputError, match=words):
+            grid.coordinates(offset, periodic)
+
+
 def test_grids_are_equal_and_hashable_by_what_they_are():
     assert dp.Grid((4, 3)) == dp.Grid([np.int64(4), 3.0], (4, 3), (0, 0))  # pyright: ignore
     assert hash(dp.Grid((4, 3))) == hash(dp.Grid((4, 3), (4.0, 3.0)))

@@ -350,6 +350,12 @@ def test_bad_input_is_refused():
         scale_invariant_target(jnp.zeros(2), jnp.zeros(3), simulator, inverse)
     with pytest.raises(InputError, match="inverse: its result has shapes"):
         scale_invariant_target(jnp.zeros(2), jnp.zeros(2), simulator, lambda target, x, y: target[:1])
+    for inputs, targets, words in (
+        (jnp.zeros((4, 2)), jnp.zeros((3, 2)), r"inputs shapes \[\(4, 2\)\] and targets shapes \[\(3, 2\)\]"),
+        (jnp.zeros((4, 2)), jnp.full((4, 2), jnp.nan), "targets is NaN or infinite in 8 of 8 places"),
+    ):
+        with pytest.raises(InputError, match=words):
+            scale_invariant_loss(lambda one: one, inputs, targets, simulator=simulator, inverse=inverse)
     with pytest.raises(InputError, match="steps is 0"):
         Newton(simulator, steps=0)
     with pytest.raises(InputError, match="memory is 0"):

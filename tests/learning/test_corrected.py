@@ -121,6 +121,13 @@ def test_what_does_not_fit_is_refused(changes, word):
         dp.Corrected(**({"solver": flow, "network": lambda image: image[:2]} | changes))(flow.initial_state())
 
 
+@pytest.mark.parametrize("state", [1.0, {"level": jnp.zeros(())}])
+def test_a_state_without_cells_has_nothing_to_correct(state):
+    halved = dp.Corrected(lambda state: jax.tree.map(lambda leaf: 0.5 * leaf, state), lambda image: image)
+    with pytest.raises(dp.InputError, match="nothing to correct"):
+        dp.rollout(halved, state, 3)
+
+
 def test_scales_must_be_positive():
     with pytest.raises(dp.InputError, match="fields"):
         dp.Normalization(fields=(1.0, 0.0))

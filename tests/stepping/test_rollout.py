@@ -415,6 +415,7 @@ def test_gradients_compile_nothing_anew():
         ("type", dict(step=lambda state: {name: leaf.astype(int) for name, leaf in state.items()})),
         ("state", dict(state={"position": "here"})),
         ("save", dict(save=3, save_every=2)),
+        ("save_every is not", dict(save=lambda state: state["position"])),
     ],
 )
 def test_bad_input_is_refused_by_name(words, settings, key):

@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from diffphys import plots
 from diffphys.experiments.solver_in_the_loop import (
     Scenario,
     ScenarioSettings,
@@ -32,7 +31,7 @@ from diffphys.experiments.solver_in_the_loop import (
     state_at,
     state_of,
 )
-from diffphys.experiments.studies import Frames, study_program
+from diffphys.experiments.studies import Frames, draw_moments, draw_moving, spread, study_program
 from diffphys.grids import Field, Grid, Wall
 from diffphys.learning import Corrected, Normalization, Recovery, mean_absolute_error
 from diffphys.learning.corrected import as_it_is
@@ -40,7 +39,7 @@ from diffphys.learning.study import PLAIN_ADAM, Study, finer_grids, named, seede
 from diffphys.nets import ResNet
 from diffphys.operators import SemiLagrangian, divergence
 from diffphys.physics import Buoyancy, FlowState, IncompressibleFlow, PassiveScalar
-from diffphys.runs import Run, replacing, setting
+from diffphys.runs import Run, setting
 
 
 SIZE = 100.0
@@ -275,15 +274,11 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     left_out = finer_grids(run.settings.finer)
     smoke = {name: flow["smoke"] for name, flow in shown.items() if name not in left_out}
     frames, size = run.settings.frames, (SIZE, SIZE)
-    times = np.unique(np.linspace(0, frames - 1, 6).round().astype(int))[1:]
+    times = np.arange(1, frames + 1)
     look: dict[str, Any] = {"label": "smoke", "horizontal": 0, "at": "cells", "limit": 1.0}
-    chosen = {name: values[times] for name, values in smoke.items()}
-    run.save_figure("smoke.png", plots.frames_figure(chosen, times + 1, size, **look))
+    draw_moments(run, "smoke.png", smoke, times, size, spread(frames, 6)[1:], **look)
     few = {name: smoke[name] for name in ("reference", "source", "one-step", "unrolled") if name in smoke}
-    every = max(1, frames // 75)
-    with replacing(run.figure_path("smoke.gif")) as path:
-        moving = {name: values[::every] for name, values in few.items()}
-        plots.write_animation(path, moving, np.arange(frames)[::every] + 1, size, **look)
+    draw_moving(run, "smoke.gif", few, times, size, frames // 75, **look)
 
 
 PROGRAM = study_program(

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from diffphys import plots
 from diffphys.errors import InputError
-from diffphys.experiments.studies import Draw, Frames, report_study, study_program
+from diffphys.experiments.studies import Draw, Frames, draw_moments, draw_moving, report_study, study_program
 from diffphys.learning import Normalization
 from diffphys.learning.corrected import Precomputed
 from diffphys.learning.study import (
@@ -43,7 +43,7 @@ from diffphys.learning.study import (
 from diffphys.nets import ResNet, UNet
 from diffphys.physics import FlowState
 from diffphys.physics.reacting_flow import MIXTURE
-from diffphys.runs import Run, replacing, setting
+from diffphys.runs import Run, setting
 from diffphys.scenarios import BUNSEN_DT, PLANAR_DT, Flame, bunsen_flame, planar_flame, random_inlet
 
 
@@ -335,9 +335,7 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     some = np.linspace(0, settings.frames - 1, 4).round().astype(int)[1:]
     rows = {name: frames["temperature"] for name, frames in shown.items()}
     look: dict[str, Any] = {"label": "temperature, K", "at": "cells", "horizontal": 0}
-    picked = {name: one[some] for name, one in rows.items()}
-    figure = plots.frames_figure(picked, times[some], size, **look)
-    run.save_figure("temperature.png", figure)
+    draw_moments(run, "temperature.png", rows, times, size, some, **look)
     panels = [
         plots.Panel(
             lines={name: (times, measure(settings, frames)) for name, frames in shown.items()},
@@ -348,10 +346,7 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
         for measure, words in ((tip, "length of the fresh gas, m"), (heat_release, "heat release, W/m"))
     ]
     run.save_figure("flame.png", plots.panels_figure(panels))
-    every = max(1, settings.frames // 80)
-    with replacing(run.figure_path("flames.gif")) as path:
-        moving = {name: one[::every] for name, one in rows.items()}
-        plots.write_animation(path, moving, times[::every], size, **look)
+    draw_moving(run, "flames.gif", rows, times, size, settings.frames // 80, **look)
 
 
 TITLE = "Flames: mean error of the temperature"

@@ -25,11 +25,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from diffphys import plots
 from diffphys.experiments.burgers import ForcedState
 from diffphys.experiments.smooth_noise import random_waves
 from diffphys.experiments.solver_in_the_loop import small_or_published
-from diffphys.experiments.studies import Frames, study_program
+from diffphys.experiments.studies import Frames, draw_moments, draw_moving, spread, study_program
 from diffphys.experiments.unrolling import relative_error
 from diffphys.grids import Field, Grid, Periodic, face_offset
 from diffphys.learning import Corrected, Normalization, mean_absolute_error
@@ -50,7 +49,7 @@ from diffphys.learning.study import (
 )
 from diffphys.nets import ResNet
 from diffphys.operators import Advection, CubicSemiLagrangian, SemiLagrangian, coarsen, exact_diffusion
-from diffphys.runs import Run, replacing, setting
+from diffphys.runs import Run, setting
 
 
 SIZE = (32.0, 32.0)
@@ -283,18 +282,14 @@ def run(study: Study, settings: Settings, run: Run) -> None:
 
 def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     """Pictures and an animation of the first test case's velocity along x."""
-    frames, dt = run.settings.frames, run.settings.dt
-    chosen = np.unique(np.linspace(0, frames - 1, 5).round().astype(int))
+    frames = run.settings.frames
+    times = run.settings.dt * np.arange(1, frames + 1)
     # Supervised training is so far off that nothing could be seen beside it.
     drawn = ("reference", "source", "one-step", "detached", "unrolled")
     velocity = {name: flow["velocity_x"] for name, flow in shown.items() if name in drawn}
-    pictures = {name: values[chosen] for name, values in velocity.items()}
-    options: dict[str, Any] = {"label": "velocity along x", "at": "cells", "horizontal": 0}
-    run.save_figure("velocity.png", plots.frames_figure(pictures, dt * (chosen + 1), SIZE, errors=True, **options))
-    every = max(1, frames // 80)
-    with replacing(run.figure_path("velocity.gif")) as path:
-        animated = {name: values[::every] for name, values in velocity.items()}
-        plots.write_animation(path, animated, dt * (np.arange(frames)[::every] + 1), SIZE, **options)
+    look: dict[str, Any] = {"label": "velocity along x", "at": "cells", "horizontal": 0}
+    draw_moments(run, "velocity.png", velocity, times, SIZE, spread(frames, 5), errors=True, **look)
+    draw_moving(run, "velocity.gif", velocity, times, SIZE, frames // 80, **look)
 
 
 TITLE = "Forced advection and diffusion: mean absolute error of the velocity"

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from diffphys import plots
-from diffphys.experiments.studies import Frames, study_program
+from diffphys.experiments.studies import Frames, spread, study_program
 from diffphys.experiments.turbulence import NAMES, frame_of
 from diffphys.experiments.unrolling import (
     ARMS,
@@ -116,7 +116,7 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     """Vorticity of the first test case at some times."""
     spacing = (LENGTH / CELLS,) * 2
     count = len(shown["reference"][NAMES[0]])
-    chosen = np.unique(np.linspace(0, count - 1, 5).round().astype(int))[1:]
+    chosen = spread(count, 5)[1:]
     rows = {}
     for name in ("reference", "source", *run.settings.arms):
         u, v = (shown[name][part][chosen] for part in NAMES)

@@ -28,7 +28,7 @@ from jax import Array
 from rich.table import Table
 
 from diffphys import plots
-from diffphys.experiments.studies import Draw, Frames, report_study, study_program
+from diffphys.experiments.studies import Draw, Frames, draw_moments, draw_moving, report_study, study_program
 from diffphys.grids import Grid
 from diffphys.learning import mean_absolute_error
 from diffphys.learning.study import (
@@ -45,7 +45,7 @@ from diffphys.learning.study import (
 from diffphys.nets import ResNet
 from diffphys.operators import Arakawa, coarsen
 from diffphys.physics import HasegawaWakatani, PlasmaBudget, PlasmaState
-from diffphys.runs import Run, replacing, setting
+from diffphys.runs import Run, setting
 from diffphys.scenarios import drift_wave_noise, plasma_turbulence
 from diffphys.stepping import ImplicitExplicit, rollout
 
@@ -407,14 +407,12 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     times = settings.dt * np.arange(1, settings.frames + 1)
     some = np.linspace(0, settings.frames - 1, 4).round().astype(int)[1:]
     size = plasma_study(settings).grid.size
+    look: dict[str, Any] = {"at": "cells", "horizontal": 0}
     for name in ("vorticity", "density"):
         rows = {flow: frames[name] for flow, frames in shown.items()}
-        picked = {flow: one[some] for flow, one in rows.items()}
-        figure = plots.frames_figure(picked, times[some], size, label=name, at="cells", horizontal=0)
-        run.save_figure(f"{name}.png", figure)
-    with replacing(run.figure_path("vorticity.gif")) as path:
-        rows = {flow: frames["vorticity"][::2] for flow, frames in shown.items()}
-        plots.write_animation(path, rows, times[::2], size, label="vorticity", at="cells", horizontal=0)
+        draw_moments(run, f"{name}.png", rows, times, size, some, label=name, **look)
+    rows = {flow: frames["vorticity"] for flow, frames in shown.items()}
+    draw_moving(run, "vorticity.gif", rows, times, size, 2, label="vorticity", **look)
 
 
 TITLE = "Plasma: mean absolute error of density and vorticity"

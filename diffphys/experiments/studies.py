@@ -9,7 +9,7 @@ from rich.table import Table
 from diffphys import plots
 from diffphys.learning import load_trajectories
 from diffphys.learning.study import Study, data_path, load_evaluation, run_study
-from diffphys.runs import Program, Run
+from diffphys.runs import Program, Run, replacing
 
 
 Frames = dict[str, np.ndarray]
@@ -115,6 +115,45 @@ def study_table(
 def _error(value: float | None) -> str:
     """Of a rollout that did not stay finite, metrics.json holds no number."""
     return "not finite" if value is None else f"{value:.4f}"
+
+
+def spread(frames: int, count: int) -> np.ndarray:
+    """The numbers of some frames, from the first to the last, as evenly apart as they can be."""
+    return np.unique(np.linspace(0, frames - 1, count).round().astype(int))
+
+
+def draw_moments(
+    run: Run,
+    file: str,
+    flows: Mapping[str, np.ndarray],
+    times: np.ndarray,
+    size: Any,
+    chosen: np.ndarray,
+    **look: Any,
+) -> None:
+    """A picture of flows in two dimensions, values (times, *points) by name, at some of the times.
+
+    Args:
+        run: Where it is saved.
+        file: Its name.
+        flows: The values of each flow.
+        times: Of the values.
+        size: Of the domain.
+        chosen: The numbers of the times that are drawn.
+        **look: As of `frames_figure`.
+    """
+    picked = {name: values[chosen] for name, values in flows.items()}
+    run.save_figure(file, plots.frames_figure(picked, times[chosen], size, **look))
+
+
+def draw_moving(
+    run: Run, file: str, flows: Mapping[str, np.ndarray], times: np.ndarray, size: Any, every: int, **look: Any
+) -> None:
+    """An animation of every so many-th frame of such flows, all where `every` is 0; `look` as of `write_animation`."""
+    every = max(1, every)
+    moving = {name: values[::every] for name, values in flows.items()}
+    with replacing(run.figure_path(file)) as path:
+        plots.write_animation(path, moving, times[::every], size, **look)
 
 
 def draw_over_line(run: Run, flows: Mapping[str, np.ndarray], dt: float, length: float, name: str) -> None:

@@ -40,7 +40,7 @@ from diffphys.experiments.solver_in_the_loop import (
     state_of,
     with_further_arms,
 )
-from diffphys.experiments.studies import Frames
+from diffphys.experiments.studies import Frames, draw_moments, draw_moving, spread
 from diffphys.grids import Box, Grid, Inflow, Outflow, Shape, Sphere, Wall
 from diffphys.learning import Corrected, Normalization, Trajectories, with_parameters
 from diffphys.learning.study import PLAIN_ADAM, Study, finer_grids, load_cases, named, stages
@@ -49,7 +49,7 @@ from diffphys.nets import ResNet
 from diffphys.operators import SkewSymmetric, divergence
 from diffphys.physics import FlowState, IncompressibleFlow
 from diffphys.physics.obstacles import TracedSolid
-from diffphys.runs import Program, Run, replacing, setting
+from diffphys.runs import Program, Run, setting
 from diffphys.stepping import RungeKutta, rollout
 
 
@@ -453,15 +453,10 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     }
     solid = draw_layout(settings, settings.test_seeds[0]).disks()
     frames = settings.frames
-    times = np.unique(np.linspace(0, frames - 1, 4).round().astype(int))[1:]
+    times = settings.dt * np.arange(1, frames + 1)
     look: dict[str, Any] = {"solid": solid, "horizontal": 0}
-    chosen = {name: values[times] for name, values in vorticity.items()}
-    run.save_figure("vorticity.png", plots.frames_figure(chosen, settings.dt * (times + 1), SIZE, **look))
-    every = max(1, frames // 100)
-    with replacing(run.figure_path("three-cylinders.gif")) as path:
-        moving = {name: values[::every] for name, values in vorticity.items()}
-        moments = settings.dt * (np.arange(frames)[::every] + 1)
-        plots.write_animation(path, moving, moments, SIZE, columns=2, **look)
+    draw_moments(run, "vorticity.png", vorticity, times, SIZE, spread(frames, 4)[1:], **look)
+    draw_moving(run, "three-cylinders.gif", vorticity, times, SIZE, frames // 100, columns=2, **look)
 
 
 PROGRAM = Program("three-cylinders", Settings, PRESETS, run, report)

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from diffphys import plots
 from diffphys.errors import InputError
-from diffphys.experiments.studies import Frames, report_study
+from diffphys.experiments.studies import Frames, draw_moments, draw_moving, report_study, spread
 from diffphys.experiments.unrolling import over_seeds
 from diffphys.grids import Field
 from diffphys.learning import Normalization, Recovery, Trajectories, with_parameters
@@ -50,7 +50,7 @@ from diffphys.learning.turbulence import Forced, LossWeights, energy_spectrum, s
 from diffphys.nets import CNN
 from diffphys.operators import coarsen, divergence
 from diffphys.physics import FlowState, IncompressibleFlow, Smagorinsky
-from diffphys.runs import Run, replacing, setting
+from diffphys.runs import Run, setting
 from diffphys.stepping import PISO, RungeKutta, rollout
 
 
@@ -434,12 +434,9 @@ def draw(
     rows = {name: vorticity(frames) for name, frames in shown.items()}
     count = len(rows["reference"])
     times = settings.dt * every * np.arange(1, count + 1)
-    chosen = np.unique(np.linspace(0, count - 1, 5).round().astype(int))[1:]
-    picked = {name: values[chosen] for name, values in rows.items()}
-    run.save_figure("vorticity.png", plots.frames_figure(picked, times[chosen], case.size, horizontal=0))
+    draw_moments(run, "vorticity.png", rows, times, case.size, spread(count, 5)[1:], horizontal=0)
     few = {name: rows[name] for name in ("reference", "source", "unrolled") if name in rows}
-    with replacing(run.figure_path("vorticity.gif")) as path:
-        plots.write_animation(path, few, times, case.size, horizontal=0)
+    draw_moving(run, "vorticity.gif", few, times, case.size, 1, horizontal=0)
 
     spectrum = jax.jit(lambda frame: energy_spectrum(study.fields(study.state(frame | _still(study)))))
     wavenumbers = shell_wavenumbers(study.grid)

@@ -31,13 +31,13 @@ from diffphys.experiments.solver_in_the_loop import (
     small_or_published,
     state_of,
 )
-from diffphys.experiments.studies import Draw, Frames, study_program
+from diffphys.experiments.studies import Draw, Frames, draw_moments, draw_moving, spread, study_program
 from diffphys.grids import Box, Field
 from diffphys.learning.study import PLAIN_ADAM, Fit, Study, named, stages
 from diffphys.nets import ResNet
 from diffphys.operators import divergence
 from diffphys.physics import FlowState, IncompressibleFlow
-from diffphys.runs import Run, replacing, setting
+from diffphys.runs import Run, setting
 from diffphys.scenarios import CYLINDER, SIZE, VISCOSITY_TIMES_LABEL, cylinder_wake
 
 
@@ -197,19 +197,10 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     spacing = (SIZE[0] / run.settings.resolution,) * 2
     vorticity = {name: plots.vorticity(flow["velocity_x"], flow["velocity_y"], spacing) for name, flow in shown.items()}
     frames = run.settings.frames
-    times = np.unique(np.linspace(0, frames - 1, 5).round().astype(int))
+    times = np.arange(1, frames + 1)
     solid = [(np.asarray(CYLINDER.center), float(CYLINDER.radius))]
-    chosen = {name: [values[index] for index in times] for name, values in vorticity.items()}
-    run.save_figure("vorticity.png", plots.frames_figure(chosen, times + 1, SIZE, solid=solid))
-    every = max(1, frames // 80)
-    with replacing(run.figure_path("wake.gif")) as path:
-        plots.write_animation(
-            path,
-            {name: values[::every] for name, values in vorticity.items()},
-            np.arange(frames)[::every] + 1,
-            SIZE,
-            solid=solid,
-        )
+    draw_moments(run, "vorticity.png", vorticity, times, SIZE, spread(frames, 5), solid=solid)
+    draw_moving(run, "wake.gif", vorticity, times, SIZE, frames // 80, solid=solid)
 
 
 def duration(run: Run) -> str:

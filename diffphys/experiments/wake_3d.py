@@ -29,13 +29,13 @@ from diffphys.experiments.solver_in_the_loop import (
     small_or_published,
     state_of,
 )
-from diffphys.experiments.studies import Frames, study_program
+from diffphys.experiments.studies import Frames, draw_moments, draw_moving, spread, study_program
 from diffphys.experiments.wake import conditioning, divergence_left
 from diffphys.learning import Recovery
 from diffphys.learning.study import PLAIN_ADAM, Study, finer_grids, load_cases, named, stages
 from diffphys.nets import ResNet
 from diffphys.physics import IncompressibleFlow
-from diffphys.runs import Run, replacing, setting
+from diffphys.runs import Run, setting
 from diffphys.scenarios import (
     CYLINDER,
     SIZE,
@@ -208,21 +208,15 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     }
     # Along the span, seen against the stream's side: the velocity along the span in the cylinder's own plane.
     along = {name: at_centers(flow["velocity_z"], 3, resolution)[:, middle] for name, flow in flows.items()}
-    times = np.unique(np.linspace(0, frames - 1, 4).round().astype(int))
+    times, some = np.arange(1, frames + 1), spread(frames, 4)
     solid = [(np.asarray(CYLINDER.center), float(CYLINDER.radius))]
     side: dict[str, Any] = {"label": "velocity along the span", "horizontal": 0, "at": "cells"}
-    chosen = {name: values[times] for name, values in across.items()}
-    run.save_figure("vorticity.png", plots.frames_figure(chosen, times + 1, SIZE, solid=solid))
-    chosen = {name: values[times] for name, values in along.items()}
-    run.save_figure("span.png", plots.frames_figure(chosen, times + 1, (SIZE[1], SPAN), **side))
-    every = max(1, frames // 60)
-    moments = np.arange(frames)[::every] + 1
-    for file, rows, look in (
-        ("wake-3d.gif", across, {"size": SIZE, "solid": solid}),
-        ("span.gif", along, {"size": (SIZE[1], SPAN), **side}),
+    for picture, animation, flow, size, look in (
+        ("vorticity.png", "wake-3d.gif", across, SIZE, {"solid": solid}),
+        ("span.png", "span.gif", along, (SIZE[1], SPAN), side),
     ):
-        with replacing(run.figure_path(file)) as path:
-            plots.write_animation(path, {name: values[::every] for name, values in rows.items()}, moments, **look)
+        draw_moments(run, picture, flow, times, size, some, **look)
+        draw_moving(run, animation, flow, times, size, frames // 60, **look)
 
 
 TITLE = "Wake flow in 3D: mean absolute error of the velocity"

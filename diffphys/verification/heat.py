@@ -23,7 +23,14 @@ from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, largest_difference, last_order
 
 
-KINDS = ("periodic", "slope-slope", "value-value", "value-slope", "slope-value")
+BOUNDED = {
+    "slope-slope": ((Neumann(), Neumann()), np.cos, 0.0),
+    "value-value": ((Dirichlet(), Dirichlet()), np.sin, 1.0),
+    "value-slope": ((Dirichlet(), Neumann()), np.sin, 0.5),
+    "slope-value": ((Neumann(), Dirichlet()), np.cos, 0.5),
+}
+"""Conditions, the function of the modes, and the number of the first in half waves."""
+KINDS = ("periodic", *BOUNDED)
 
 SOURCES = ("Every textbook: separation of variables; the discrete factor follows by inserting the mode",)
 
@@ -103,12 +110,9 @@ def modes(kind: str, cells: int) -> tuple[tuple, np.ndarray, np.ndarray]:
         angles = 2 * np.pi * (waves // 2) / cells
         shift = np.where((waves % 2 == 1) & (waves > 1), np.pi / 2, 0.0)
         return (Periodic(), Periodic()), np.cos(np.outer(angles, place) + shift[:, None]), angles
-    conditions = {"value": Dirichlet(), "slope": Neumann()}
-    lower, upper = kind.split("-")
-    shift = {"slope-slope": 0.0, "value-value": 1.0}.get(kind, 0.5)
-    angles = np.pi * (np.arange(cells) + shift) / cells
-    wave = np.sin if lower == "value" else np.cos
-    return (conditions[lower], conditions[upper]), wave(np.outer(angles, place)), angles
+    conditions, wave, first = BOUNDED[kind]
+    angles = np.pi * (np.arange(cells) + first) / cells
+    return conditions, wave(np.outer(angles, place)), angles
 
 
 def _products(vectors: Sequence[np.ndarray]) -> np.ndarray:

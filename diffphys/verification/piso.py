@@ -233,7 +233,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     checks = []
     if (found := results.get("taylor-green")) is not None:
         for name, errors in found["in_time"].items():
-            order = 1 if "order 1" in name else 2
+            order = METHODS[name].order
             key = "order_in_time_" + name.lower().replace(",", "").replace(" ", "_")
             bounds = dict(at_least=order - 0.1, at_most=order + 0.1)
             checks.append(order_check(key, f"order in time, {name}", found["durations"], errors, **bounds))

@@ -133,8 +133,10 @@ def scale_invariant_update(
         The network, the optimizer's state, and (x, y) of all samples before the update.
 
     Raises:
-        InputError: as `scale_invariant_loss`.
+        InputError: as `scale_invariant_loss`, and for what is no optimizer of Optax.
     """
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise InputError(f"scale_invariant_update: optimizer is {shown(optimizer)}; an optimizer of Optax is accepted.")
 
     def loss(module: Any) -> tuple[Array, tuple[Any, Any]]:
         return scale_invariant_loss(

@@ -1,5 +1,7 @@
 """Scale-invariant training: what its gradient is, and what it does not depend on."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -340,6 +342,14 @@ def test_the_check_tells_inverses_from_others():
         check_inverse(simulator, lambda target, x, y: jnp.log(target), jnp.abs(x) * jnp.array([[1.0], [-1.0]]), 0 * x)
     with pytest.raises(InputError, match="its result has shapes"):
         check_inverse(simulator, lambda target, x, y: x[:1], x, jnp.zeros((2, 2)))
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_what_is_no_optimizer_is_refused():
+    simulator, inverse = pair_of(jnp.ones(2))
+    tools: Any = dict(optimizer="adam", simulator=simulator, inverse=inverse)
+    with pytest.raises(InputError, match="optimizer is 'adam'; an optimizer of Optax"):
+        scale_invariant_update(lambda one: one, None, jnp.zeros((4, 2)), jnp.zeros((4, 2)), **tools)
 
 
 def test_bad_input_is_refused():

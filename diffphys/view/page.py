@@ -17,7 +17,7 @@ from jinja2 import Template
 
 from diffphys.errors import InputError
 from diffphys.view.frames import Drawn, case_words, drawn
-from diffphys.view.pictures import BESIDE, Chart, Colors, Curves, shared_limits
+from diffphys.view.pictures import Chart, Colors, Curves, shared_limits
 from diffphys.view.quantities import SOLID, quantities
 from diffphys.view.stored import StoredRun, find_runs
 from diffphys.view.tables import results_html, settings_html
@@ -27,6 +27,7 @@ REFRESH = 2000  # milliseconds after which the disk is read again
 PLAY = 120  # milliseconds of a frame
 WIDE: dict[str, Any] = {"sizing_mode": "stretch_width"}
 NOTHING = "nothing"
+KNOWN = ("reference", "truth")  # what others are compared with
 
 silence(EMPTY_LAYOUT)  # a run without frames has no pictures
 
@@ -210,7 +211,8 @@ class Page:
             self.message.text = "The run beside it keeps no frames of this." if alone else ""
             first = self.drawn[0]
             if first.dimensions == 1:
-                self.figures = [Curves(self.quantity.value, self._with_known(fields))]
+                gray = [] if self.left.run is None else [f"{self.left.run.name}: {name}" for name in KNOWN]
+                self.figures = [Curves(self.quantity.value, self._with_known(fields), gray)]
             else:
                 limits = shared_limits(self.drawn)
                 self.figures = [Colors(name, field, limits, solids[name]) for name, field in fields.items()]
@@ -229,7 +231,7 @@ class Page:
         """Curves together with what they are compared with in the left run."""
         if self.left.run is None:
             return fields
-        for known in ("reference", "truth"):
+        for known in KNOWN:
             data = self.left.of_arm(known) if known in self.left.run.frames else None
             if data is not None and self.left.choose_arm.value != known:
                 found = drawn(self.quantity.value, quantities(data), self._case_index())
@@ -282,9 +284,9 @@ class Page:
         self._offer(self.across, columns)
         self._offer(self.upward, columns[1:] or columns)
         across, upward = self.across.value, self.upward.value
-        of_both = {name: line for name, line in lines.items()}
-        if self.right.run is not None and self.right.run is not self.left.run:
-            of_both |= {f"{name}{BESIDE}": line for name, line in found[1].get(self.chart_name.value, {}).items()}
+        others = {} if self.right.run is self.left.run else found[1].get(self.chart_name.value, {})
+        beside = {f"{name} (beside)": name for name in others}
+        of_both = lines | {label: others[name] for label, name in beside.items()}
         shown = {
             name: (line[across], line[upward]) for name, line in of_both.items() if {across, upward} <= line.keys()
         }
@@ -300,7 +302,7 @@ class Page:
         ):
             self.chart.grow(shown)
         elif shown:
-            self.chart = Chart(self.chart_name.value, across, upward, shown, logarithmic)
+            self.chart = Chart(self.chart_name.value, across, upward, shown, beside, logarithmic)
             self.chart_place.children = [self.chart.figure]
         else:
             self.chart = None

@@ -1,6 +1,6 @@
 """Figures of Bokeh: fields as colors or curves, and charts of numbers that grow."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -94,10 +94,11 @@ class Curves:
 
     Args:
         title: Above it.
-        fields: What is drawn, by the name of its curve; one that is called "reference" or "truth" is gray.
+        fields: What is drawn, by the name of its curve.
+        known: The names of those that others are compared with, which are gray.
     """
 
-    def __init__(self, title: str, fields: Mapping[str, Drawn]):
+    def __init__(self, title: str, fields: Mapping[str, Drawn], known: Collection[str]):
         self.fields = dict(fields)
         first = next(iter(fields.values()))
         (line_name,) = first.lines
@@ -119,8 +120,8 @@ class Curves:
         self.sources, items, colors = {}, [], iter(COLORS)
         for name, field in fields.items():
             (points,) = field.lines.values()
-            known = name.rpartition(": ")[2] in ("reference", "truth")
-            style: dict[str, Any] = {"color": "#888888", "width": 5, "alpha": 0.6} if known else {"color": next(colors)}
+            gray: dict[str, Any] = {"color": "#888888", "width": 5, "alpha": 0.6}
+            style = gray if name in known else {"color": next(colors)}
             self.sources[name] = ColumnDataSource({"x": points, "y": field.values[0]})
             line = self.figure.line(
                 "x",
@@ -150,11 +151,20 @@ class Chart:
         title: Above it.
         across: What is drawn across.
         upward: What is drawn upward.
-        lines: By name, those of a second run called "name (beside)".
+        lines: By name.
+        beside: For each line of a second run, dashed, the one of the first run whose color it has.
         logarithmic: Whether the axes are, across and upward.
     """
 
-    def __init__(self, title: str, across: str, upward: str, lines: Lines, logarithmic: tuple[bool, bool]):
+    def __init__(
+        self,
+        title: str,
+        across: str,
+        upward: str,
+        lines: Lines,
+        beside: Mapping[str, str],
+        logarithmic: tuple[bool, bool],
+    ):
         self.logarithmic, self.key = logarithmic, (title, across, upward, tuple(lines), logarithmic)
         kinds: dict[str, Any] = dict(zip(("x_axis_type", "y_axis_type"), map(_kind, logarithmic), strict=True))
         self.figure = figure(
@@ -173,11 +183,11 @@ class Chart:
                 axis.formatter = PrintfTickFormatter(format="%g")
         self.figure.toolbar.logo = None
         self.sources, items = {}, []
-        names = list(dict.fromkeys(name.removesuffix(BESIDE) for name in lines))
+        names = list(dict.fromkeys(beside.get(name, name) for name in lines))
         for name, values in lines.items():
             self.sources[name] = ColumnDataSource(self._data(*values))
-            color = COLORS[names.index(name.removesuffix(BESIDE)) % len(COLORS)]
-            dash = "dashed" if name.endswith(BESIDE) else "solid"
+            color = COLORS[names.index(beside.get(name, name)) % len(COLORS)]
+            dash = "dashed" if name in beside else "solid"
             line = self.figure.line("x", "y", source=self.sources[name], line_color=color, line_width=2, line_dash=dash)
             items.append((name, [line]))
         self.figure.add_layout(_legend(items), "above")
@@ -194,9 +204,6 @@ class Chart:
         for values, logarithmic in zip((x, y), self.logarithmic, strict=True):
             shown &= (values > 0) if logarithmic else True
         return {"x": x[shown].tolist(), "y": y[shown].tolist()}
-
-
-BESIDE = " (beside)"
 
 
 def shared_limits(fields: list[Drawn]) -> tuple[float, float, str]:

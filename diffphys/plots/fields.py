@@ -138,8 +138,18 @@ def frames_figure(
         panel.set_title(f"t = {time:g}", fontsize=TEXT)
     for panel in panels[-1]:
         panel.set_xlabel("xy"[horizontal], fontsize=TEXT, labelpad=1)
+    _lay_long_names(figure, panels[:, 0])
     trim_height(figure)
     return figure
+
+
+def _lay_long_names(figure: Figure, panels: Sequence[Axes]) -> None:
+    """Turn the names of rows that are not as high as a name is long, so that none runs into the next."""
+    figure.draw_without_rendering()
+    labels = [panel.yaxis.label for panel in panels]
+    if max(label.get_window_extent().height for label in labels) > panels[0].get_window_extent().height:
+        for label in labels:
+            label.set(rotation=0, horizontalalignment="right", verticalalignment="center", multialignment="center")
 
 
 def space_time_figure(

@@ -1,6 +1,7 @@
 """Figures: the numbers in them are exact, the colors comparable, the files what they should be."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -290,3 +291,13 @@ def test_space_and_time_are_drawn_with_one_color_scale_and_x_upward():
         space_time_figure({"reference": reference}, times[1:], 6.0)
     with pytest.raises(InputError, match="at least one flow"):
         space_time_figure({}, times, 6.0)
+
+
+@pytest.mark.parametrize("size", [(96.0, 12.0), (24.0, 24.0)])
+def test_names_of_rows_do_not_run_into_each_other(size):
+    names = ("reference", "source", "unrolled", "smagorinsky", "finer-2")
+    figure = frames_figure({name: np.ones((4, 16, 8)) for name in names}, range(4), size, at="cells", horizontal=0)
+    figure.draw_without_rendering()
+    boxes = [panel.yaxis.label.get_window_extent() for panel in figure.axes if panel.get_ylabel()][: len(names)]
+    assert len(boxes) == len(names)
+    assert all(above.y0 >= below.y1 for above, below in itertools.pairwise(boxes))

@@ -37,3 +37,15 @@ def test_the_stream_makes_it_three_dimensional_and_without_it_the_span_stays_uni
     z = (np.arange(8) + 0.5) / 8
     entering = np.broadcast_to(1 + 0.3 * np.cos(2 * np.pi * z), (8, 8))
     np.testing.assert_allclose(speeds[1].values[:, 0], entering, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_vortices_part_soon_after_the_beginning():
+    """Two diameters behind the cylinder the flow across the stream turns back and forth, once in 6 D / U or so."""
+    flow = cylinder_wake_3d(32)
+    behind = jax.jit(lambda start: rollout(flow, start, 400, save_every=2, save=lambda s: s.velocity[0].values[16, 29]))
+    _, across = behind(first_wake_3d(flow))
+    across = np.asarray(across)[100:]  # after 200 steps
+    assert np.all(np.max(across, axis=0) > 0.05) and np.all(np.min(across, axis=0) < -0.05)
+    turns = np.sum(across[1:] * across[:-1] < 0, axis=0)
+    assert np.all((turns >= 2) & (turns <= 6))  # of 200 units of time; the Strouhal number is 0.1 to 0.3

@@ -80,7 +80,7 @@ class Settings(Budget):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {"seconds": 60.0, "clock": "processor", "seeds": 1},
-    "book": {"seconds": 400.0, "clock": "processor", "seeds": 3, "half_life": 5000},
+    "book": {"seconds": 120.0, "clock": "processor", "seeds": 3},
     "reinforcement": {"seconds": 400.0, "clock": "processor", "seeds": 1, "half_life": 5000, "arms": ARMS},
 }
 

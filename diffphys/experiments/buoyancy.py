@@ -92,9 +92,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "finer": (2, 3),
     },
     "book": {
-        "arms": ("one-step", "noise", "pushforward", "detached", "unrolled"),
-        "look_ahead": (4, 16),
-        **stages((1, 1000, 4e-3), (4, 1000, 4e-3), (16, 800, 2e-3), (32, 400, 1e-3), (64, 200, 1e-3), (128, 150, 5e-4)),
+        "bounded": True,
+        "features": 24,
+        "unroll": (1, 4, 16, 32),
+        "updates": (600, 700, 900, 500),
+        "learning_rates": (4e-3, 4e-3, 3e-3, 1.5e-3),
         "shift": True,
         "finer": (2, 3),
     },
@@ -123,7 +125,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         **stages((1, 10000, 1e-4), (4, 10000, 1e-4), (16, 10000, 1e-4), (128, 60000, 1e-4)),
         **PLAIN_ADAM,
     },
-    "evaluate": {"weights": "shipped"},
+    "evaluate": {"weights": "shipped", "bounded": True},
 }
 
 
@@ -147,6 +149,10 @@ class Smoke(eqx.Module):
     def dt(self) -> Array:
         """The flow's."""
         return self.solver.dt
+
+    def initial_state(self, *given: Any, **named: Any) -> FlowState:
+        """The flow's."""
+        return self.solver.initial_state(*given, **named)
 
 
 def smoke_flow(settings: Settings, resolution: int) -> Smoke:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from diffphys.cli import main
-from diffphys.experiments import buoyancy, solver_in_the_loop, wake
+from diffphys.experiments import buoyancy, wake
 from diffphys.experiments.buoyancy import SIZE, Settings, begin, draw_clouds, make_network, smoke_flow
 from diffphys.experiments.solver_in_the_loop import (
     frame_of,
@@ -190,14 +190,11 @@ def test_settings_that_cannot_be_are_refused_in_a_sentence(words, sentence, caps
     assert sentence in capsys.readouterr().err
 
 
-def test_weights_of_another_scenario_and_weights_that_do_not_exist_yet_are_refused(tmp_path, capsys):
+def test_weights_of_another_scenario_are_refused(tmp_path, capsys):
     plain = ["--set", "look_ahead=0", "--set", "shift=false"]
     weights = str(resources.files("diffphys.experiments") / "weights" / "wake.checkpoint")
     assert main(["run", "buoyancy", "--set", f"weights={weights}", *plain, "--out", str(tmp_path / "run")]) == 2
     assert "holds no network of the buoyancy experiment" in capsys.readouterr().err
-    if solver_in_the_loop.shipped_weights("buoyancy") is None:
-        assert main(["run", "buoyancy", "--preset", "evaluate", "--out", str(tmp_path / "evaluate")]) == 2
-        assert "the buoyancy experiment ships none" in capsys.readouterr().err
 
 
 @pytest.mark.slow

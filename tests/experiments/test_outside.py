@@ -74,21 +74,28 @@ def test_an_experiment_that_does_not_fit_is_one_sentence(name, said, capsys):
     assert said in capsys.readouterr().err
 
 
-def test_the_shipped_network_is_ready_and_its_card_says_what_it_is():
-    hybrid: Any = dp.pretrained("wake")
-    card = dp.model_card("wake")
+@pytest.mark.parametrize("name", ["wake", "buoyancy"])
+def test_the_shipped_network_is_ready_and_its_card_says_what_it_is(name):
+    hybrid: Any = dp.pretrained(name)
+    card = dp.model_card(name)
     assert f"{count_parameters(hybrid.network):,} parameters" in card
     assert isinstance(hybrid, dp.Corrected)
     for heading in ("Data", "Training", "Measured", "Limits", "License"):
         assert f"## {heading}\n" in card
     # The numbers of the card are those of the page of results.
     measured = card.split("## Measured")[1].split("## Limits")[0]
-    page = (ROOT / "docs" / "results" / "wake.md").read_text()
+    page = (ROOT / "docs" / "results" / f"{name}.md").read_text()
     assert all(number in page for number in re.findall(r"0\.\d{4}", measured))
     state = hybrid.solver.initial_state()
-    correction = jax.jit(lambda state: hybrid.correction(state.velocity))(state)
-    # Around a cylinder that the stream has only just met there is something to correct, and less than the stream.
+    if name == "buoyancy":
+        state = hybrid.solver.initial_state(scalars={"smoke": jnp.zeros((32, 32)).at[12:20, 5:12].set(1.0)})
+    correction = jax.jit(lambda state: hybrid.correction(hybrid.fields(state)))(state)
+    # Around a cylinder that the stream has only just met, and at the edge of smoke, there is something to correct, and
+    # less than the stream and the smoke.
     assert 1e-4 < float(jnp.max(jnp.abs(correction))) < 1.0
+
+
+def test_a_network_that_is_not_shipped_is_refused_with_the_nearest_name():
     for ask in (dp.pretrained, dp.model_card):
         with pytest.raises(dp.InputError, match='did you mean "wake"'):
             ask("wakes")

@@ -11,7 +11,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.inversion.jacobian_power import as_real
-from diffphys.inversion.scale_invariant import check_same_shapes
+from diffphys.inversion.scale_invariant import Simulator, check_same_shapes
 
 
 class InverseCheck(eqx.Module):
@@ -32,7 +32,7 @@ class InverseCheck(eqx.Module):
 
 
 def check_inverse(
-    simulator: Callable[[Any], Any],
+    simulator: Simulator,
     inverse: Callable[[Any, Any, Any], Any],
     x: Any,
     guess: Any,

@@ -22,6 +22,7 @@ from jax.flatten_util import ravel_pytree
 from diffphys.errors import InputError
 from diffphys.grids.numbers import plain, shown, whole_number
 from diffphys.inversion.jacobian_power import as_real, default_truncation
+from diffphys.inversion.scale_invariant import Simulator
 
 
 class LocalSolution(eqx.Module):
@@ -43,7 +44,7 @@ class LocalSolution(eqx.Module):
 class _Descent(eqx.Module):
     """What the solvers that make a fixed number of steps share."""
 
-    simulator: Callable[[Any], Any]
+    simulator: Simulator
     steps: eqx.AbstractVar[int]
 
     def step(self, residual: Callable[[Array], Array], x: Array) -> Array:
@@ -74,7 +75,7 @@ class Newton(_Descent):
         InputError: an option is out of its range.
     """
 
-    simulator: Callable[[Any], Any]
+    simulator: Simulator
     steps: int = eqx.field(static=True, converter=plain, default=1)
     damping: float = 0.0
 
@@ -107,7 +108,7 @@ class SaddleFreeNewton(_Descent):
         InputError: an option is out of its range.
     """
 
-    simulator: Callable[[Any], Any]
+    simulator: Simulator
     steps: int = eqx.field(static=True, converter=plain, default=1)
     largest_loss_change: float = 0.2
 
@@ -148,7 +149,7 @@ class GaussNewton(_Descent):
         InputError: an option is out of its range.
     """
 
-    simulator: Callable[[Any], Any]
+    simulator: Simulator
     steps: int = eqx.field(static=True, converter=plain, default=1)
     truncation: float | None = eqx.field(static=True, default=None)
 
@@ -186,7 +187,7 @@ class BFGS(eqx.Module):
         InputError: an option is out of its range.
     """
 
-    simulator: Callable[[Any], Any]
+    simulator: Simulator
     steps: int = eqx.field(static=True, converter=plain, default=256)
     relative_tolerance: float = eqx.field(static=True, default=1e-6)
     absolute_tolerance: float = eqx.field(static=True, default=1e-6)
@@ -224,9 +225,7 @@ class BFGS(eqx.Module):
         return self.solve(target, x, y).x
 
 
-def _flat_residual(
-    simulator: Callable[[Any], Any], target: Any, x: Any
-) -> tuple[Array, Callable[[Array], Array], Callable]:
+def _flat_residual(simulator: Simulator, target: Any, x: Any) -> tuple[Array, Callable[[Array], Array], Callable]:
     """x as one vector, P(x) - y* as a function from vector to real vector, and the way back to the shapes of x."""
     start, unravel = ravel_pytree(x)
 

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 
 from diffphys.grids.numbers import plain, whole_number
+from diffphys.inversion.scale_invariant import Simulator
 
 
 def unchanged(x: Any) -> Any:
@@ -32,7 +33,7 @@ class RepeatedInverse(eqx.Module):
         InputError: steps is not a whole number of at least 1.
     """
 
-    simulator: Callable[[Any], Any]
+    simulator: Simulator
     inverse: Callable[[Any, Any, Any], Any]
     steps: int = eqx.field(static=True, converter=plain)
     project: Callable[[Any], Any] = unchanged

@@ -30,7 +30,10 @@ from diffphys.grids.numbers import check_number, shown
 
 
 Simulator = Callable[[Any], Any]
+"""From one sample, a tree of arrays, to another."""
+
 InverseSimulator = Callable[[Any, Any, Any], Any]
+"""From a target, a sample and its simulation to a sample: see above."""
 
 
 def half_squares(difference: Any) -> Array:

@@ -150,6 +150,10 @@ class Sponge(Declared):
         yield start is not None and not first < start < last, f"Sponge: start is {place}; between is accepted."
 
 
+AddedViscosity = Callable[[Sequence[Field]], Any]
+"""From the velocity to an array with an entry for each cell."""
+
+
 class _Function(eqx.Module):
     """A plain function of the velocity; static, so that another one is compiled anew."""
 

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from diffphys.errors import InputError
 from diffphys.grids import Declared, Field, Shape, Sides, choice, quantity, within
@@ -155,6 +156,12 @@ class Held(Declared):
         yield given != axes, f"Held: velocity has {given} components; a number or None for each of {axes} is accepted."
 
 
+Force = Held | Callable[[Mapping[str, Field], Sequence[Field]], Any] | Sequence[ArrayLike]
+"""A region that is held; a function from scalars and velocity to an acceleration; or, for each axis, a number or an
+array with an entry for each face.
+"""
+
+
 class Acceleration(eqx.Module):
     """A plain function from scalars and velocity to an acceleration; static, so that another one is compiled anew."""
 
@@ -164,7 +171,7 @@ class Acceleration(eqx.Module):
         return self.function(scalars, velocity)
 
 
-def as_forces(owner: str, forces: Any, dimensions: int) -> tuple[Any, ...]:
+def as_forces(owner: str, forces: Any, dimensions: int) -> tuple[Force, ...]:
     """What acts on a flow, as a user gives it: plain functions become static, numbers traced.
 
     Raises:

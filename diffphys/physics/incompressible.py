@@ -65,11 +65,11 @@ from diffphys.operators.advection import Advection, FluxAdvection, SemiLagrangia
 from diffphys.operators.advection.convection import times_volume_unit
 from diffphys.operators.advection.semi_lagrangian import carried_velocity
 from diffphys.physics import flow_sides
-from diffphys.physics.added_viscosity import as_added_viscosity
+from diffphys.physics.added_viscosity import AddedViscosity, as_added_viscosity
 from diffphys.physics.flow_parts import A_SOLVER, as_obstacle, as_scalars, refused, refused_input
 from diffphys.physics.flow_state import FlowState, Forces, Unknowns
 from diffphys.physics.flow_units import flow_in, input_in
-from diffphys.physics.forces import FlowInput, Held, as_forces
+from diffphys.physics.forces import FlowInput, Force, Held, as_forces
 from diffphys.physics.momentum import MomentumEquation, implicit_scalar, momentum_equation
 from diffphys.physics.obstacles import (
     AROUND_CELLS,
@@ -181,9 +181,9 @@ class IncompressibleFlow(Declared):
         scalars: Mapping[str, PassiveScalar] | None = None,
         advection: Advection | Spectral | None = None,
         stepping: Integrator = Splitting(),  # noqa: B008 (frozen)
-        forces: Sequence[Any] = (),
+        forces: Sequence[Force] = (),
         pressure_solver: Callable[..., PressureSolver] | None = None,
-        added_viscosity: Sequence[Any] = (),
+        added_viscosity: Sequence[AddedViscosity] = (),
     ):
         check_grid("IncompressibleFlow", grid)
         self.grid = grid
@@ -512,14 +512,13 @@ class IncompressibleFlow(Declared):
 
     def body(self, time: ArrayLike, given: FlowInput | None = None) -> Immersed | None:
         """The immersed body as it is at this time, with its images along periodic axes; None where there is none."""
-        if not self.is_immersed:
+        solid = self.solid if given is None or given.solid is None else given.solid
+        if solid is None or isinstance(solid, (FixedSolid, TracedSolid)):
             return None
-        if given is not None and given.solid is not None:
-            body = given.solid
-        elif isinstance(self.solid, Immersed):
-            body = self.solid
+        if isinstance(solid, Immersed):
+            body = solid
         else:
-            body = in_precision_of("IncompressibleFlow", self.solid(jnp.asarray(time)), self.dt)
+            body = in_precision_of("IncompressibleFlow", solid(jnp.asarray(time)), self.dt)
         return body.repeated(periods(self.grid, self.sides))
 
     def pressure_problem(self) -> PressureProblem:

@@ -73,6 +73,7 @@ from diffphys.physics import flow_sides
 from diffphys.physics.flow_state import FlowState, Unknowns
 from diffphys.physics.forces import FlowInput
 from diffphys.physics.incompressible import IncompressibleFlow
+from diffphys.physics.obstacles import FiniteVolumes
 from diffphys.physics.units import unit_of
 from diffphys.poisson import Solution, VariableProblem
 from diffphys.poisson.low_rank import solve_with_low_rank
@@ -464,7 +465,9 @@ class RigidBodyFlow(Declared):
         return volume * sum(terms[1:], terms[0])
 
     @jax.named_scope("friction")
-    def _bound(self, fields: Any, cuts: tuple[_Cut, ...], motion: Array) -> tuple[Any, tuple[_Cut, ...], Array]:
+    def _bound(
+        self, fields: Sequence[Field], cuts: tuple[_Cut, ...], motion: Array
+    ) -> tuple[list[Field], tuple[_Cut, ...], Array]:
         """What the fluid keeps of its own velocity, the parts of faces that go with the body, fluid that rubs at it
         included, and its momentum with what it takes from the fluid.
         """
@@ -479,7 +482,7 @@ class RigidBodyFlow(Declared):
 
     @jax.named_scope("projection")
     def _couple(
-        self, space: Any, kept: Any, cuts: tuple[_Cut, ...], momentum: Array | None, motion: Array
+        self, space: FiniteVolumes, kept: Sequence[Field], cuts: tuple[_Cut, ...], momentum: Array | None, motion: Array
     ) -> tuple[tuple[Array, ...], Array, Solution]:
         """Velocity and motion without divergence, of a body with this momentum; without one, None, its motion stays."""
         grid, variables = self.grid, space.variables

@@ -120,6 +120,10 @@ class Outcome(NamedTuple):
     diffusion_number: Array
 
 
+Step = Callable[..., Any]
+"""From a state to the next, `step(state)`, or with what acts in this moment, `step(state, input)`."""
+
+
 class WorkingForm(NamedTuple):
     """A state in another form, in which a step would rather work: what `step.working_form(state)` returns, or None.
 
@@ -133,7 +137,7 @@ class WorkingForm(NamedTuple):
     """
 
     state: Any
-    step: Callable[..., Any]
+    step: Step
     back: Callable[[Any], Any]
 
 
@@ -146,7 +150,7 @@ def all_of_it(state: Any) -> Any:
 
 
 def rollout(
-    step: Callable[..., Any],
+    step: Step,
     state: Any,
     steps: int,
     *,
@@ -244,14 +248,14 @@ def rollout(
 
 
 @eqx.filter_jit
-def _traced_once(step: Callable, *given: Any) -> Any:
+def _traced_once(step: Step, *given: Any) -> Any:
     """What a step gives. Where it is asked for again with arguments of the same shapes, Python does not run again."""
     return step(*given)
 
 
 @eqx.filter_jit
 def _rollout(
-    step: Callable,
+    step: Step,
     state: Any,
     steps: int,
     inputs: Any,
@@ -319,7 +323,7 @@ def _rollout(
     return usual(final), saved, watched and watched[1]
 
 
-def _working_form(step: Callable, state: Any, inputs: Any, first: Any) -> WorkingForm | None:
+def _working_form(step: Step, state: Any, inputs: Any, first: Any) -> WorkingForm | None:
     if not hasattr(step, "working_form"):
         return None
     return step.working_form(state) if inputs is None else step.working_form(state, first)
@@ -461,7 +465,7 @@ def _loop(body: Callable, carry: Any, inputs: Any, length: int, segments: tuple[
     return carry, saved
 
 
-def _check_step(step: Callable, state: Any, inputs: Any, first: Any) -> Any:
+def _check_step(step: Step, state: Any, inputs: Any, first: Any) -> Any:
     """One clear sentence where the step's result cannot be its next argument; the types of that result."""
     if inputs is not None and not _accepts_input(step):
         raise InputError("rollout: inputs are given but step accepts a state only; step(state, input) is accepted.")
@@ -500,7 +504,7 @@ def _changed(state: Any, following: Any) -> str:
     return f"step turns a state of structure {before} into {after}"
 
 
-def _accepts_input(step: Callable) -> bool:
+def _accepts_input(step: Step) -> bool:
     try:
         inspect.signature(step).bind(None, None)
     except TypeError:

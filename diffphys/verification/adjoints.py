@@ -21,6 +21,7 @@ from diffphys.gradients import check_gradient
 from diffphys.grids import Grid, Periodic
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import nearest, setting
+from diffphys.runs.run import Figure
 from diffphys.stepping import RungeKutta, rollout
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.proven import EXAMPLES, STEPS, combinations, words_of
@@ -213,7 +214,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     return checks
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     proofs = [found for name, found in results.items() if name != "float32"]
     places = np.arange(1, 1 + len(proofs))
     dots = np.maximum(sorted(found["dot"] for found in proofs), 1e-20)

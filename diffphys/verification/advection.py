@@ -13,6 +13,7 @@ from diffphys.grids import Field, Grid, Periodic, face_offset
 from diffphys.operators import advect, cubic_semi_lagrangian, maccormack, semi_lagrangian
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, last_order
 
@@ -158,7 +159,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     return checks
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     names = list(results)
     groups = [[n for n in names if n in CONSERVATIVE], [n for n in names if n not in CONSERVATIVE]]
     panels = []

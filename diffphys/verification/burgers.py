@@ -13,6 +13,7 @@ from diffphys.grids import Grid, Periodic
 from diffphys.physics import Burgers
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.stepping import RungeKutta, Splitting
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, largest_difference, last_order
@@ -108,7 +109,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     ]
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     profiles = results["profiles"]
     every = max(1, len(profiles["x"]) // 32)
     return {

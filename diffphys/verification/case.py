@@ -16,6 +16,7 @@ from rich.table import Table
 
 from diffphys.errors import InputError
 from diffphys.runs import Program, Run, write_json
+from diffphys.runs.run import Figure
 
 
 RESULTS = "results.json"
@@ -105,7 +106,7 @@ def verification(
     presets: Mapping[str, Mapping[str, Any]],
     measure: Callable[[Any, Parts], dict[str, Any]],
     judge: Callable[[Any, dict[str, Any]], Sequence[Check]],
-    draw: Callable[[Any, dict[str, Any]], Mapping[str, Any]],
+    draw: Callable[[Any, dict[str, Any]], Mapping[str, Figure]],
     sources: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Program:

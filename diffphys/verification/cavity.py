@@ -16,6 +16,7 @@ from diffphys.operators import SkewSymmetric
 from diffphys.physics import FlowState, IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.stepping import RungeKutta
 from diffphys.verification import published
 from diffphys.verification.case import Check, Parts, in_metrics, verification
@@ -240,7 +241,7 @@ def _other_checks(found: dict[str, Any]) -> list[Check]:
     ]
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     panels = []
     for name, found in results.items():
         if name == OTHER:

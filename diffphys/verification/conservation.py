@@ -19,6 +19,7 @@ from diffphys.operators import SkewSymmetric, control_volume, convection
 from diffphys.physics import IncompressibleFlow, PassiveScalar
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.stepping import RungeKutta
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.channel import Pushed
@@ -182,7 +183,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     return checks
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     time = results["time"]
     marked = {f"Runge-Kutta {stages}": (time["sizes"], time["losses"][str(stages)]) for stages in settings.stages}
     points = {}

@@ -8,6 +8,7 @@ import numpy as np
 
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.verification.case import Check, Parts, in_metrics, verification
 from diffphys.verification.channel import KINDS, Plates, PlatesSettings, flows_between_plates
 from diffphys.verification.convergence import order_check
@@ -59,7 +60,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     return checks
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     curves = {
         f"{found['kind']} {found['stretch']:g}": (found["sizes"], found["errors"])
         for found in results["flows"]

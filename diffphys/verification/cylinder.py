@@ -23,6 +23,7 @@ from diffphys.grids import Grid, Inflow, Outflow, Sphere, Wall, face_offset
 from diffphys.physics import FlowState, Immersed, IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.stepping import RungeKutta
 from diffphys.verification.case import Check, Parts, in_metrics, verification
 
@@ -249,7 +250,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     return checks
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     panels = []
     for what in ("drag", "lift"):
         lines = {}

@@ -14,6 +14,7 @@ from diffphys.grids import Grid, Periodic
 from diffphys.physics import GrayScott
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.stepping import ImplicitExplicit, RungeKutta
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, last_order
@@ -170,7 +171,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     ]
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     waves = [2 * np.pi * mode / 72.0 for mode in settings.modes]
     fine = np.linspace(waves[0], waves[-1], 100)
     curve = [growth_rate(wave, settings.feed, settings.kill)[0].real for wave in fine]

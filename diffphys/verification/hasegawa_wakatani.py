@@ -18,6 +18,7 @@ from diffphys.operators import Arakawa, Dealiased, poisson_bracket
 from diffphys.physics import HasegawaWakatani, PlasmaBudget
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.scenarios import drift_wave_noise, plasma_turbulence
 from diffphys.stepping import ImplicitExplicit, RungeKutta, rollout
 from diffphys.verification.case import Check, Parts, verification
@@ -291,7 +292,7 @@ def _turbulence_checks(settings: Settings, run: dict[str, Any]) -> list[Check]:
     return [*checks, Check(f"step_ms_{end}", 1e3 * run["seconds"] / run["steps"], meaning=words)]
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     fine = np.linspace(0.2, 2.5, 100)
     curves = {f"c1 = {c:g}": (fine, frequency(c, 0.0, fine).imag) for c in settings.adiabaticities}
     along_y = [0, 1, 3, 5]  # the waves without kx, which the curves are of

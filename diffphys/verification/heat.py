@@ -19,6 +19,7 @@ from diffphys.grids import Conditions, Dirichlet, Grid, Neumann, Periodic
 from diffphys.physics import Heat
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, largest_difference, last_order
 
@@ -137,7 +138,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     ]
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     exact = np.array(results["exact_factors"])
     line = np.array([exact.min(), exact.max()])
     return {

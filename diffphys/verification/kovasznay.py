@@ -17,6 +17,7 @@ from diffphys.operators import SkewSymmetric
 from diffphys.physics import IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.stepping import RungeKutta
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, largest_difference, last_order
@@ -143,7 +144,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     ]
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     along = results["along"]
     every = max(1, len(along["x"]) // 24)
     curves = {name: (results["sizes"], errors) for name, errors in results["errors"].items()}

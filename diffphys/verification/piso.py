@@ -17,6 +17,7 @@ from diffphys.operators import SemiLagrangian
 from diffphys.physics import FlowState, IncompressibleFlow, Smagorinsky, Sponge
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.stepping import PISO, Detached, RungeKutta, Splitting, StoreAll, Truncated, rollout
 from diffphys.verification import published
 from diffphys.verification.case import Check, Parts, verification
@@ -284,7 +285,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     return checks
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     panels = []
     if (found := results.get("taylor-green")) is not None:
         for title, x, sizes, curves in (

@@ -13,6 +13,7 @@ from diffphys.operators import SkewSymmetric
 from diffphys.physics import IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.verification.case import Check, Parts, in_metrics, verification
 from diffphys.verification.channel import Plates, PlatesSettings, flows_between_plates
 from diffphys.verification.convergence import advanced, largest_difference, order_check, stepping_of
@@ -81,7 +82,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     return checks
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     panels = []
     titles = dict(transient="from rest", steady="steady", through="through inflow and outflow")
     for state, title in titles.items():

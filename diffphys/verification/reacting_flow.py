@@ -25,6 +25,7 @@ from diffphys.physics.combustion import GAS_CONSTANT
 from diffphys.plots import Panel, panels_figure
 from diffphys.poisson import variable_density_projection
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, last_order, order_check
 
@@ -319,7 +320,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     ]
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     panels = [
         Panel(
             lines={f"{name}, by SciPy": (one["times"], one["exact"]) for name, one in results["ignition"].items()},

@@ -21,6 +21,7 @@ from diffphys.grids import Grid, Periodic, Wall
 from diffphys.physics import IncompressibleFlow, RigidBody, RigidBodyFlow, RigidBodyInput
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.stepping import RungeKutta, rollout
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import order_check
@@ -196,7 +197,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     ]
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     falling = {name: np.asarray(values) for name, values in results["falling"].items()}
     exact = results["exact_added_mass"]
     panels = [

@@ -15,6 +15,7 @@ from diffphys.grids import Grid, Open, Periodic, Wall
 from diffphys.physics import ShallowWater
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, largest_difference, last_order
 
@@ -174,7 +175,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     ]
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     panels = []
     for name, title in (("bore", "dam break"), ("dry", "dam break over dry ground")):
         profile = results[name]

@@ -23,6 +23,7 @@ from diffphys.grids import Grid, Periodic, Sphere, Wall, tanh_edges
 from diffphys.physics import Buoyancy, FlowState, IncompressibleFlow, PassiveScalar
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.stepping import RungeKutta
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, last_order
@@ -269,7 +270,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     return checks
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     plumes, waves = results["plumes"], results["waves"]
     marked = {"internal wave": ([wave["size"] for wave in waves], [wave["error"] for wave in waves])}
     if len(plumes) > 2:

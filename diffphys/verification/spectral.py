@@ -24,6 +24,7 @@ from diffphys.operators import SkewSymmetric, Spectral, convert, faces_to_center
 from diffphys.physics import FlowState, IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.stepping import ExponentialRungeKutta, ImplicitExplicit, Integrator, RungeKutta, rollout
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import ROUND_OFF, advanced, last_order
@@ -283,7 +284,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     return checks
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     budget = results["budget"]
     return {
         "spectral": panels_figure(

@@ -16,6 +16,7 @@ from diffphys.operators import SkewSymmetric, centers_to_faces, faces_to_centers
 from diffphys.physics import IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, order_check, stepping_of
 
@@ -197,7 +198,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     return checks
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     panels = []
     for dimensions in settings.dimensions:
         curves = {order: results[f"space-{dimensions}d-order-{order}"] for order in settings.orders}

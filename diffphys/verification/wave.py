@@ -13,6 +13,7 @@ from diffphys.grids import Conditions, Dirichlet, Grid, Neumann, Periodic
 from diffphys.physics import Wave
 from diffphys.plots import Panel, panels_figure
 from diffphys.runs import setting
+from diffphys.runs.run import Figure
 from diffphys.stepping import RungeKutta, Splitting
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, last_order
@@ -157,7 +158,7 @@ def judge(settings: Settings, results: dict[str, Any]) -> list[Check]:
     return checks
 
 
-def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Any]:
+def draw(settings: Settings, results: dict[str, Any]) -> dict[str, Figure]:
     profile = results["profile"]
     every = max(1, len(profile["x"]) // 50)
     return {

@@ -470,7 +470,18 @@ def _check_step(step: Step, state: Any, inputs: Any, first: Any) -> Any:
     if inputs is not None and not _accepts_input(step):
         raise InputError("rollout: inputs are given but step accepts a state only; step(state, input) is accepted.")
     given = () if inputs is None else (first,)
-    following = jax.eval_shape(lambda: _as_arrays(_traced_once(step, state, *given), "what step returns"))
+    try:
+        following = jax.eval_shape(lambda: _as_arrays(_traced_once(step, state, *given), "what step returns"))
+    except jax.errors.TracerArrayConversionError as error:
+        raise InputError(
+            "rollout: step gives to NumPy an array whose values are not known while it is compiled; functions of "
+            "jax.numpy are accepted."
+        ) from error
+    except jax.errors.TracerBoolConversionError as error:
+        raise InputError(
+            "rollout: step decides (if, while, and, or) by values that are not known while it is compiled; jnp.where "
+            "and jax.lax.cond are accepted."
+        ) from error
     before, after = jax.tree.structure(state), jax.tree.structure(following)
     if before != after:
         raise InputError(f"rollout: {_changed(state, following)}; a step that keeps the state's structure is accepted.")

@@ -151,6 +151,37 @@ def test_a_closed_loop_has_the_gradient_of_its_policy():
     check_derivatives(end, (jnp.asarray([2.0, -0.5]), problem), jax.random.key(2))
 
 
+@pytest.mark.slow
+def test_a_plume_in_three_dimensions_is_steered_by_a_wind_that_varies_across_its_direction():
+    """One that does not is a gradient, which between walls the pressure balances: the plan then gains nothing."""
+    grid = dp.Grid((6, 6, 8), (1.5, 1.5, 2.0))
+    smoke = dp.PassiveScalar(diffusivity=1e-3)
+    lift = dp.Buoyancy("smoke", (0.0, 0.0, 1.0))
+    flow = dp.IncompressibleFlow(grid, 2e-3, 0.1, dp.Wall(), scalars={"smoke": smoke}, forces=(lift,))
+    x, y, z = grid.centers()
+    cloud = jnp.exp(-((x - 0.5) ** 2 + (y - 0.7) ** 2 + (z - 0.7) ** 2) / 0.05)
+    start = flow.initial_state(scalars={"smoke": cloud})
+
+    def distance(state, target):
+        density = state.scalars["smoke"].values
+        return jnp.sum(density * (x - target) ** 2) / jnp.sum(density)
+
+    gained = {}
+    for name, wind in {"uniform": jnp.ones_like(z), "sheared": jnp.exp(-((z - 0.8) ** 2) / 0.1)}.items():
+        problem = ControlProblem(
+            lambda state, control, wind=wind: flow(state, [control[0] * wind, 0.0, 0.0]),
+            12,
+            jnp.zeros(1),
+            terminal_cost=distance,
+            target=1.0,
+            lower=-3.0,
+            upper=3.0,
+        )
+        plan = optimize_controls(problem, start, optimizer=optax.adam(0.5), iterations=10)
+        gained[name] = 1.0 - plan.cost / plan.first_cost
+    assert gained["sheared"] > 0.1 and abs(gained["uniform"]) < 1e-3
+
+
 def refused(sentence, make):
     with pytest.raises(InputError, match=sentence):
         make()

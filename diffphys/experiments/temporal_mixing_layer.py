@@ -49,6 +49,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch": 2,
         "simulator": False,
     },
+    # The same flow, a larger network, and training that looks twice as far ahead.
+    "longer": {
+        "arms": ("unrolled",),
+        "resolution": 64,
+        "warmup": 4,
+        "train_frames": 513,
+        "frames": 512,
+        "features": 6,
+        **stages((1, 800, 4e-3), (4, 1000, 4e-3), (16, 800, 2e-3), (32, 300, 1e-3)),
+        "batch": 2,
+        "simulator": False,
+    },
     "book": {
         "arms": USUAL_ARMS,
         "warmup": 4,

@@ -123,9 +123,9 @@ class IncompressibleFlow(Declared):
         advection: `SemiLagrangian`, `CubicSemiLagrangian`, `MacCormack` (with `Splitting`), `Upwind`, `VanLeer` or
             `SkewSymmetric`, for velocity and scalars. `SkewSymmetric(order=4)` makes all of the scheme of fourth order,
             which is reached where no sides are near. Around an obstacle of whole cells, on a uniform grid, the links
-            that touch it are of second order: see `physics.obstacles.wide_staircase`. `Spectral` makes all of it
-            Fourier modes, in a periodic box. Default: semi-Lagrangian with `Splitting`, else skew-symmetric of second
-            order.
+            that touch it are of second order: see `physics.obstacles.wide_staircase`. With `Splitting` only advection
+            is of fourth order, on uniform grids without obstacle. `Spectral` makes all of it Fourier modes, in a
+            periodic box. Default: semi-Lagrangian with `Splitting`, else skew-symmetric of second order.
         stepping: `Splitting()`, of first order in time; `RungeKutta(order)`; `ImplicitExplicit(order)`, with
             diffusion taken implicitly, for steps beyond the bound of explicit diffusion (around an immersed body such
             a step costs more than ten explicit ones); `PISO(correctors, order)`, with convection and diffusion

@@ -258,3 +258,20 @@ def test_weighted_shifts_broadcast_nothing_unasked():
 
     with jax.numpy_rank_promotion("raise"):
         assert jax.eval_shape(jax.grad(total), field.values).shape == (5, 4)
+
+
+def test_order_4_carries_a_component_of_the_velocity_with_its_order():
+    """A component that a constant wind carries, against the wave where it then is."""
+    errors = []
+    for count in (16, 32):
+        grid = dp.Grid((count, 4), (1.0, 1.0))
+        velocity = wind(grid, (1.0, 0.0))
+        x = velocity[1].coordinates()[0]
+        carry = jax.jit(
+            lambda part, steps=count // 4, velocity=velocity, count=count: jax.lax.fori_loop(
+                0, steps, lambda _, now: dp.SkewSymmetric(4).carry(now, velocity, 1 / count), part
+            )
+        )
+        start = velocity[1].with_values(jnp.broadcast_to(jnp.sin(2 * jnp.pi * x), velocity[1].shape))
+        errors.append(jnp.max(abs(carry(start).values - jnp.sin(2 * jnp.pi * (x - 0.25)))))
+    assert 3.8 < jnp.log2(errors[0] / errors[1]) < 4.2

@@ -24,7 +24,8 @@ class _Carried:
     open_part: Array | None
 
     def rate(self, time: ArrayLike, field: Field, input: None) -> Array:
-        rate = -component_convection(field, self.velocity, self.scheme.order, self.scheme.scheme)
+        name = "central" if self.scheme.order == 4 else self.scheme.scheme  # `convection` knows order 4 by its order
+        rate = -component_convection(field, self.velocity, self.scheme.order, name)
         # What came to the faces of an obstacle in one stage would be seen from behind it in the next.
         return rate if self.open_part is None else rate * self.open_part
 

@@ -160,17 +160,14 @@ class Waves:
         return [number(wave) * values[0] for wave in self.vector()]
 
     def _convected(self, products: Sequence[Array]) -> list[Array]:
-        waves, given = (
-            list(map(_numbers_like(products[0]), self.vector())),
-            dict(zip(self.products, products, strict=True)),
-        )
-        axes = range(len(waves))
-        return self._amplitudes(
-            [
-                _sum([waves[b] * given[min(a, b), max(a, b)] for b in axes if (min(a, b), max(a, b)) in given])
-                for a in axes
-            ]
-        )
+        waves = list(map(_numbers_like(products[0]), self.vector()))
+        given, axes = dict(zip(self.products, products, strict=True)), range(len(waves))
+
+        def along(a: int) -> Array:
+            pairs = [(b, (min(a, b), max(a, b))) for b in axes]
+            return _sum([waves[b] * given[pair] for b, pair in pairs if pair in given])
+
+        return self._amplitudes([along(a) for a in axes])
 
     def _of_convected(self, amplitudes: Sequence[Array]) -> list[Array]:
         waves, vector = list(map(_numbers_like(amplitudes[0]), self.vector())), self._velocity(amplitudes)
@@ -234,10 +231,8 @@ class _EachWave:
     def __call__(self, _: Sequence[Array], operands: Sequence[Array]) -> tuple[Array, ...]:
         of = getattr(self.waves, self.name)
         real, imaginary = of([one.real for one in operands]), of([one.imag for one in operands])
-        pairs = (
-            zip(imaginary, [-one for one in real], strict=True) if self.turned else zip(real, imaginary, strict=True)
-        )
-        return tuple(jax.lax.complex(*pair) for pair in pairs)
+        pairs = (imaginary, [-one for one in real]) if self.turned else (real, imaginary)
+        return tuple(jax.lax.complex(*pair) for pair in zip(*pairs, strict=True))
 
 
 @dataclasses.dataclass(frozen=True)

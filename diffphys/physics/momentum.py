@@ -283,6 +283,7 @@ def right_side(
 KEPT = 2  # directions that a new one of the iteration is made orthogonal to
 
 
+@jax.named_scope("implicit_solve")
 def solve_implicit(
     matrix: Transport,
     known: Array,

@@ -82,9 +82,6 @@ from diffphys.stepping.clock import later
 
 
 LEAST_OPENING = 1e-2  # of a face; what is less open counts as closed: at 1e-6 single precision did not converge
-LEAST_DIFFUSION = (
-    0.02  # viscosity dt / h^2 in the friction: so a face is not taken by the body from one step to the next
-)
 LEAST_DENSITY = 0.05  # of a body over the fluid's: the area of the faces within it is right to a few percent
 
 

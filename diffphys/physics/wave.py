@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -145,6 +146,7 @@ class Wave(Declared):
         moved = state.displacement.values + dt * state.velocity.values
         return state._replace(displacement=state.displacement.with_values(moved))
 
+    @jax.named_scope("restoring_force")
     def _pull(self, state: WaveState) -> Array:
         return self.speed**2 * laplacian(state.displacement).values
 

@@ -45,7 +45,8 @@ Time = ArrayLike | Callable[[Array], Array]
 
 
 class System(Protocol):
-    """What an integrator may ask of a system; only `rate` is needed.
+    """What an integrator may ask of a system. `rate` alone will do, or `stiff_rate` where all of it may decay fast. No
+    protocol can say that the rest is optional: methods take any object, and name in a sentence what they miss.
 
     - `stiff_rate(time, state, input)`: a further part of the right side, linear or not, that may decay fast. It is
       added to `rate` by explicit methods and taken implicitly by `ImplicitExplicit`.

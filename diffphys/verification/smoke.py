@@ -111,10 +111,8 @@ def _rest(settings: Settings) -> dict[str, dict[str, float]]:
         start = _with_smoke(smoke, None, profile)
         final = advanced(smoke, start, 10)
         speed = max(float(jnp.max(jnp.abs(part.values))) for part in final.velocity)
-        pressure, weight = (
-            np.asarray(final.pressure.values),
-            settings.buoyancy * np.asarray(start.scalars["smoke"].values),
-        )
+        pressure = np.asarray(final.pressure.values)
+        weight = settings.buoyancy * np.asarray(start.scalars["smoke"].values)
         below = 0.5 * np.diff(np.asarray(flow.grid.edges[-1], float))  # half of each cell
         # The mean of the weight in two cells, each with the part of the way that leads through the other.
         rise = np.diff(pressure, axis=-1) - (weight[..., 1:] * below[:-1] + weight[..., :-1] * below[1:])

@@ -33,9 +33,11 @@ STEPS = {
     "splitting": (lambda: flow(solid=BODY, forces=(drag,)), SOLVED | {"forces"}),
     "stages": (lambda: flow(stepping=dp.RungeKutta(2), pressure_solver=poisson.ConjugateGradients), SOLVED),
     "implicit": (lambda: flow(sides=dp.Periodic(), stepping=dp.ImplicitExplicit(2)), SOLVED),
+    "PISO": (lambda: flow(stepping=dp.PISO()), {"implicit_solve", "pressure_solve"}),
     "network": (corrected, SOLVED | {"network"}),
     "heat": (lambda: dp.Heat(GRID, 0.1, 0.1, PERIODIC), {"diffusion"}),
     "burgers": (lambda: dp.Burgers(GRID, 0.1, 0.1, PERIODIC), {"advection", "diffusion"}),
+    "wave": (lambda: dp.Wave(GRID, 1.0, 0.1, PERIODIC), {"restoring_force"}),
 }
 STARTS = {"heat": (1.0,), "burgers": ((1.0, 0.5),)}
 
@@ -46,7 +48,7 @@ def scopes(function, argument):
     return [set(re.split(r"[/()]", name)) for name in re.findall(r'op_name="([^"]*)"', text)]
 
 
-QUICK = ("heat", "burgers", "implicit")
+QUICK = ("heat", "burgers", "implicit", "wave")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from diffphys.runs.checkpoints import checkpoint_metadata, load_checkpoint, save
 from diffphys.runs.files import replacing, storage_error, write_json
 from diffphys.runs.memory import KEEP_FREED_MEMORY, keep_freed_memory
 from diffphys.runs.programs import Catalog, Entry, Program
-from diffphys.runs.run import Run, RunDescription, read_description
+from diffphys.runs.run import Figure, Run, RunDescription, read_description
 from diffphys.runs.settings import make_settings, nearest, parse_overrides, setting
 from diffphys.runs.signals import Interrupted, StopRequest, stop_on_signals
 from diffphys.runs.tables import table_content, table_in_words, table_of, terminal_width
@@ -20,6 +20,7 @@ __all__ = [
     "KEEP_FREED_MEMORY",
     "Catalog",
     "Entry",
+    "Figure",
     "Interrupted",
     "Program",
     "Run",

@@ -20,8 +20,7 @@ from diffphys.errors import InputError
 from diffphys.gradients import check_gradient
 from diffphys.grids import Grid, Periodic
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import nearest, setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, nearest, setting
 from diffphys.stepping import RungeKutta, rollout
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.proven import EXAMPLES, STEPS, combinations, words_of

@@ -12,8 +12,7 @@ import numpy as np
 from diffphys.grids import Field, Grid, Periodic, face_offset
 from diffphys.operators import advect, cubic_semi_lagrangian, maccormack, semi_lagrangian
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, last_order
 

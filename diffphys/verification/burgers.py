@@ -12,8 +12,7 @@ import numpy as np
 from diffphys.grids import Grid, Periodic
 from diffphys.physics import Burgers
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.stepping import RungeKutta, Splitting
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, largest_difference, last_order

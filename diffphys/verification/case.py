@@ -15,8 +15,7 @@ from typing import Any
 from rich.table import Table
 
 from diffphys.errors import InputError
-from diffphys.runs import Program, Run, write_json
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, Program, Run, write_json
 
 
 RESULTS = "results.json"

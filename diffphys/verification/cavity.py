@@ -15,8 +15,7 @@ from diffphys.grids import Grid, Wall, face_offset, tanh_edges
 from diffphys.operators import SkewSymmetric
 from diffphys.physics import FlowState, IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.stepping import RungeKutta
 from diffphys.verification import published
 from diffphys.verification.case import Check, Parts, in_metrics, verification

@@ -18,8 +18,7 @@ from diffphys.grids import Field, Grid, Periodic, Side, Wall, face_offset, tanh_
 from diffphys.operators import SkewSymmetric, control_volume, convection
 from diffphys.physics import IncompressibleFlow, PassiveScalar
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.stepping import RungeKutta
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.channel import Pushed

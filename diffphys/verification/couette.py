@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.verification.case import Check, Parts, in_metrics, verification
 from diffphys.verification.channel import KINDS, Plates, PlatesSettings, flows_between_plates
 from diffphys.verification.convergence import order_check

@@ -22,8 +22,7 @@ from diffphys.errors import InputError
 from diffphys.grids import Grid, Inflow, Outflow, Sphere, Wall, face_offset
 from diffphys.physics import FlowState, Immersed, IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.stepping import RungeKutta
 from diffphys.verification.case import Check, Parts, in_metrics, verification
 

@@ -13,8 +13,7 @@ import numpy as np
 from diffphys.grids import Grid, Periodic
 from diffphys.physics import GrayScott
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.stepping import ImplicitExplicit, RungeKutta
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, last_order

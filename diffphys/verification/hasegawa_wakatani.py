@@ -17,8 +17,7 @@ from diffphys.grids import Field, Grid, Periodic
 from diffphys.operators import Arakawa, Dealiased, poisson_bracket
 from diffphys.physics import HasegawaWakatani, PlasmaBudget
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.scenarios import drift_wave_noise, plasma_turbulence
 from diffphys.stepping import ImplicitExplicit, RungeKutta, rollout
 from diffphys.verification.case import Check, Parts, verification

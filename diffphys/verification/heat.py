@@ -18,8 +18,7 @@ from diffphys.errors import InputError
 from diffphys.grids import Conditions, Dirichlet, Grid, Neumann, Periodic
 from diffphys.physics import Heat
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, largest_difference, last_order
 

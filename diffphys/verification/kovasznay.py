@@ -16,8 +16,7 @@ from diffphys.grids import Grid, Inflow, Outflow, Periodic, face_offset
 from diffphys.operators import SkewSymmetric
 from diffphys.physics import IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.stepping import RungeKutta
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, largest_difference, last_order

@@ -16,8 +16,7 @@ from diffphys.grids import Grid, Inflow, Outflow, Periodic, Wall, tanh_edges
 from diffphys.operators import SemiLagrangian
 from diffphys.physics import FlowState, IncompressibleFlow, Smagorinsky, Sponge
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.stepping import PISO, Detached, RungeKutta, Splitting, StoreAll, Truncated, rollout
 from diffphys.verification import published
 from diffphys.verification.case import Check, Parts, verification

@@ -12,8 +12,7 @@ from diffphys.grids import Grid, Inflow, Outflow, Wall, tanh_edges
 from diffphys.operators import SkewSymmetric
 from diffphys.physics import IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.verification.case import Check, Parts, in_metrics, verification
 from diffphys.verification.channel import Plates, PlatesSettings, flows_between_plates
 from diffphys.verification.convergence import advanced, largest_difference, order_check, stepping_of

@@ -24,8 +24,7 @@ from diffphys.physics import Gas, Mixture, OneStepReaction, ReactingFlow
 from diffphys.physics.combustion import GAS_CONSTANT
 from diffphys.plots import Panel, panels_figure
 from diffphys.poisson import variable_density_projection
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, last_order, order_check
 

@@ -20,8 +20,7 @@ import numpy as np
 from diffphys.grids import Grid, Periodic, Wall
 from diffphys.physics import IncompressibleFlow, RigidBody, RigidBodyFlow, RigidBodyInput
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.stepping import RungeKutta, rollout
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import order_check

@@ -14,8 +14,7 @@ import numpy as np
 from diffphys.grids import Grid, Open, Periodic, Wall
 from diffphys.physics import ShallowWater
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, largest_difference, last_order
 

@@ -22,8 +22,7 @@ from diffphys.errors import InputError
 from diffphys.grids import Grid, Periodic, Sphere, Wall, tanh_edges
 from diffphys.physics import Buoyancy, FlowState, IncompressibleFlow, PassiveScalar
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.stepping import RungeKutta
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, last_order

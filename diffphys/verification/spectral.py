@@ -23,8 +23,7 @@ from diffphys.grids import Grid, Periodic, face_offset
 from diffphys.operators import SkewSymmetric, Spectral, convert, faces_to_centers
 from diffphys.physics import FlowState, IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.stepping import ExponentialRungeKutta, ImplicitExplicit, Integrator, RungeKutta, rollout
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import ROUND_OFF, advanced, last_order

@@ -15,8 +15,7 @@ from diffphys.grids import Field, Grid, Periodic, center_offset, face_offset
 from diffphys.operators import SkewSymmetric, centers_to_faces, faces_to_centers
 from diffphys.physics import IncompressibleFlow
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, order_check, stepping_of
 

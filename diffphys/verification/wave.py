@@ -12,8 +12,7 @@ import numpy as np
 from diffphys.grids import Conditions, Dirichlet, Grid, Neumann, Periodic
 from diffphys.physics import Wave
 from diffphys.plots import Panel, panels_figure
-from diffphys.runs import setting
-from diffphys.runs.run import Figure
+from diffphys.runs import Figure, setting
 from diffphys.stepping import RungeKutta, Splitting
 from diffphys.verification.case import Check, Parts, verification
 from diffphys.verification.convergence import advanced, last_order

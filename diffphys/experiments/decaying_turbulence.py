@@ -45,6 +45,19 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch": 1,
         "simulator": False,
     },
+    # The same flow, a larger network, and training that looks three times as far ahead.
+    "longer": {
+        "arms": ("unrolled",),
+        "resolution": 64,
+        "scale": 4,
+        "warmup": 800,
+        "train_frames": 600,
+        "frames": 512,
+        "features": 6,
+        **stages((1, 800, 4e-3), (4, 1200, 4e-3), (12, 900, 3e-3), (24, 250, 1.5e-3)),
+        "batch": 1,
+        "simulator": False,
+    },
     "book": {
         "arms": USUAL_ARMS,
         "scale": 4,

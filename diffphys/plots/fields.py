@@ -143,7 +143,7 @@ def frames_figure(
     return figure
 
 
-def _lay_long_names(figure: Figure, panels: Sequence[Axes]) -> None:
+def _lay_long_names(figure: Figure, panels: np.ndarray) -> None:
     """Turn the names of rows that are not as high as a name is long, so that none runs into the next."""
     figure.draw_without_rendering()
     labels = [panel.yaxis.label for panel in panels]

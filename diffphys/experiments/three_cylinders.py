@@ -73,10 +73,10 @@ class Settings(ScenarioSettings):
     test_seeds: tuple[int, ...] = setting(
         tuple(range(101, 109)), help="the layouts of testing", minimum=0, distinct=True
     )
-    spacings: tuple[float, ...] = setting(
+    spacings: tuple[float, float] = setting(
         (1.2, 5.5), help="smallest and largest distance of two bodies' centers, in diameters", above=0.0
     )
-    place: tuple[float, ...] = setting((8.0, 8.0), help="the middle of the triangle, in diameters", above=0.0)
+    place: tuple[float, float] = setting((8.0, 8.0), help="the middle of the triangle, in diameters", above=0.0)
     network: str = setting(
         "small",
         help="small: three residual blocks of 3x3; paper: ten of 5x5 (516,674 parameters at 32 features)",
@@ -90,16 +90,14 @@ class Settings(ScenarioSettings):
             raise InputError(
                 f"test_seeds has {min(seen)}, which training sees, too; layouts unseen there are accepted."
             )
-        if len(self.spacings) != 2 or self.spacings[0] > self.spacings[1]:
+        if self.spacings[0] > self.spacings[1]:
             raise InputError(f"spacings is {self.spacings}; the smallest and the largest are accepted.")
         if self.spacings[0] <= 2 * RADIUS:
             raise InputError(
                 f"spacings begins with {self.spacings[0]:g}, where bodies overlap; more than 1 is accepted."
             )
         reach = self.spacings[1] / np.sqrt(3) + RADIUS
-        if len(self.place) != 2 or any(
-            not reach < middle < length - reach for middle, length in zip(self.place, SIZE, strict=True)
-        ):
+        if any(not reach < middle < length - reach for middle, length in zip(self.place, SIZE, strict=True)):
             raise InputError(
                 f"place is {self.place} and the largest spacing {self.spacings[1]:g}, so that a body may leave the "
                 f"domain of {SIZE[0]:g} x {SIZE[1]:g}; {reach:.3g} from all sides or farther is accepted."

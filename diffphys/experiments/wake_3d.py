@@ -18,7 +18,6 @@ import numpy as np
 from jax import Array
 
 from diffphys import plots
-from diffphys.errors import InputError
 from diffphys.experiments.solver_in_the_loop import (
     Scenario,
     ScenarioSettings,
@@ -68,7 +67,7 @@ class Settings(ScenarioSettings):
         above=0.0,
         distinct=True,
     )
-    largest_speeds: tuple[float, ...] = setting(
+    largest_speeds: tuple[float, float, float] = setting(
         (2.2, 2.8, 1.5), help="bounds on the velocity's components, for the faster form of the advection", above=0.0
     )
     network: str = setting(
@@ -76,12 +75,6 @@ class Settings(ScenarioSettings):
         help="small: three residual blocks of 3x3x3; paper: five of 5x5x5, as those of the wake in 2D",
         choices=("small", "paper"),
     )
-
-    def __post_init__(self):
-        """Refuse what one setting alone cannot tell."""
-        super().__post_init__()
-        if len(self.largest_speeds) != 3:
-            raise InputError(f"largest_speeds has {len(self.largest_speeds)} entries; one for each axis is accepted.")
 
 
 LENGTHS: dict[str, Any] = {"warmup": 1000, "train_frames": 251, "frames": 250, "features": 16}

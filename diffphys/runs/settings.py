@@ -25,6 +25,7 @@ class Rule:
     choices: tuple[Any, ...] | None = None
     increasing: int | None = None
     distinct: bool = False
+    lengths: tuple[int, ...] = ()
     changes_results: bool = True
 
 
@@ -38,6 +39,7 @@ def setting(
     choices: Sequence[Any] | None = None,
     increasing: int | None = None,
     distinct: bool = False,
+    lengths: Sequence[int] = (),
     changes_results: bool = True,
 ) -> Any:
     """A field of a settings dataclass.
@@ -60,11 +62,12 @@ def setting(
         increasing: For a list: each entry is larger than the one before, and there are at least so many, as the grids
             of a convergence study are.
         distinct: For a list: no entry stands there twice, as the cases of a study.
+        lengths: For a list: how many entries there may be, as (2, 3) for one along each axis. Default: any number.
         changes_results: False where the value changes nothing that is computed (how often to save, say), so that a
             run may go on with another value.
     """
     among = None if choices is None else tuple(choices)
-    rule = Rule(help, minimum, maximum, above, among, increasing, distinct, changes_results)
+    rule = Rule(help, minimum, maximum, above, among, increasing, distinct, tuple(lengths), changes_results)
     return dataclasses.field(default=default, metadata={"rule": rule})
 
 
@@ -185,7 +188,8 @@ def _checked(name: str, value: Any, hint: Any, rule: Rule, given: str | None = N
     if typing.get_origin(hint) is tuple:
         kind, arguments = _entry_type(hint), typing.get_args(hint)
         entries = tuple(value) if isinstance(value, (list, tuple)) else (None,)
-        right_length = len(entries) == len(arguments) if arguments[-1] is not Ellipsis else len(entries) > 0
+        lengths = rule.lengths if arguments[-1] is Ellipsis else (len(arguments),)
+        right_length = len(entries) in lengths if lengths else len(entries) > 0
         accepted = right_length and all(_accepts(entry, kind, rule) for entry in entries)
         accepted = accepted and (rule.increasing is None or _increases(entries, rule.increasing))
         if accepted and not (rule.distinct and len(set(entries)) < len(entries)):
@@ -226,7 +230,8 @@ def _accepted(hint: Any, rule: Rule) -> str:
     """What a setting accepts, in words."""
     if typing.get_origin(hint) is tuple:
         arguments = typing.get_args(hint)
-        count = "one or more" if arguments[-1] is Ellipsis else str(len(arguments))
+        lengths = rule.lengths if arguments[-1] is Ellipsis else (len(arguments),)
+        count = " or ".join(map(str, lengths)) or "one or more"
         if rule.increasing is not None:
             count = f"{rule.increasing} or more increasing"
         if rule.distinct:

@@ -81,7 +81,7 @@ def test_the_plain_solver_on_a_finer_grid_has_frames_on_the_source_s():
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        (["largest_speeds=2.0,2.0"], "one for each axis"),
+        (["largest_speeds=2.0,2.0"], "accepts 3 numbers"),
         (["test_reynolds=100,100"], "one or more different numbers"),
         (["look_ahead=64"], "at most the longest unroll"),
     ],

@@ -22,6 +22,7 @@ class Settings:
     cells: tuple[int, int] = setting((64, 32), help="cells", minimum=1)
     levels: tuple[int, ...] = setting((8, 16), help="cells of grids that are refined", minimum=4, increasing=2)
     cases: tuple[float, ...] = setting((1.0, 2.0), help="what is tested", distinct=True)
+    axes: tuple[int, ...] = setting((7, 9, 6), help="cells along each axis", minimum=6, lengths=(2, 3))
 
 
 def parsed(*assignments):
@@ -34,6 +35,7 @@ def test_defaults_and_overrides():
         frames=7, plot=False, arm="NON", cells=(8, 4)
     )
     assert parsed("frames=7", "frames=8").frames == 8
+    assert parsed("axes=6,7").axes == (6, 7)
 
 
 @given(st.integers(1, 10_000), st.floats(1e-30, 1e30), st.lists(st.floats(1e-30, 1e30), min_size=1))
@@ -78,6 +80,8 @@ def test_any_text_is_accepted_or_refused_in_a_sentence(name, value):
         ("levels=8", ['"levels"', "2 or more increasing whole numbers separated by commas, each at least 4", '"8"']),
         ("levels=16,8", ['"levels"', '"16,8"']),
         ("levels=8,8", ['"levels"', '"8,8"']),
+        ("axes=8", ['"axes"', "2 or 3 whole numbers separated by commas, each at least 6", '"8"']),
+        ("axes=8,8,8,8", ['"axes"', '"8,8,8,8"']),
     ],
 )
 def test_refusals_name_the_setting_and_what_it_accepts(assignment, words):
@@ -101,4 +105,13 @@ def test_lists_read_from_json_and_whole_numbers_for_floats_are_taken():
 
 
 def test_settings_that_change_no_result_are_told_apart():
-    assert set(results_settings(Settings())) == {"frames", "viscosity", "arm", "reynolds", "cells", "levels", "cases"}
+    assert set(results_settings(Settings())) == {
+        "frames",
+        "viscosity",
+        "arm",
+        "reynolds",
+        "cells",
+        "levels",
+        "cases",
+        "axes",
+    }

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from diffphys.errors import InputError
-from diffphys.experiments import buoyancy, wake
+from diffphys.experiments import buoyancy, wake, wake_3d
 from diffphys.learning import Corrected
 from diffphys.learning.study.training import load_network
 from diffphys.runs import nearest
@@ -11,6 +11,7 @@ from diffphys.runs import nearest
 
 STUDIES = {
     "wake": lambda: wake.wake_study(wake.Settings()),
+    "wake-3d": lambda: wake_3d.wake_study(wake_3d.Settings()),
     "buoyancy": lambda: buoyancy.buoyancy_study(buoyancy.Settings(bounded=True)),
 }
 
@@ -25,7 +26,8 @@ def pretrained(name: str, weights: str | Path = "shipped") -> Corrected:
     `dp.model_card(name)` says on which data it was trained and how well it does, its limits and its license.
 
     Args:
-        name: "wake", the flow behind a cylinder on 32 x 64 cells, or "buoyancy", smoke that rises in a box of 32 x 32.
+        name: "wake", the flow behind a cylinder on 32 x 64 cells, "wake-3d", that with a span on 16 x 32 x 16, or
+            "buoyancy", smoke that rises in a box of 32 x 32.
         weights: The network of a run of one's own in the place of the shipped one: the file
             "checkpoints/network-ARM.checkpoint" of its directory. The run's flow is the default one.
 

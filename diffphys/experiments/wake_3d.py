@@ -91,8 +91,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "decay": 0.02,
     },
     "book": {
-        "arms": ("one-step", "unrolled"),
-        **stages((1, 700, 4e-3), (4, 700, 4e-3), (8, 350, 2e-3)),
+        "arms": ("unrolled",),
+        "warmup": 300,
+        "train_reynolds": (146.484375, 585.9375, 2343.75),
+        "test_reynolds": (468.75, 1171.875),
+        "features": 12,
+        **stages((1, 300, 4e-3), (4, 300, 4e-3), (8, 300, 4e-3), (16, 250, 3e-3), (24, 60, 1e-3)),
+        "batch": 2,
+        "finer": (2, 3),
     },
     # Longer, with more features, and what a network is worth beside finer grids.
     "long": {
@@ -112,7 +118,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         **stages((16, 60000, 1e-4)),
         **PLAIN_ADAM,
     },
-    "evaluate": {"weights": "shipped"},
+    "evaluate": {"weights": "shipped", "warmup": 300, "test_reynolds": (468.75, 1171.875)},
 }
 
 
@@ -145,7 +151,7 @@ def wake_study(settings: Settings) -> Study:
         recovery=Recovery(),
         diagnostics={"divergence": divergence_left},
         published=PUBLISHED,
-        shipped=shipped_weights("wake_3d"),
+        shipped=shipped_weights("wake-3d"),
         advice="it is faster than largest_speeds or unstable, and larger bounds may help",
         label="Re {:.4g}".format,
     )

@@ -74,7 +74,7 @@ def test_an_experiment_that_does_not_fit_is_one_sentence(name, said, capsys):
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["wake", "buoyancy"])
+@pytest.mark.parametrize("name", ["wake", "wake-3d", "buoyancy"])
 def test_the_shipped_network_is_ready_and_its_card_says_what_it_is(name):
     hybrid: Any = dp.pretrained(name)
     card = dp.model_card(name)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from diffphys.cli import main
-from diffphys.experiments.solver_in_the_loop import frame_of, shipped_weights
+from diffphys.experiments.solver_in_the_loop import frame_of
 from diffphys.experiments.wake_3d import PROGRAM, at_centers, make_network, scenario_of, three_dimensional
 from diffphys.nets import count_parameters
 
@@ -91,10 +91,7 @@ def test_settings_that_cannot_be_are_refused_in_a_sentence(words, sentence, caps
     assert sentence in capsys.readouterr().err
 
 
-def test_weights_of_another_scenario_and_weights_that_do_not_exist_yet_are_refused(tmp_path, capsys):
+def test_weights_of_another_scenario_are_refused(tmp_path, capsys):
     weights = str(resources.files("diffphys.experiments") / "weights" / "wake.checkpoint")
     assert main(command(tmp_path / "run", f"weights={weights}")) == 2
     assert "is asked for" in capsys.readouterr().err  # its kernels have two axes
-    if shipped_weights("wake_3d") is None:
-        assert main(["run", "wake-3d", "--preset", "evaluate", "--out", str(tmp_path / "evaluate")]) == 2
-        assert "the wake-3d experiment ships none" in capsys.readouterr().err

@@ -249,7 +249,7 @@ def test_changing_a_number_compiles_nothing_anew():
         (lambda: channel(added_viscosity=dp.Smagorinsky(0.1)), "added_viscosity is Smagorinsky"),
         (lambda: dp.Smagorinsky(-0.1), "constant is -0.1"),
         (lambda: channel(advection=dp.SkewSymmetric(4)), "advection is SkewSymmetric"),
-        (lambda: channel(advection=dp.SemiLagrangian()), "asks for a rate"),
+        (lambda: channel(advection=dp.SemiLagrangian()), r"SkewSymmetric\(\) is accepted"),
         (lambda: channel(solid=dp.Sphere((0.6, 0.5), 0.25)), "beside scalars"),
         (lambda: channel(stepping=dp.ImplicitExplicit(), added_viscosity=(dp.Smagorinsky(0.1),)), "varies in space"),
         (lambda: dp.PISO(correctors=0), "correctors is 0"),

@@ -159,8 +159,9 @@ def check_same_batch(**given: Any) -> None:
         words = " and ".join(f"{name} shapes {one}" for name, one in shapes.items())
         raise InputError(f"{words}; arrays whose first axis is the batch are accepted.")
     for name, tree in given.items():
-        for leaf in filter(eqx.is_inexact_array_like, jax.tree.leaves(tree)):
-            check_number("scale_invariant_loss", name, leaf, scalar=False)
+        for leaf in jax.tree.leaves(tree):
+            if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+                check_number("scale_invariant_loss", name, leaf, scalar=False)
 
 
 def check_same_shapes(name: str, given: Any, reference_name: str, reference: Any) -> None:

@@ -144,11 +144,6 @@ class WorkingForm(NamedTuple):
 Adjoint = StoreAll | Checkpointed | Truncated | Detached
 
 
-def all_of_it(state: Any) -> Any:
-    """What is saved of a state unless something else is asked for."""
-    return state
-
-
 def rollout(
     step: Step,
     state: Any,
@@ -156,7 +151,7 @@ def rollout(
     *,
     inputs: Any = None,
     save_every: int | None = None,
-    save: Callable[[Any], Any] = all_of_it,
+    save: Callable[[Any], Any] = lambda state: state,
     adjoint: Adjoint = Checkpointed(),  # noqa: B008 (frozen)
     stop: Callable[[Any], Any] | None = None,
     outcome: bool = False,
@@ -173,7 +168,7 @@ def rollout(
         steps: How many steps.
         inputs: One input per step: a pytree of arrays with a leading axis of length `steps`; or None.
         save_every: Save after every so many steps. Must divide `steps`. Default: save nothing.
-        save: From a state to what is saved of it. Default: all of it.
+        save: From a state to what is saved of it, where `save_every` asks for it. Default: all of it.
         adjoint: How gradients pass backwards in time.
         stop: From a state to whether to stop there, a boolean; tried on the first state and after every step. From then
             on the state stays as it is, and so does what is saved; its gradient is that of the steps that were made,
@@ -189,8 +184,8 @@ def rollout(
         without `save_every`). The initial state is not among them. With `outcome=True`, the `Outcome` comes third.
 
     Raises:
-        InputError: for counts that are not positive or do not divide, `save` without `save_every`, inputs of another
-            length, or a step that changes the shape or type of its state.
+        InputError: for counts that are not positive or do not divide, inputs of another length, or a step that changes
+            the shape or type of its state.
 
     Examples:
         >>> final, frames = dp.rollout(lambda x: 0.5 * x, jnp.asarray(8.0), steps=4, save_every=2)
@@ -218,8 +213,6 @@ def rollout(
         raise InputError(f"rollout: window of the adjoint is {adjoint.window}; at most steps ({steps}) is accepted.")
     if not callable(save):
         raise InputError(f"rollout: save is {shown(save)}; a function from a state to what is saved of it is accepted.")
-    if save is not all_of_it and save_every is None:
-        raise InputError("rollout: save is given but save_every is not; save_every=1 saves after every step.")
     if stop is not None and not callable(stop):
         raise InputError(f"rollout: stop is {shown(stop)}; a function from a state to a boolean, or None, is accepted.")
     if not isinstance(outcome, (bool, np.bool_)):

@@ -417,7 +417,6 @@ def test_gradients_compile_nothing_anew():
         ("save", dict(save=3, save_every=2)),
         ("jax.numpy", dict(step=lambda state: {name: np.sin(leaf) for name, leaf in state.items()})),
         ("jnp.where", dict(step=lambda state: state if state["position"][0] > 0 else state)),
-        ("save_every is not", dict(save=lambda state: state["position"])),
     ],
 )
 def test_bad_input_is_refused_by_name(words, settings, key):

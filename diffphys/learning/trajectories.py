@@ -188,6 +188,7 @@ def save_trajectories(
         (8,)
     """
     import xarray  # here, so that training without files neither needs it nor waits for it
+    import zarr
 
     path = _resolved(path)
     _check_replaceable(path)
@@ -249,7 +250,9 @@ def save_trajectories(
         "checksums": json.dumps(checksums),
         "contents": json.dumps(contents),
     }
-    with replacing(path) as beside, warnings.catch_warnings():
+    # A chunk of zeros is written, too: one that is left out loses the signs of complex zeros.
+    whole = zarr.config.set({"array.write_empty_chunks": True})
+    with replacing(path) as beside, warnings.catch_warnings(), whole:
         # Readers ask for consolidated metadata first and warn where there are none. Zarr warns that its third format
         # does not specify them yet; readers that do not know them do not look at them.
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")

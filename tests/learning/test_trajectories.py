@@ -384,7 +384,11 @@ def check_round_trip(given):
 ANY = (dp.Trajectories({"x": -np.zeros((1, 2, 4, 3), np.float32), "..": np.ones((1, 2, 4, 3))}), GRID, {"size": 1})
 
 
+SIGNED = (dp.Trajectories({"x": np.full((1, 1, 4, 3), complex(0.0, -0.0), np.complex64)}), GRID, {})
+
+
 @given_example(ANY)
+@given_example(SIGNED)
 @settings(max_examples=3)
 @given(saved_arguments())
 def test_whatever_is_saved_is_what_is_loaded(given):

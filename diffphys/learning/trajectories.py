@@ -428,16 +428,20 @@ def _stored_names(names: Sequence[Any], taken: Sequence[str]) -> list[str]:
     """For each name one of letters, digits and underscores, no two alike and none of those taken, also where a file
     system does not tell small from large letters.
     """
+
+    def with_dimensions(name: str) -> set[str]:
+        """A dimension of a parameter is its name with a number behind it; no array may have that name."""
+        return {name.lower(), *(f"{name.lower()}_{number}" for number in range(1, 33))}
+
     used, stored = {name.lower() for name in taken}, []
     for name in names:
         if not isinstance(name, str):
             raise InputError(f"save_trajectories: a name is {name!r}; text is accepted.")
         plain = re.sub(r"[^A-Za-z0-9_]+", "_", name)[:60]
         plain = plain if re.match(r"[A-Za-z]", plain) else f"array_{plain.strip('_')}".rstrip("_")
-        # A dimension of a parameter is its name with a number behind it; no array may have that name.
         candidates = [plain, *(f"{plain}_of_{number}" for number in range(2, len(names) + len(used) + 2))]
-        found = next(one for one in candidates if one.lower() not in used)
-        used |= {found.lower(), *(f"{found.lower()}_{number}" for number in range(1, 33))}
+        found = next(one for one in candidates if not used & with_dimensions(one))
+        used |= with_dimensions(found)
         stored.append(found)
     return stored
 

@@ -385,10 +385,12 @@ ANY = (dp.Trajectories({"x": -np.zeros((1, 2, 4, 3), np.float32), "..": np.ones(
 
 
 SIGNED = (dp.Trajectories({"x": np.full((1, 1, 4, 3), complex(0.0, -0.0), np.complex64)}), GRID, {})
+NUMBERED = (dp.Trajectories({"x": np.zeros((1, 1, 4, 3))}, {"a_1": np.zeros(1), "a": np.zeros((1, 2))}), GRID, {})
 
 
 @given_example(ANY)
 @given_example(SIGNED)
+@given_example(NUMBERED)
 @settings(max_examples=3)
 @given(saved_arguments())
 def test_whatever_is_saved_is_what_is_loaded(given):

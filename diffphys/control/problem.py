@@ -21,7 +21,16 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids.numbers import as_floating, as_number, check_number, concrete, plain, shown, whole_number
+from diffphys.grids.numbers import (
+    as_floating,
+    as_number,
+    check_number,
+    concrete,
+    one_number,
+    plain,
+    shown,
+    whole_number,
+)
 from diffphys.stepping import Adjoint, Checkpointed, rollout
 
 
@@ -158,12 +167,12 @@ class ControlProblem(eqx.Module):
 
     def step_cost(self, state: Any, control: Any, previous: Any, target: Any) -> Array:
         """What a step costs: the running cost of the state it leads to, and the regularizers."""
-        price = _one_number("running_cost", self.running_cost(state, control, target))
+        price = one_number("ControlProblem: running_cost", self.running_cost(state, control, target))
         return sum((regularizer(control, previous) for regularizer in self.regularizers), price)
 
     def end_cost(self, state: Any, target: Any) -> Array:
         """What the last state costs."""
-        return _one_number("terminal_cost", self.terminal_cost(state, target))
+        return one_number("ControlProblem: terminal_cost", self.terminal_cost(state, target))
 
     def at_rest(self, steps: int | None = None) -> Any:
         """The controls that stay as they are before the first step, with a leading axis of `steps` (N)."""
@@ -283,12 +292,6 @@ def cost(
     controls = problem.checked_controls("cost", controls)
     (final, _), prices = _priced_rollout(problem, state, controls, adjoint, _price)
     return jnp.sum(prices) + problem.end_cost(final, problem.target)
-
-
-def _one_number(name: str, cost: Any) -> Array:
-    if np.shape(cost) != ():
-        raise InputError(f"ControlProblem: {name} returns an array of shape {np.shape(cost)}; one number is accepted.")
-    return jnp.asarray(cost)
 
 
 def sum_of_squares(tree: Any) -> Array:

@@ -143,6 +143,13 @@ def plain(value: Any) -> Any:
     return value if whole is None else whole
 
 
+def one_number(name: str, returned: Any) -> Array:
+    """What a user's function of this name returned, where that is one number."""
+    if jnp.shape(returned) != ():
+        raise InputError(f"{name} returns an array of shape {jnp.shape(returned)}; one number is accepted.")
+    return jnp.asarray(returned)
+
+
 def whole_number(name: str, value: Any, least: int = 1) -> int:
     """`value` as an integer of Python; `name` is for the message where it is no whole number of at least `least`."""
     whole = as_whole(value, least)

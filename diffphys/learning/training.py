@@ -13,7 +13,7 @@ import optax
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids.numbers import as_floating, shown, whole_number
+from diffphys.grids.numbers import as_floating, one_number, shown, whole_number
 from diffphys.learning.corrected import with_parameters
 from diffphys.learning.losses import half_sum_of_squares
 from diffphys.learning.recovery import Recovery, recovering
@@ -343,18 +343,12 @@ def _window_loss(
         adjoint = Truncated(min(adjoint.window, unroll))
     _, states = rollout(adapted, problem.start(first), unroll, save_every=1, adjoint=adjoint)
     if problem.unrolled_loss is not None:
-        return _one_number("unrolled_loss", problem.unrolled_loss(jax.vmap(problem.observe)(states), targets))
+        return one_number("train: unrolled_loss", problem.unrolled_loss(jax.vmap(problem.observe)(states), targets))
 
     def loss_of(state: Any, target: Any) -> Array:
-        return _one_number("loss", problem.loss(problem.observe(state), target))
+        return one_number("train: loss", problem.loss(problem.observe(state), target))
 
     return jnp.mean(jax.vmap(loss_of)(states, targets))
-
-
-def _one_number(name: str, loss: Any) -> Array:
-    if jnp.shape(loss) != ():
-        raise InputError(f"train: {name} returns an array of shape {jnp.shape(loss)}; one number is accepted.")
-    return loss
 
 
 def _merge(step: Any, arrays: Any, trainable: Callable[[Any], Any]) -> Any:

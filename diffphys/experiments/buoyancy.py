@@ -94,9 +94,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "book": {
         "bounded": True,
         "features": 24,
-        "unroll": (1, 4, 16, 32),
-        "updates": (600, 700, 900, 500),
-        "learning_rates": (4e-3, 4e-3, 3e-3, 1.5e-3),
+        **stages((1, 600, 4e-3), (4, 700, 4e-3), (16, 900, 3e-3), (32, 500, 1.5e-3)),
         "shift": True,
         "finer": (2, 3),
     },
@@ -150,9 +148,9 @@ class Smoke(eqx.Module):
         """The flow's."""
         return self.solver.dt
 
-    def initial_state(self, *given: Any, **named: Any) -> FlowState:
+    def initial_state(self, *given: Any, **options: Any) -> FlowState:
         """The flow's."""
-        return self.solver.initial_state(*given, **named)
+        return self.solver.initial_state(*given, **options)
 
 
 def smoke_flow(settings: Settings, resolution: int) -> Smoke:

@@ -251,8 +251,11 @@ def save_trajectories(
         "contents": json.dumps(contents),
     }
     # A chunk of zeros is written, too: one that is left out loses the signs of complex zeros.
-    whole = zarr.config.set({"array.write_empty_chunks": True})
-    with replacing(path) as beside, warnings.catch_warnings(), whole:
+    with (
+        zarr.config.set({"array.write_empty_chunks": True}),
+        replacing(path) as beside,
+        warnings.catch_warnings(),
+    ):
         # Readers ask for consolidated metadata first and warn where there are none. Zarr warns that its third format
         # does not specify them yet; readers that do not know them do not look at them.
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")

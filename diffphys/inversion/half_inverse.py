@@ -21,7 +21,7 @@ from jax import Array
 
 from diffphys.errors import InputError
 from diffphys.grids.numbers import shown
-from diffphys.inversion.jacobian_power import LARGEST_JACOBIAN, Spectrum, check_options, jacobian_power
+from diffphys.inversion.jacobian_power import LARGEST_JACOBIAN, Spectrum, check_options, check_samples, jacobian_power
 
 
 class HalfInverseState(NamedTuple):
@@ -50,9 +50,19 @@ def value_and_output_gradient(
         samples: Pytree of arrays with the batch as first axis.
 
     Raises:
-        InputError: the loss is no number.
+        InputError: the loss is no number, or the samples have no batch axis that the function can be mapped over.
     """
-    outputs = jax.vmap(lambda sample: function(parameters, sample))(samples)
+    check_samples(samples)
+    try:
+        outputs = jax.vmap(lambda sample: function(parameters, sample))(samples)
+    except (TypeError, ValueError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
+        shapes = [jnp.shape(leaf)[1:] for leaf in jax.tree.leaves(samples)]
+        raise InputError(
+            f"value_and_output_gradient: function fails for one sample, of shapes {shapes} (see above); samples with "
+            "the batch as first axis are accepted."
+        ) from error
     shape = jax.tree.map(jnp.shape, jax.eval_shape(loss, outputs, samples))
     if shape != ():
         raise InputError(f"value_and_output_gradient: loss returns {shown(shape)}; one number is accepted.")

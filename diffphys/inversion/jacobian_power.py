@@ -159,6 +159,16 @@ def check_options(kappa: float, truncation: float | None, engine: str, iteration
     whole_number("iterations", iterations)
 
 
+def check_samples(samples: Any) -> None:
+    """Raise `InputError` unless all arrays have one batch axis in front."""
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(samples)]
+    sizes = {shape[:1] for shape in shapes}
+    if len(sizes) != 1 or () in sizes or (0,) in sizes:
+        raise InputError(
+            f"samples must be arrays with one common, non-empty batch axis in front; given are shapes {shapes}."
+        )
+
+
 class _Problem:
     """The map from flat real parameters to flat real outputs, and the flat real gradient of the outputs."""
 
@@ -168,12 +178,7 @@ class _Problem:
             raise InputError("parameters holds complex arrays; real ones are accepted (split them in two).")
         if not jax.tree.leaves(trainable):
             raise InputError("parameters holds no arrays of floating-point numbers; at least one is accepted.")
-        sizes = {leaf.shape[:1] for leaf in map(jnp.asarray, jax.tree.leaves(samples))}
-        if len(sizes) != 1 or () in sizes or (0,) in sizes:
-            raise InputError(
-                "samples must be arrays with one common, non-empty batch axis in front; "
-                f"given are shapes {[jnp.shape(leaf) for leaf in jax.tree.leaves(samples)]}."
-            )
+        check_samples(samples)
         self.parameters, self.unravel = ravel_pytree(trainable)
         self.samples = samples
         # In the precision of the parameters, whatever that of the physics is.

@@ -114,6 +114,13 @@ class Corrected(eqx.Module):
     beside: Callable[[Any, Any], Sequence[Field | Array]] = eqx.field(static=True, default=nothing_beside)
     kept: Callable[[Any], Any] = eqx.field(static=True, default=as_it_is)
 
+    def __check_init__(self):
+        if any(kind.__module__.startswith("torch.") for kind in type(self.network).__mro__):
+            raise InputError(
+                "Corrected: network is a module of PyTorch; a function of JAX arrays is accepted (dp.to_torch brings "
+                "the solver to PyTorch, where such a network is trained through it)."
+            )
+
     def __call__(self, state: Any, *inputs: Any) -> Any:
         predicted = self.solver(state, *inputs)
         further = self.beside(self.solver, predicted)

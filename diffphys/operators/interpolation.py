@@ -157,16 +157,39 @@ def _points_with_ghosts(field: Field, axis: int) -> np.ndarray:
     return np.concatenate([[2 * edges[0] - points[inner[0]]], points, [2 * edges[-1] - points[inner[1]]]])
 
 
-def look_up(field: Field, indices: Sequence[Array]) -> Array:
-    """Multilinear interpolation at real-valued indices of the field's own points, at most one beyond each end."""
+Instead = tuple[Array, Field] | None
+"""For each point that is looked up whether another field stands in the place of the first, and that field; or None."""
+
+
+def look_up(field: Field, indices: Sequence[Array], instead: Instead = None) -> Array:
+    """Multilinear interpolation at real-valued indices of the field's own points, at most one beyond each end.
+
+    Args:
+        field: The field.
+        indices: For each axis the indices.
+        instead: Where another field, with points at the same places, is looked up instead, and that field.
+    """
     lows, weights = [], []
     for axis, index in enumerate(indices):
         low = jnp.clip(jnp.floor(index), -1, field.shape[axis] - 1)
         weights.append(index - low)
         lows.append(low.astype(jnp.int32) + 1)
-    padded = beside(field.padded([(1, 1)] * field.grid.dimensions), lows)
+    padded, which = padded_for_look_up(field, lows, instead)
     shares = [slope_shares(field, axis, 1) for axis in range(field.grid.dimensions)]
-    return two_sided(_multilinear, 1, shares)(padded, tuple(lows), tuple(weights))
+    return two_sided(_multilinear, 1, shares)(padded, tuple(lows), tuple(weights), *which)
+
+
+def padded_for_look_up(field: Field, indices: Sequence[Array], instead: Instead) -> tuple[Array, tuple[Array, ...]]:
+    """The values with a ghost point at each end, and what a look-up there adds to its indices.
+
+    With another field they have a last axis of two entries, and the further index says of which field each point is.
+    """
+    widths = [(1, 1)] * field.grid.dimensions
+    if instead is None:
+        return beside(field.padded(widths), indices), ()
+    condition, other = instead
+    both = jnp.stack([field.padded(widths), other.padded(widths)], axis=-1)
+    return beside(both, indices), (condition.astype(jnp.int32),)
 
 
 class SlopeShares(NamedTuple):
@@ -324,26 +347,34 @@ def _two_sided_jvp(interpolation: Callable, reach: int, shares: Sequence[SlopeSh
         jnp.zeros_like(fraction) if isinstance(part, SymbolicZero) else part
         for part, fraction in zip(moved, fractions, strict=True)
     )
-    below, above = [], []
-    for axis, change in enumerate(moved):
-        _, sides = _sides(padded, lows, fractions, axis, reach, shares[axis])
-        for side, (low, fraction, share) in zip((below, above), sides, strict=True):
-            side.append((low, fraction, share * change))
-    for side in (below, above):
-        corners, places, changes = zip(*side, strict=True)
-        change = functools.partial(interpolation, padded, corners)
-        tangent = tangent + jax.jvp(lambda places, change=change: change(places, *given), (places,), (changes,))[1]
+    # The slopes are values: of each axis the derivative keeps one array, and not what each corner gives to it.
+    sides = [_sides(padded, lows, fractions, axis, reach, shares[axis])[1] for axis in range(len(lows))]
+    slopes = [jnp.zeros_like(value) for _ in moved]
+    for side in zip(*sides, strict=True):
+        corners, places, weights = zip(*side, strict=True)
+        _, pull = jax.vjp(functools.partial(_at_places, interpolation, padded, corners, given), places)
+        (along,) = pull(jnp.ones_like(value))
+        slopes = [slope + weight * one for slope, weight, one in zip(slopes, weights, along, strict=True)]
+    for slope, change in zip(slopes, moved, strict=True):
+        tangent = tangent + slope * change
     return value, tangent
 
 
-def _multilinear(padded: Array, lows: Sequence[Array], fractions: Sequence[Array]) -> Array:
+def _at_places(
+    interpolation: Callable, padded: Array, corners: Sequence[Array], given: Sequence[Any], places: Sequence[Array]
+) -> Array:
+    return interpolation(padded, corners, places, *given)
+
+
+def _multilinear(padded: Array, lows: Sequence[Array], fractions: Sequence[Array], *which: Array) -> Array:
     total = jnp.zeros((), padded.dtype)
     for corner in range(2 ** len(lows)):
         bits = [(corner >> axis) & 1 for axis in range(len(lows))]
         weight = jnp.ones((), padded.dtype)
         for bit, fraction in zip(bits, fractions, strict=True):
             weight = weight * (fraction if bit else 1 - fraction)
-        total = total + weight * padded[tuple(low + bit for low, bit in zip(lows, bits, strict=True))]
+        place = (low + bit for low, bit in zip(lows, bits, strict=True))
+        total = total + weight * padded[(*place, *which)]
     return total
 
 

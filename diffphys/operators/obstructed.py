@@ -1,6 +1,5 @@
 """Semi-Lagrangian look-ups beside closed cells: a path along which nothing is read through a wall."""
 
-import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from diffphys.devices import beside, keeping
+from diffphys.devices import beside, choose, keeping
 from diffphys.errors import InputError
 from diffphys.grids import Field, Grid
 from diffphys.grids.axes import at_axis
@@ -53,34 +52,25 @@ def look_up_within(
     return jnp.where(jnp.asarray(closed), field.values, carried)
 
 
-@dataclasses.dataclass(frozen=True)
-class NothingFromBehind:
-    """From values that were looked up to these values, zero where the foot may lie behind closed cells: where the path
-    meets one and is longer than the thinnest wall.
+def comes_from_behind(field: Field, path: Sequence[Array], closed: np.ndarray) -> Array:
+    """For each point of a field whether its foot may lie behind closed cells: where the path meets one and is longer
+    than the thinnest wall.
 
-    It is a map for `linear.linear_map`, its own transpose; its constants tell how far along each axis the feet lie from
-    the points, in cells and not beyond a bounded axis.
-
-    Attributes:
-        grid: The grid.
-        offset: The place of the points.
-        periodic: For each axis whether it is.
-        closed: For each cell whether nothing passes it, as bytes of a boolean array.
+    Args:
+        field: The field, at the faces.
+        path: For each axis how far the foot lies from each point, in cells; not beyond a bounded axis.
+        closed: For each cell whether nothing passes it.
     """
+    walls = [thinnest_wall(closed, axis, wraps) for axis, wraps in enumerate(field.periodic)]
+    is_open = functools.partial(_is_open, closed, field.periodic)
+    start = [_in_cells(field.grid, axis, place, field.values) for axis, place in enumerate(field.offset)]
 
-    grid: Grid
-    offset: tuple[float, ...]
-    periodic: tuple[bool, ...]
-    closed: bytes
+    def behind(path: Sequence[Array]) -> Array:
+        return longer_than_walls(path, walls) & ~_followed(field.grid, start, path, is_open, None)[1]
 
-    def __call__(self, displacement: Sequence[Array], operands: Sequence[Array]) -> tuple[Array]:
-        (values,) = operands
-        closed = np.frombuffer(self.closed, bool).reshape(self.grid.cells)
-        is_open = functools.partial(_is_open, closed, self.periodic)
-        start = [_in_cells(self.grid, axis, place, values) for axis, place in enumerate(self.offset)]
-        _, free, _ = _followed(self.grid, start, displacement, is_open, None)
-        walls = [thinnest_wall(closed, axis, wraps) for axis, wraps in enumerate(self.periodic)]
-        return (jnp.where(longer_than_walls(displacement, walls) & ~free, 0.0, values),)
+    path = jax.lax.stop_gradient(list(path))
+    longer = longer_than_walls(path, walls)
+    return choose(jnp.any(longer), behind, lambda _: longer & False, path)
 
 
 def longer_than_walls(displacement: Sequence[Any], walls: Sequence[int | None]) -> Any:

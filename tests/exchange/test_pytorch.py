@@ -143,3 +143,9 @@ def test_a_network_of_pytorch_is_trained_in_the_loop_of_a_solver():
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.2 * losses[0]
+
+
+def test_a_network_of_pytorch_in_a_corrected_solver_is_refused():
+    ring = dp.Heat(dp.Grid((16,), (1.0,)), 0.01, 0.01, ((dp.Periodic(), dp.Periodic()),))
+    with pytest.raises(dp.InputError, match="network is a module of PyTorch; a function of JAX arrays"):
+        dp.Corrected(ring, torch.nn.Conv1d(1, 1, 3))

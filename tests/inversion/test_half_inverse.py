@@ -96,6 +96,10 @@ def test_missing_arguments_are_named():
         optimizer.update(jnp.ones((1, 1)), optimizer.init(jnp.ones(1)), jnp.ones(1))
     with pytest.raises(InputError, match=r"loss returns \(3, 1\); one number"):
         value_and_output_gradient(lambda y, x: y - x, lambda p, s: p * s, jnp.ones(()), jnp.ones((3, 1)))
+    with pytest.raises(InputError, match=r"one common, non-empty batch axis.*\(\)"):
+        value_and_output_gradient(lambda y, x: jnp.sum(y), lambda p, s: p * s, jnp.ones(()), jnp.ones(()))
+    with pytest.raises(InputError, match=r"one sample, of shapes \[\(\)\].*the batch as first axis"):
+        value_and_output_gradient(lambda y, x: jnp.sum(y), lambda p, s: p @ s, jnp.ones(3), jnp.ones(3))
     with pytest.raises(InputError, match="loss="):
         newton().update(jnp.ones(1), optax.EmptyState(), jnp.ones(1))
     with pytest.raises(InputError, match="kappa"):

@@ -20,10 +20,18 @@ from diffphys.linear import linear_map
 from diffphys.operators.advection.look_ups import Bounded, as_largest_courant, check_carried
 from diffphys.operators.advection.scheme import Advection
 from diffphys.operators.differences import with_zeros
-from diffphys.operators.interpolation import SlopeShares, index_of, interpolate, look_up, slope_shares
+from diffphys.operators.interpolation import (
+    Instead,
+    SlopeShares,
+    index_of,
+    interpolate,
+    look_up,
+    padded_for_look_up,
+    slope_shares,
+)
 from diffphys.operators.obstructed import (
-    NothingFromBehind,
     check_closed,
+    comes_from_behind,
     longer_than_walls,
     look_up_within,
     pinched,
@@ -55,8 +63,9 @@ class SemiLagrangian(Bounded):
         if closed is None or field.offset == center_offset(field.grid):
             return semi_lagrangian(field, velocity, dt, self.largest_courant, closed)
         carried = semi_lagrangian(field, velocity, dt, self.largest_courant)
-        carried = around_corners(carried, field, velocity, dt, closed)
-        return nothing_from_behind(carried, field, velocity, dt, closed, self.largest_courant)
+        path = upstream_path(field, velocity, dt)
+        carried = around_corners(carried, field, path, closed)
+        return nothing_from_behind(carried, field, path, closed, self.largest_courant)
 
 
 def semi_lagrangian(
@@ -90,7 +99,7 @@ def semi_lagrangian(
     """
     check_carried("semi_lagrangian", field, velocity, dt)
     largest_courant = as_largest_courant("semi_lagrangian", largest_courant, field.grid.dimensions)
-    displacement = [_upstream_displacement(field, component, axis, dt) for axis, component in enumerate(velocity)]
+    displacement = _upstream_displacements(field, velocity, dt)
     limits = [_limits(field, axis) for axis in range(field.grid.dimensions)]
     reach = (largest_courant,) * field.grid.dimensions if isinstance(largest_courant, int) else largest_courant
     if closed is not None:
@@ -102,19 +111,18 @@ def semi_lagrangian(
             if reach is not None:
                 within.append(_confined(part, axis, limit, reach[axis]))
             else:
-                within.append(_clipped(field, axis, part, limit))
+                within.append(_clipped(part, axis, limit))
         start = [_indices(field, axis, part.dtype) for axis, part in enumerate(within)]
         steps = None if reach is None else 2 * max(reach)
         return field.with_values(look_up_within(field, start, within, closed, steps))
     if reach is not None:
         return field.with_values(_weighted_shifts(field, displacement, limits, reach))
-    indices = []
-    for axis, (part, limit) in enumerate(zip(displacement, limits, strict=True)):
-        indices.append(_wrapped(field, axis, _clipped(field, axis, part, limit)))
-    return field.with_values(look_up(field, indices))
+    return field.with_values(look_up(field, _wrapped(field, _within_domain(field, displacement))))
 
 
-def around_corners(carried: Field, field: Field, velocity: Sequence[Field], dt: ArrayLike, closed: np.ndarray) -> Field:
+def around_corners(
+    carried: Field, field: Field, path: Sequence[Array], closed: np.ndarray, instead: Instead = None
+) -> Field:
     """`carried`, a look-up of a velocity component in three dimensions, without what lies behind a wall that stands
     aslant along all axes.
 
@@ -125,36 +133,36 @@ def around_corners(carried: Field, field: Field, velocity: Sequence[Field], dt: 
     Args:
         carried: The result of the look-up.
         field: The component before.
-        velocity: The velocity's components on the faces.
-        dt: Duration of the step.
+        path: From each point to its upstream point, as `upstream_path` gives it.
         closed: For each cell whether it is closed.
+        instead: As for `look_up`.
     """
     walls = pinched(closed, field.periodic) if field.grid.dimensions == 3 else closed[:0]
     if not walls.any():
         return carried
     near = points_near(field, walls, 1)
     base, toward, shares = [], [], []
-    for axis, path in enumerate(_path(field, velocity, dt)):
-        index, backward = _indices(field, axis, path.dtype) + path, path < 0
+    for axis, way in enumerate(path):
+        index, backward = _indices(field, axis, way.dtype) + way, way < 0
         low, count = jnp.floor(index), field.shape[axis]
         start = low + backward
         shares.append(jnp.where(backward, start - index, index - start))
         start = start.astype(jnp.int32)
         base.append(jnp.mod(start, count) if field.periodic[axis] else jnp.clip(start, 0, count - 1))
         toward.append(jnp.where(backward, -1, 1))
-    padded = beside(field.padded([(1, 1)] * 3), base)
-    here = padded[tuple(one + 1 for one in base)]
+    padded, which = padded_for_look_up(field, base, instead)
+    here = padded[(*(one + 1 for one in base), *which)]
     value = here
     for axis, (step, share) in enumerate(zip(toward, shares, strict=True)):
-        value = value + share * (padded[tuple(one + 1 + step * (a == axis) for a, one in enumerate(base))] - here)
+        next_to = [one + 1 + step * (a == axis) for a, one in enumerate(base)]
+        value = value + share * (padded[(*next_to, *which)] - here)
     return field.with_values(jnp.where(beside(jnp.asarray(near), base)[tuple(base)], value, carried.values))
 
 
 def nothing_from_behind(
     carried: Field,
     field: Field,
-    velocity: Sequence[Field],
-    dt: ArrayLike,
+    path: Sequence[Array],
     closed: np.ndarray,
     largest_courant: int | tuple[int, ...] | None = None,
 ) -> Field:
@@ -168,22 +176,13 @@ def nothing_from_behind(
     Args:
         carried: The result of the look-up.
         field: The component before.
-        velocity: The velocity's components on the faces.
-        dt: Duration of the step.
+        path: From each point to its upstream point, as `upstream_path` gives it.
         closed: For each cell whether it is closed.
         largest_courant: The bound on the Courant number, if there is one.
     """
-    walls = _walls(field, closed)
-    if not longer_than_walls(_reach(field, largest_courant), walls):
+    if not longer_than_walls(_reach(field, largest_courant), _walls(field, closed)):
         return carried
-    displacement = jax.lax.stop_gradient(_path(field, velocity, dt))
-    map = NothingFromBehind(field.grid, field.offset, field.periodic, closed.tobytes())
-
-    def without(values: Array) -> Array:
-        return linear_map(map, map, displacement, (values,))[0]
-
-    longer = jnp.any(longer_than_walls(displacement, walls))
-    return field.with_values(choose(longer, without, lambda values: values, carried.values))
+    return field.with_values(jnp.where(comes_from_behind(field, path, closed), 0.0, carried.values))
 
 
 def carried_velocity(
@@ -207,15 +206,21 @@ def carried_velocity(
         return tuple(scheme.carry(part, held, dt, closed) for part in held)
 
     def of(part: Field, part_held: Field) -> Field:
-        carried = scheme.carry(part, velocity, dt, closed)
         walls = [None if wall is None else wall - 1 for wall in _walls(part, closed)]
         if not longer_than_walls(_reach(part, scheme.largest_courant), walls):
-            return carried
-        longer = longer_than_walls(jax.lax.stop_gradient(_path(part, velocity, dt)), walls)
+            return scheme.carry(part, velocity, dt, closed)
+        path = upstream_path(part, velocity, dt)
+        longer = longer_than_walls(jax.lax.stop_gradient(path), walls)
+        if scheme.largest_courant is None:  # a gather may find either: no second program, in which compiling takes long
+            ways = zip(upstream_path(part, held, dt), path, strict=True)
+            path, instead = [jnp.where(longer, other, own) for other, own in ways], (longer, part_held)
+            carried = part.with_values(look_up(part, _wrapped(part, path), instead))
+            return nothing_from_behind(around_corners(carried, part, path, closed, instead), part, path, closed)
 
         def without(values: Array) -> Array:
             return jnp.where(longer, scheme.carry(part_held, held, dt, closed).values, values)
 
+        carried = scheme.carry(part, velocity, dt, closed)
         return part.with_values(choose(jnp.any(longer), without, lambda values: values, carried.values))
 
     return tuple(of(*parts) for parts in zip(velocity, held, strict=True))
@@ -232,18 +237,31 @@ def _reach(field: Field, largest_courant: int | tuple[int, ...] | None) -> list[
     return [np.inf if far is None else float(far) for far in given]
 
 
-def _path(field: Field, velocity: Sequence[Field], dt: ArrayLike) -> list[Array]:
-    """From each point to its upstream point along each axis, in cells."""
-    return [
-        _clipped(field, axis, _upstream_displacement(field, component, axis, dt), _limits(field, axis))
-        for axis, component in enumerate(velocity)
-    ]
+def upstream_path(field: Field, velocity: Sequence[Field], dt: ArrayLike) -> list[Array]:
+    """From each point to its upstream point along each axis, in cells; it does not lead beyond a bounded axis."""
+    return _within_domain(field, _upstream_displacements(field, velocity, dt))
 
 
-def _clipped(field: Field, axis: int, displacement: Array, limit: Limits) -> Array:
+def _within_domain(field: Field, displacement: Sequence[Array]) -> list[Array]:
+    return [_clipped(part, axis, _limits(field, axis)) for axis, part in enumerate(displacement)]
+
+
+def _upstream_displacements(field: Field, velocity: Sequence[Field], dt: ArrayLike) -> list[Array]:
+    return [_upstream_displacement(field, component, axis, dt) for axis, component in enumerate(velocity)]
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _clipped(displacement: Array, axis: int, limit: Limits) -> Array:
     """The displacements, those that lead beyond a bounded axis to its end."""
-    index = _indices(field, axis, displacement.dtype)
-    return displacement if limit is None else jnp.clip(displacement, limit[0] - index, limit[1] - index)
+    if limit is None:
+        return displacement
+    index = _index(displacement, axis)
+    return jnp.clip(displacement, limit[0] - index, limit[1] - index)
+
+
+@_clipped.defjvp
+def _clipped_jvp(axis: int, limit: Limits, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return _clipped(*primals, axis, limit), _free(*primals, axis, limit) * tangents[0]
 
 
 def _upstream_displacement(field: Field, component: Field, axis: int, dt: ArrayLike) -> Array:
@@ -274,9 +292,13 @@ def _index(array: Array | jax.ShapeDtypeStruct, axis: int) -> Array:
     return jnp.arange(count, dtype=array.dtype).reshape(at_axis(axis, -1, 1, dimensions))
 
 
-def _wrapped(field: Field, axis: int, displacement: Array) -> Array:
-    index = _indices(field, axis, displacement.dtype) + displacement
-    return jnp.mod(index, field.grid.cells[axis]) if field.periodic[axis] else index
+def _wrapped(field: Field, path: Sequence[Array]) -> list[Array]:
+    """The indices of the upstream points, within the first period of a periodic axis."""
+    indices = [_indices(field, axis, way.dtype) + way for axis, way in enumerate(path)]
+    return [
+        jnp.mod(index, count) if wraps else index
+        for index, count, wraps in zip(indices, field.grid.cells, field.periodic, strict=True)
+    ]
 
 
 def _weighted_shifts(
@@ -380,14 +402,12 @@ def _shifts(reach: int) -> range:
 
 
 def _confined(displacement: Array, axis: int, limit: Limits, reach: int) -> Array:
-    if limit is not None:
-        index = _index(displacement, axis)
-        displacement = jnp.clip(displacement, limit[0] - index, limit[1] - index)
+    displacement = _clipped(displacement, axis, limit)
     return jnp.where(jnp.abs(displacement) <= reach, displacement, jnp.nan)
 
 
 def _free(displacement: Array, axis: int, limit: Limits) -> ArrayLike:
-    """The derivative of `_confined`: 1 within the limits, 0 beyond, their mean on a limit."""
+    """The derivative of `_clipped`: 1 within the limits, 0 beyond, their mean on a limit."""
     if limit is None:
         return 1.0
     index = _index(displacement, axis)

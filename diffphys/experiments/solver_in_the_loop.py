@@ -133,12 +133,14 @@ class Scenario:
         study: The study, without further arms.
         finer: From a factor to the source on a grid so many times finer.
         start: `start(finer, state)`, the reference's state on the grid of another step.
+        frame: `frame(state, factor)`, a state of a step on a grid so many times finer as a frame of the source.
         ahead: Steps that training looks ahead to the published reduction of the source's error, a part of one.
     """
 
     study: Study
     finer: Callable[[int], Any]
     start: Callable[[Any, Any], Any] = state_at
+    frame: Callable[[Any, int], Mapping[str, Array]] = frame_of
     ahead: Mapping[int, float] = dataclasses.field(default_factory=dict)
 
 
@@ -188,7 +190,7 @@ def run_scenario(scenario: Scenario, settings: ScenarioSettings, run: Run) -> No
             test,
             finer,
             start=lambda state, finer=finer: scenario.start(finer, state),
-            frame=lambda state, factor=factor: frame_of(state, factor),
+            frame=lambda state, factor=factor: scenario.frame(state, factor),
         )
         save_evaluation(study, run, name, found, {}, settings.frames)
         metrics["arms"][name] = means(study, found)

@@ -125,7 +125,7 @@ def test_the_probe_lies_behind_the_bodies():
         (["spacings=3,2"], "the smallest and the largest are accepted"),
         (["place=2,8"], "a body may leave the domain"),
         (["spacings=1.2,14"], "a body may leave the domain"),
-        (["unroll=1,4,151"], "fewer steps than frames"),
+        (["unroll=1,4,16,151"], "fewer steps than frames"),
         (["test_seeds=3,101"], "which training sees"),
         (["test_seeds=101,101"], "one or more different whole numbers"),
         (["arms=least-squares", "train_seeds=1", "test_seeds=2", "resolution=3", "scale=1"], "has no least-squares"),

@@ -101,7 +101,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "book": {
         "arms": ALL_ARMS,
-        **stages((1, 700, 4e-3), (4, 700, 4e-3), (8, 300, 2e-3)),
+        **stages((1, 400, 4e-3), (4, 400, 4e-3), (8, 100, 2e-3)),
         "decay": 0.02,
         "seeds": 3,
         "shift": True,

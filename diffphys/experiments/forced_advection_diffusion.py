@@ -317,8 +317,8 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     """Pictures and an animation of the first test case's velocity along x."""
     frames = run.settings.frames
     times = run.settings.dt * np.arange(1, frames + 1)
-    # Supervised training is so far off that nothing could be seen beside it.
-    drawn = ("reference", "source", "one-step", "detached", "unrolled")
+    # Supervised training is so far off that nothing could be seen beside it; detached looks as unrolled does.
+    drawn = ("reference", "source", "one-step", "unrolled" if "unrolled" in shown else "detached")
     velocity = {name: flow["velocity_x"] for name, flow in shown.items() if name in drawn}
     look: dict[str, Any] = {"label": "velocity along x", "at": "cells", "horizontal": 0}
     draw_moments(run, "velocity.png", velocity, times, SIZE, spread(frames, 5), errors=True, **look)

@@ -57,6 +57,10 @@ def error_over_time_figure(
 
     arms = list(dict.fromkeys([arm for of_case in curves.values() for arm in of_case] + list(published or {})))
     colors = colors_of(arms)
+    # Where there are more arms than colors, a color that comes again is dashed.
+    dashes = {
+        arm: "--" if colors[arm] in [colors[other] for other in arms[:index]] else "-" for index, arm in enumerate(arms)
+    }
     columns = min(len(curves), 3)
     lines = ceil(len(curves) / columns)
     # The legend stands in the hole at the end of the last line; without a hole, above the panels.
@@ -66,7 +70,7 @@ def error_over_time_figure(
 
     for panel, (case, of_case) in zip(panels.flat, curves.items(), strict=False):
         for arm, error in of_case.items():
-            panel.plot(times, positive(error), color=colors[arm], linewidth=1.3)
+            panel.plot(times, positive(error), color=colors[arm], linewidth=1.3, linestyle=dashes[arm])
         for arm, value in (published or {}).items():
             panel.axhline(value, color=colors[arm], linewidth=1.1, linestyle=":")
         panel.set_title(case, fontsize=TEXT)
@@ -85,7 +89,7 @@ def error_over_time_figure(
     figure.supylabel(label, fontsize=TEXT)
 
     drawn = [arm for arm in arms if any(arm in of_case for of_case in curves.values())]
-    entries = [Line2D([], [], color=colors[arm], linewidth=1.8, label=arm) for arm in drawn]
+    entries = [Line2D([], [], color=colors[arm], linewidth=1.8, linestyle=dashes[arm], label=arm) for arm in drawn]
     entries += [
         Line2D([], [], color=colors[arm], linewidth=1.3, linestyle=":", label=f"{arm}, published mean")
         for arm in (published or {})

@@ -193,6 +193,12 @@ def test_an_arm_that_diverges_does_not_hide_the_others():
     assert 1e-4 < low < 1e-3 and 2e-2 < high < 1e-1
 
 
+def test_no_two_arms_have_the_same_line():
+    errors = {"Re = 1": {f"arm {index}": np.array([1e-3, 1e-2, 2e-2]) for index in range(10)}}
+    lines = error_over_time_figure(errors, TIMES).axes[0].lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 10
+
+
 def test_errors_over_time_of_the_wrong_length_are_refused():
     with pytest.raises(InputError, match='"source" of "Re = 1"'):
         error_over_time_figure({"Re = 1": {"source": np.ones(2)}}, TIMES)

@@ -261,7 +261,8 @@ def _clipped(displacement: Array, axis: int, limit: Limits) -> Array:
 
 @_clipped.defjvp
 def _clipped_jvp(axis: int, limit: Limits, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    return _clipped(*primals, axis, limit), _free(*primals, axis, limit) * tangents[0]
+    (displacement,), (tangent,) = primals, tangents
+    return _clipped(displacement, axis, limit), tangent * _free(displacement, axis, limit)
 
 
 def _upstream_displacement(field: Field, component: Field, axis: int, dt: ArrayLike) -> Array:

@@ -192,6 +192,13 @@ def padded_for_look_up(field: Field, indices: Sequence[Array], instead: Instead)
     return beside(both, indices), (condition.astype(jnp.int32),)
 
 
+def at_indices(values: Array, indices: Sequence[Array]) -> Array:
+    """`values[indices]` for whole numbers that are known to be within the array: none counts from its end, so that
+    nothing is asked of their signs.
+    """
+    return values.at[tuple(indices)].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
 class SlopeShares(NamedTuple):
     """With which weights the slopes per index in the two cells beside each point of an axis make the slope there.
 
@@ -373,8 +380,8 @@ def _multilinear(padded: Array, lows: Sequence[Array], fractions: Sequence[Array
         weight = jnp.ones((), padded.dtype)
         for bit, fraction in zip(bits, fractions, strict=True):
             weight = weight * (fraction if bit else 1 - fraction)
-        place = (low + bit for low, bit in zip(lows, bits, strict=True))
-        total = total + weight * padded[(*place, *which)]
+        place = [low + bit for low, bit in zip(lows, bits, strict=True)]
+        total = total + weight * at_indices(padded, (*place, *which))
     return total
 
 

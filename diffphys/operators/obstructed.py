@@ -15,7 +15,7 @@ from diffphys.errors import InputError
 from diffphys.grids import Field, Grid
 from diffphys.grids.axes import at_axis
 from diffphys.grids.numbers import shown
-from diffphys.operators.interpolation import index_of, slope_shares, two_sided
+from diffphys.operators.interpolation import at_indices, index_of, slope_shares, two_sided
 
 
 def look_up_within(
@@ -233,7 +233,7 @@ def _interpolated(
             weight = weight * (fraction if bit else 1 - fraction)
         place = [low + bit for low, bit in zip(lows, bits, strict=True)]
         reached = _reachable(cell, [index - 1 for index in place], is_open)
-        total = total + jnp.where(reached, weight * padded[tuple(place)], 0)
+        total = total + jnp.where(reached, weight * at_indices(padded, place), 0)
         weights = weights + jnp.where(reached, weight, 0)
         all_open = all_open & reached
     return total / jnp.where(all_open, 1.0, weights)
@@ -252,7 +252,7 @@ def _is_open(closed: np.ndarray, periodic: Sequence[bool], cell: Sequence[Array]
         jnp.mod(index, count) if wraps else jnp.clip(index, 0, count - 1)
         for index, count, wraps in zip(cell, closed.shape, periodic, strict=True)
     ]
-    return beside(jnp.asarray(~closed), place)[tuple(place)]
+    return at_indices(beside(jnp.asarray(~closed), place), place)
 
 
 def _nearest(home: Array, displacement: Array) -> Array:

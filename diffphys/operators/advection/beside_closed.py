@@ -9,6 +9,7 @@ from jax import Array
 from diffphys.devices import beside
 from diffphys.grids import Field, center_offset
 from diffphys.operators.advection.look_ups import cells_around
+from diffphys.operators.interpolation import at_indices
 from diffphys.operators.obstructed import leads_freely, points_near, thin_walls
 
 
@@ -34,7 +35,7 @@ def sees_nothing_closed(field: Field, positions: Sequence[Array], closed: np.nda
             inner = np.moveaxis(padded, axis, 0)
             inner[:2], inner[-2:] = inner[-4:-2], inner[2:4]
     lows, _ = cells_around(field, positions)
-    return leads_freely(field, positions, closed) & ~beside(jnp.asarray(padded), lows)[tuple(lows)]
+    return leads_freely(field, positions, closed) & ~at_indices(beside(jnp.asarray(padded), lows), lows)
 
 
 def open_faces(field: Field, closed: np.ndarray) -> Array:

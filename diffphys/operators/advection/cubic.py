@@ -22,7 +22,14 @@ from diffphys.operators.advection.look_ups import (
 )
 from diffphys.operators.advection.semi_lagrangian import SemiLagrangian
 from diffphys.operators.differences import points_with_two_ghosts
-from diffphys.operators.interpolation import interpolate, sample, slope_shares, two_sided, two_sided_within
+from diffphys.operators.interpolation import (
+    at_indices,
+    interpolate,
+    sample,
+    slope_shares,
+    two_sided,
+    two_sided_within,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +126,7 @@ def _weighted_sum(
 ) -> Array:
     """The sum over all products of one point per axis, one axis inside of the other."""
     if not weights:
-        return padded[tuple(index)]
+        return at_indices(padded, index)
     low = lows[len(index)]
     terms = [
         weight * _weighted_sum(padded, lows, weights[1:], [*index, low + shift])

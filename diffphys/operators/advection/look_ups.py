@@ -13,7 +13,7 @@ from diffphys.errors import InputError
 from diffphys.grids import Field, check_field
 from diffphys.grids.field import check_velocity
 from diffphys.grids.numbers import as_whole, check_numbers, plain, shown
-from diffphys.operators.interpolation import index_of
+from diffphys.operators.interpolation import at_indices, index_of
 
 
 class Bounded:
@@ -76,4 +76,4 @@ def extremes(padded: Array, lows: Sequence[Array]) -> tuple[Array, Array]:
 
 def _corners(padded: Array, lows: Sequence[Array]) -> Iterator[Array]:
     for number in range(2 ** len(lows)):
-        yield padded[tuple(low + ((number >> axis) & 1) for axis, low in enumerate(lows))]
+        yield at_indices(padded, [low + ((number >> axis) & 1) for axis, low in enumerate(lows)])

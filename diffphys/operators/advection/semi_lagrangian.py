@@ -23,6 +23,7 @@ from diffphys.operators.differences import with_zeros
 from diffphys.operators.interpolation import (
     Instead,
     SlopeShares,
+    at_indices,
     index_of,
     interpolate,
     look_up,
@@ -151,12 +152,13 @@ def around_corners(
         base.append(jnp.mod(start, count) if field.periodic[axis] else jnp.clip(start, 0, count - 1))
         toward.append(jnp.where(backward, -1, 1))
     padded, which = padded_for_look_up(field, base, instead)
-    here = padded[(*(one + 1 for one in base), *which)]
+    here = at_indices(padded, (*(one + 1 for one in base), *which))
     value = here
     for axis, (step, share) in enumerate(zip(toward, shares, strict=True)):
         next_to = [one + 1 + step * (a == axis) for a, one in enumerate(base)]
-        value = value + share * (padded[(*next_to, *which)] - here)
-    return field.with_values(jnp.where(beside(jnp.asarray(near), base)[tuple(base)], value, carried.values))
+        value = value + share * (at_indices(padded, (*next_to, *which)) - here)
+    is_near = at_indices(beside(jnp.asarray(near), base), base)
+    return field.with_values(jnp.where(is_near, value, carried.values))
 
 
 def nothing_from_behind(

@@ -64,11 +64,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     "book": {
         "arms": USUAL_ARMS,
         "warmup": 4,
-        "train_frames": 700,
+        "train_seeds": (1, 2, 3, 4),
+        "train_frames": 513,
         "frames": 512,
-        "features": 8,
-        **stages((1, 2500, 4e-3), (4, 2000, 4e-3), (12, 1500, 2e-3), (30, 500, 1e-3)),
+        "features": 6,
+        "bias": True,
+        **stages((1, 700, 4e-3), (4, 700, 4e-3), (16, 500, 2e-3), (32, 150, 1e-3)),
         "batch": 1,
+        "simulator": False,
     },
     "paper": {
         "arms": USUAL_ARMS,

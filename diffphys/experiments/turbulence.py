@@ -69,6 +69,7 @@ class TurbulenceSettings(StudySettings):
     loss: tuple[float, float, float, float] = setting(
         (1.0, 0.0, 0.0, 0.0), help="weights of squares, spectral energy, strain rate and mean flow", minimum=0.0
     )
+    bias: bool = setting(False, help="whether the network's layers add learnable numbers; the published ones do not")
     strength: float = setting(0.003, help="what brings the network's force to size one, see Forced", above=0.0)
     compared_at: tuple[int, ...] = setting((64, 512), help="steps after which the error is told", minimum=1)
     smagorinsky: tuple[float, ...] = setting(
@@ -185,7 +186,7 @@ def turbulence_study(case: TurbulentCase, settings: TurbulenceSettings) -> Study
         names=NAMES,
         fields=lambda state: state.velocity,
         make_network=partial(make_network, 4, case.padding),
-        architecture={"features": settings.features},
+        architecture=named(settings, "features", "bias"),
         parameters=case.parameters,
         identity=named(settings, "resolution", "scale", "dt") | {"size": list(case.size)},
         steps_per_frame=settings.scale,
@@ -211,7 +212,7 @@ def turbulence_study(case: TurbulentCase, settings: TurbulenceSettings) -> Study
         other = dataclasses.replace(study, unrolled_loss=partial(unrolled_loss, weights, window))
         variants[f"window-{window}"] = Variant(other, dataclasses.replace(settings, window=window))
     for features in filter(None, settings.sizes):
-        other = dataclasses.replace(study, architecture={"features": features})
+        other = dataclasses.replace(study, architecture={**study.architecture, "features": features})
         variants[f"features-{features}"] = Variant(other, dataclasses.replace(settings, features=features))
     if settings.squares_only:
         squares = partial(unrolled_loss, LossWeights(weights.squared), settings.window)
@@ -240,10 +241,14 @@ def variations(book: Mapping[str, Any], windows: tuple[int, ...]) -> dict[str, d
     return {name: {**book, **change} for name, change in changes.items()}
 
 
-def make_network(channels: int, padding: tuple[str, str], features: int, key: Array) -> CNN:
-    """The published network, of which 16 features are the published widths: 81,856 parameters with 4 channels."""
+def make_network(channels: int, padding: tuple[str, str], features: int, *, bias: bool = False, key: Array) -> CNN:
+    """The published network, of which 16 features are the published widths: 81,856 parameters with 4 channels.
+
+    Without biases its answer to twice the velocity is twice the force, which no error of the convection is; with them
+    it can be any function.
+    """
     widths = [features * factor for factor in (1, 1, 2, 4, 4, 4)]
-    return CNN((channels, *widths, 2), padding=padding, key=key)
+    return CNN((channels, *widths, 2), padding=padding, bias=bias, key=key)
 
 
 def frame_of(factor: int, state: FlowState) -> dict[str, Array]:

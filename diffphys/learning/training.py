@@ -200,7 +200,9 @@ def train(
         raise InputError(
             f"train: window of the adjoint is {adjoint.window}; at most the unrolled steps ({longest}) are accepted."
         )
-    problem = _Problem(data, batch, seed, averaging, adjoint, loss, unrolled_loss, start, observe, perturb, trainable)
+    problem = _Problem(
+        data, batch, jax.random.key(seed), averaging, adjoint, loss, unrolled_loss, start, observe, perturb, trainable
+    )
     progress = resume if resume is not None else initial_progress(step, stages, trainable, recovery)
     offsets = np.cumsum([0] + [stage.updates for stage in stages])
     validated: list[tuple[int, float]] = []
@@ -249,7 +251,7 @@ class _Problem(eqx.Module):
 
     data: Trajectories
     batch: int = eqx.field(static=True)
-    seed: int = eqx.field(static=True)
+    key: Array  # an array, so that another seed compiles nothing anew
     averaging: float = eqx.field(static=True)
     adjoint: Adjoint = eqx.field(static=True)
     loss: Callable = eqx.field(static=True)
@@ -309,7 +311,7 @@ def _update(
 def _draw(problem: _Problem, unroll: int, number: Array) -> tuple[Any, Any, dict[str, Array]]:
     """Of `batch` windows what they begin with, the `unroll` frames that follow, and their cases' parameters."""
     data = problem.data
-    drawn = jax.random.fold_in(jax.random.key(problem.seed), number)
+    drawn = jax.random.fold_in(problem.key, number)
     case_key, frame_key = jax.random.split(drawn)
     cases = jax.random.randint(case_key, (problem.batch,), 0, data.cases)
     firsts = jax.random.randint(frame_key, (problem.batch,), 0, data.length - unroll)

@@ -73,7 +73,7 @@ def test_the_loss_of_all_steps_is_the_weighted_one_and_further_arms_change_one_t
     assert plain is not None and float(plain(one, other)) == pytest.approx(squares, rel=1e-5)
     assert float(study.unrolled_loss(one, other)) > squares
     assert study.variants["window-2"].settings.window == 2
-    assert study.variants["features-3"].study.architecture == {"features": 3}
+    assert study.variants["features-3"].study.architecture == {"features": 3, "bias": False}
     error = mean_squared_error(one, other)
     assert float(error) == pytest.approx(squares * 6 / 2 / 2 / (3 * 16 * 16), rel=1e-5)
 

@@ -105,7 +105,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "bias": True,
         **stages((1, 500, 4e-3), (8, 500, 3e-3), (20, 200, 1.5e-3)),
         "simulator": False,
-        "smagorinsky": (0.05, 0.1),
     },
     "paper": {
         "arms": USUAL_ARMS,

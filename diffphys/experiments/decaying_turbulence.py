@@ -113,7 +113,7 @@ COMMON: dict[str, Any] = {"dt": 0.01, "loss": (10.0, 0.05, 1e-5, 0.0)}
 PROGRAM = study_program(
     "decaying-turbulence",
     TurbulenceSettings,
-    {name: COMMON | preset for name, preset in PRESETS.items()} | variations(COMMON | PRESETS["book"], (1, 5)),
+    {name: COMMON | preset for name, preset in PRESETS.items()} | variations(COMMON | PRESETS["longer"], (1, 6)),
     case_of,
     energy_over_time,
     "Decaying turbulence: mean squared error",

@@ -345,7 +345,7 @@ COMMON: dict[str, Any] = {
 PROGRAM = study_program(
     "spatial-mixing-layer",
     Settings,
-    {name: COMMON | preset for name, preset in PRESETS.items()} | variations(COMMON | PRESETS["book"], (4, 8)),
+    {name: COMMON | preset for name, preset in PRESETS.items()} | variations(COMMON | PRESETS["longer"], (4, 8)),
     case_of,
     thickness,
     "Spatial mixing layer: mean squared error",

@@ -123,7 +123,7 @@ COMMON: dict[str, Any] = {"dt": 0.1, "loss": (100.0, 2.0, 0.05, 0.0)}
 PROGRAM = study_program(
     "temporal-mixing-layer",
     TurbulenceSettings,
-    {name: COMMON | preset for name, preset in PRESETS.items()} | variations(COMMON | PRESETS["book"], (4, 12)),
+    {name: COMMON | preset for name, preset in PRESETS.items()} | variations(COMMON | PRESETS["longer"], (4, 16)),
     case_of,
     thicknesses,
     "Temporal mixing layer: mean squared error",

@@ -223,22 +223,22 @@ def turbulence_study(case: TurbulentCase, settings: TurbulenceSettings) -> Study
     return with_seeds(dataclasses.replace(study, variants=variants), settings, settings.seeds)
 
 
-def variations(book: Mapping[str, Any], windows: tuple[int, ...]) -> dict[str, dict[str, Any]]:
-    """The presets that change one thing of `book`: how far gradients reach, the loss, the seed, the network's size.
+def variations(longer: Mapping[str, Any], windows: tuple[int, ...]) -> dict[str, dict[str, Any]]:
+    """The presets that change one thing of `longer`: how far gradients reach, the loss, the seed, the network's size.
 
     Args:
-        book: That preset, whole.
+        longer: That preset, whole.
         windows: Sub-ranges of the gradient beside the full one.
     """
-    halved = {"updates": tuple(updates // 2 for updates in book["updates"]), "simulator": False}
-    unrolled = halved | {"arms": ("unrolled",)}
+    shorter = {"updates": tuple(updates // 3 for updates in longer["updates"]), "simulator": False}
+    unrolled = shorter | {"arms": ("unrolled",)}
     changes = {
         "sub-ranges": unrolled | {"windows": windows, "window": 0},
-        "losses": unrolled | {"squares_only": True, "mean_flow": 0.0 if book["loss"][3] else 0.5},
-        "seeds": halved | {"arms": ("one-step", "detached", "unrolled"), "seeds": 3},
-        "sizes": unrolled | {"features": 8, "sizes": (2, 4, 16)},
+        "losses": unrolled | {"squares_only": True, "mean_flow": 0.0 if longer["loss"][3] else 0.5},
+        "seeds": shorter | {"arms": ("one-step", "detached", "unrolled"), "seeds": 3},
+        "sizes": unrolled | {"sizes": (2, 16)},
     }
-    return {name: {**book, **change} for name, change in changes.items()}
+    return {name: {**longer, **change} for name, change in changes.items()}
 
 
 def make_network(channels: int, padding: tuple[str, str], features: int, *, bias: bool = False, key: Array) -> CNN:

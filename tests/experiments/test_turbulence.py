@@ -183,17 +183,17 @@ def test_a_small_run_writes_arms_and_baselines_and_its_figures(name, tmp_path, c
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_presets_that_vary_one_thing_differ_from_book_in_that(name):
+def test_presets_that_vary_one_thing_differ_from_longer_in_that(name):
     program = EXPERIMENTS.load(name)
-    book, case_of = program.presets["book"], CASES[name]
+    longer, case_of = program.presets["longer"], CASES[name]
     for preset, changed in (
         ("sub-ranges", {"windows", "window"}),
         ("losses", {"squares_only", "mean_flow"}),
         ("seeds", {"seeds"}),
-        ("sizes", {"features", "sizes"}),
+        ("sizes", {"sizes"}),
     ):
         given, settings = program.presets[preset], program.choose(preset)
-        different = {key for key in given if given[key] != book.get(key)}
+        different = {key for key in given if given[key] != longer.get(key)}
         assert different - changed <= {"arms", "updates", "simulator"} and different & changed
         study = turbulence_study(case_of(settings), settings)
         assert len(study.variants) >= (1 if name.startswith("spatial") else 2)

@@ -56,8 +56,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     | {"train_reynolds": (300.0, 500.0, 800.0), "train_frames": 300, "seeds": 1, "features": 16}
     | stages((1, 400, 2e-3), (4, 300, 1e-3)),
     "book": COMMON
-    | {"train_frames": 500, "seeds": 3, "features": 16}
-    | stages((1, 300, 2e-3), (2, 250, 2e-3), (4, 500, 1e-3)),
+    | {"train_frames": 400, "seeds": 3, "features": 16}
+    | stages((1, 200, 2e-3), (2, 150, 2e-3), (4, 300, 1e-3)),
     "paper": COMMON
     | {"train_frames": 6000, "frames": 1500, "seeds": 8, "features": 32}
     | stages((1, 144000, 1e-4), (2, 144000, 1e-5), (4, 144000, 1e-6)),

@@ -50,7 +50,7 @@ COMMON = {"arms": ARMS, "warmup": 200, "frames": 300, "batch": 16, "averaging": 
 LONG = COMMON | {"train_frames": 5000, "frames": 1000, "starts": 80}
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": COMMON | {"train_frames": 1000, "seeds": 2} | stages((1, 600, 2e-3), (3, 600, 1e-3)),
-    "book": LONG | {"seeds": 5} | stages((1, 800, 2e-3), (3, 1000, 1e-3)),
+    "book": LONG | {"seeds": 5} | stages((1, 500, 2e-3), (3, 700, 1e-3)),
     "paper": LONG | {"seeds": 8} | stages((3, 30000, 1e-3)),
 }
 

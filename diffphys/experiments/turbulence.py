@@ -244,8 +244,8 @@ def variations(longer: Mapping[str, Any], windows: tuple[int, ...]) -> dict[str,
 def make_network(channels: int, padding: tuple[str, str], features: int, *, bias: bool = False, key: Array) -> CNN:
     """The published network, of which 16 features are the published widths: 81,856 parameters with 4 channels.
 
-    Without biases its answer to twice the velocity is twice the force, which no error of the convection is; with them
-    it can be any function.
+    Without biases its answer to twice the input is twice the answer. What a step errs by is not like that: it is of
+    higher order in the velocity.
     """
     widths = [features * factor for factor in (1, 1, 2, 4, 4, 4)]
     return CNN((channels, *widths, 2), padding=padding, bias=bias, key=key)

@@ -58,6 +58,21 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch": 1,
         "simulator": False,
     },
+    # In a minute: six flows of a third of the test's length, and biases.
+    "more-flows": {
+        "arms": ("unrolled",),
+        "resolution": 64,
+        "scale": 4,
+        "warmup": 800,
+        "train_seeds": (1, 2, 3, 4, 5, 6),
+        "train_frames": 160,
+        "frames": 512,
+        "features": 6,
+        "bias": True,
+        **stages((1, 600, 4e-3), (8, 400, 2e-3)),
+        "batch": 1,
+        "simulator": False,
+    },
     # Six flows of a third of the test's length: a network that has seen two learns those by heart.
     "book": {
         "arms": ("one-step", "detached", "unrolled"),

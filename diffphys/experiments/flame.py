@@ -242,6 +242,7 @@ def flame_study(settings: Settings) -> Study:
         identity=named(settings, "case", "resolution", "size", "dt", "stride", "constraint"),
         steps_per_frame=settings.stride,
         couple=complete,
+        loss_scales="lacking",
         metrics={name: _error_of(name) for name in MIXTURE},
         times=(min(settings.train_frames - 1, settings.frames), settings.frames),
         advice="a smaller dt may be accepted",

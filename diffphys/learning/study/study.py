@@ -100,6 +100,10 @@ class Study:
             difference of statistics; for the arms that are trained with the source.
         unrolled_loss: From (prediction, target), with a leading axis of the unrolled steps, to the loss of them all;
             for all arms, in the place of the other losses.
+        loss_scales: What the error of each field is divided by in the loss: "fields", its scale in the network's inputs,
+            or "lacking", the root mean square of what the step without its network lacks of the next frame. The latter
+            where fields are wrong by very different parts of themselves: after a step without chemistry the velocity
+            is wrong by all of itself, the fuel by a hundredth.
         recovery: What training does about updates that diverge.
         diagnostics: From a state's fields to an array, of which the largest magnitude in any frame of the source is
             reported.
@@ -138,6 +142,7 @@ class Study:
     metrics: Mapping[str, Callable[[Frame, Frame], Array]] = field(default_factory=lambda: {"mae": mean_absolute_error})
     further_loss: Callable[[Frame, Frame], Array] | None = None
     unrolled_loss: Callable[[Frame, Frame], Array] | None = None
+    loss_scales: str = "fields"
     recovery: Recovery | None = None
     times: tuple[int, ...] = ()
     shown_every: int = 1

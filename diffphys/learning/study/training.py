@@ -41,6 +41,7 @@ def train_arm(name: str, variant: Variant, run: Run) -> Trained:
     network = study.make_network(key=jax.random.key(seed), **study.architecture)
     corrected = study.corrected(network, normalization)
     scales = dict(zip(study.names, normalization.fields, strict=True))
+    weights = scales if study.loss_scales == "fields" else lacking(study, network, normalization, data)
     start, step, observe = study.state, corrected, study.observe
     if arm == "supervised" and isinstance(corrected, Forced):
         data = precomputed_corrections(study, data, 1)
@@ -66,7 +67,7 @@ def train_arm(name: str, variant: Variant, run: Run) -> Trained:
         run.save_checkpoint(f"training-{name}", current, {"seconds": spent + time.perf_counter() - started})
 
     def loss(prediction: Frame, target: Frame) -> jax.Array:
-        pointwise = half_sum_of_squares(prediction, {name: target[name] for name in prediction}, scales)
+        pointwise = half_sum_of_squares(prediction, {name: target[name] for name in prediction}, weights)
         if study.further_loss is None or arm in SUPERVISED:
             return pointwise
         return pointwise + study.further_loss(prediction, target)
@@ -212,6 +213,28 @@ def precomputed_corrections(study: Study, data: Trajectories, steps: int) -> Tra
     # The last frame is only ever a target; beside it stands what is never read.
     before = {f"before {name}": jnp.concatenate([part, part[:, -1:]], axis=1) for name, part in alone.items()}
     return Trajectories(frames | before, data.parameters)
+
+
+def lacking(study: Study, network: Any, normalization: Normalization, data: Trajectories) -> dict[str, jax.Array]:
+    """For each field the root mean square of what the step lacks of the next frame as long as its network gives zero,
+    over all frames.
+    """
+    zero = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf, network)
+
+    @eqx.filter_jit
+    def squares(step: Any, frames: Frame, parameters: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        adapted = with_parameters(step, parameters)
+
+        def of_frame(pair: tuple[Frame, Frame]) -> dict[str, jax.Array]:
+            found = study.observe(adapted(study.state(pair[0])))
+            return {name: jnp.mean((pair[1][name] - found[name]) ** 2) for name in study.names}
+
+        pairs = tuple(jax.tree.map(lambda leaf, part=part: leaf[part], frames) for part in (slice(-1), slice(1, None)))
+        return {name: jnp.mean(part) for name, part in jax.lax.map(of_frame, pairs).items()}
+
+    bare = study.corrected(zero, normalization)
+    found = [squares(bare, *data.case(index)) for index in range(data.cases)]
+    return {name: jnp.sqrt(jnp.mean(jnp.stack([one[name] for one in found]))) for name in study.names}
 
 
 def _state_before_correction(study: Study) -> Any:

@@ -5,7 +5,8 @@ The source is the same system on a grid `scale` times coarser, with longer steps
 hyperviscosity scaled with the spacing. Its smallest waves are those that grow fastest in the reference: its fluxes are
 wrong. A residual network that sees density, vorticity and potential gives the fluxes that the missing scales carry,
 whose divergence is added after each step. It is trained in the loop, on the difference to the reference averaged over
-the coarse cells, and on the statistics of each frame: fluxes, energy, enstrophy, spectrum.
+the coarse cells, and on the statistics of each frame: fluxes, energy, enstrophy, spectrum. The arm "ongoing" goes on
+from there with runs of its own, on the averages of an ensemble (`learning.ongoing`).
 
 Turbulence is chaotic: what counts are averages over a time much longer than a trajectory can be followed. An ensemble
 of coarse runs is followed for that time and compared with the reference averaged over the coarse cells; beside the
@@ -18,31 +19,38 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
 from rich.table import Table
 
 from diffphys import plots
+from diffphys.errors import InputError
 from diffphys.experiments.studies import Draw, Frames, draw_moments, draw_moving, report_study, study_program
 from diffphys.grids import Grid
-from diffphys.learning import mean_absolute_error
+from diffphys.learning import half_sum_of_squares, mean_absolute_error
+from diffphys.learning.ongoing import Ongoing, OngoingProgress, begin_ongoing, train_ongoing
 from diffphys.learning.study import (
     Seeded,
     Study,
     StudySettings,
+    evaluate,
     load_cases,
     load_network,
+    means,
     named,
     run_study,
+    save_evaluation,
     seeded_cases,
     stages,
 )
-from diffphys.nets import ResNet
+from diffphys.nets import ResNet, count_parameters
 from diffphys.operators import Arakawa, coarsen
 from diffphys.physics import HasegawaWakatani, PlasmaBudget, PlasmaState
 from diffphys.runs import Run, setting
@@ -66,12 +74,26 @@ class Settings(StudySettings):
         (101,), help="the noise that the test cases grow from", minimum=0, distinct=True
     )
     statistics: float = setting(1.0, help="weight of the statistics of a frame in the loss", minimum=0.0)
+    ongoing_updates: int = setting(
+        0, help="updates of the arm ongoing, which goes on from unrolled; 0 for none", minimum=0
+    )
+    ongoing_members: int = setting(12, help="runs in the ensemble that it is trained with", minimum=4)
+    ongoing_unroll: int = setting(16, help="steps through which the gradient of its averages passes", minimum=4)
+    ongoing_rate: float = setting(1e-4, help="Adam's largest rate there", above=0.0)
     settling: float = setting(50.0, help="time that the ensemble runs before its averages begin", minimum=0.0)
     averaging_time: float = setting(700.0, help="time over which averages are taken", minimum=20.0)
     members: int = setting(8, help="runs in the ensemble", minimum=2)
     hyperviscosities: tuple[float, ...] = setting(
         (0.1, 0.3, 1.0, 3.0, 10.0), help="hyperviscosities that are tried, over the source's own", above=0.0
     )
+
+    def __post_init__(self):
+        """Refuse what one setting alone cannot tell."""
+        super().__post_init__()
+        if self.ongoing_updates and ("unrolled" not in self.arms or self.weights):
+            raise InputError("ongoing_updates: the arm ongoing goes on from unrolled; arms with that are accepted.")
+        if self.ongoing_updates and self.ongoing_unroll >= self.train_frames:
+            raise InputError(f"ongoing_unroll is {self.ongoing_unroll}; less than train_frames is accepted.")
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -151,16 +173,45 @@ class Statistics(NamedTuple):
 
 def statistics(solver: HasegawaWakatani, state: PlasmaState) -> Statistics:
     """The budget and the spectrum of the energy of a state of the source."""
+    found = shells(solver, state)
+    return Statistics(solver.budget(state), (found.density + found.potential)[:-1])
+
+
+class Shells(NamedTuple):
+    """What shells of wavenumbers hold, in units of the box's smallest, the last one with all that lies beyond; the sum
+    of each over the shells is that of the state.
+
+    Attributes:
+        density: Energy of the density.
+        potential: Energy of the flow.
+        flux: Particle flux.
+        enstrophy: Enstrophy.
+    """
+
+    density: Array
+    potential: Array
+    flux: Array
+    enstrophy: Array
+
+
+def shells(solver: HasegawaWakatani, state: PlasmaState) -> Shells:
+    """Energies, flux and enstrophy of a state by wavenumber."""
     nx, ny = solver.grid.cells
     numbers = np.hypot(np.fft.fftfreq(nx, 1 / nx)[:, None], np.fft.fftfreq(ny, 1 / ny)[None, :])
-    shell = np.rint(numbers).astype(int)
-    last = min(nx, ny) // 2 - 1
+    last = min(nx, ny) // 2
+    shell = np.minimum(np.rint(numbers).astype(int), last)
     n, vorticity, phi = (
         jnp.fft.fft2(field.values) / (nx * ny) for field in (state.density, state.vorticity, solver.potential(state))
     )
-    energy = (jnp.abs(n) ** 2 - (phi * jnp.conj(vorticity)).real) / 2
-    spectrum = jnp.zeros(last + 2, energy.dtype).at[np.minimum(shell, last + 1)].add(energy)
-    return Statistics(solver.budget(state), spectrum[1 : last + 1])
+    along_y = solver.bracket.symbols(solver.grid).y  # of the half of the coefficients that a real transform keeps
+    slope = jnp.fft.fft2(jnp.fft.irfft2(1j * along_y * phi[:, : ny // 2 + 1], (nx, ny)))
+    parts = (
+        jnp.abs(n) ** 2 / 2,
+        -(phi * jnp.conj(vorticity)).real / 2,
+        -(jnp.conj(n) * slope).real,
+        jnp.abs(n - vorticity) ** 2 / 2,
+    )
+    return Shells(*(jnp.zeros(last + 1, part.dtype).at[shell].add(part)[1:] for part in parts))
 
 
 def plasma_study(settings: Settings) -> Study:
@@ -221,6 +272,147 @@ def difference_of_statistics(found: Statistics, exact: Statistics) -> Array:
     return sum(parts, jnp.zeros(())) + jnp.mean((logarithms[0] - logarithms[1]) ** 2)
 
 
+# Training on the averages of runs that go on by themselves ------------------------------------------------------------
+
+
+class Averages(NamedTuple):
+    """Of an ensemble or of reference runs, over members and time.
+
+    Attributes:
+        means: Of flux, energy and enstrophy.
+        fluctuations: Their standard deviations.
+        shells: By wavenumber.
+    """
+
+    means: Array
+    fluctuations: Array
+    shells: Shells
+
+
+def averages_of(found: Shells) -> Averages:
+    """Those of shells with leading axes (members, times)."""
+    totals = judged(found)
+    shells = Shells(*(jnp.mean(part, (0, 1)) for part in found))
+    return Averages(jnp.mean(totals, (0, 1)), jnp.std(totals, (0, 1)), shells)
+
+
+def difference_of_averages(found: Averages, exact: Averages) -> Array:
+    """Squares of the relative errors of means and of fluctuations, and mean squares of the logarithms of both spectra
+    of energy and of the relative difference of the flux's.
+
+    Means that are 5 % off count as much as a spectrum that is 16 % off or a fluctuation that is 27 % off.
+    """
+    of_means = jnp.sum((found.means / exact.means - 1) ** 2)
+    of_fluctuations = jnp.sum((found.fluctuations / exact.fluctuations - 1) ** 2)
+    here, there = found.shells, exact.shells
+    spectra = sum(
+        jnp.mean(jnp.log((one + 1e-6) / (other + 1e-6))[:-1] ** 2)
+        for one, other in ((here.density, there.density), (here.potential, there.potential))
+    )
+    of_flux = jnp.sum((here.flux - there.flux) ** 2) / jnp.sum(there.flux**2)
+    return 30 * of_means + of_fluctuations + 3 * (spectra + of_flux)
+
+
+def judged(found: Shells) -> Array:
+    """Flux, energy and enstrophy of states, on a last axis."""
+    parts = (found.flux, found.density + found.potential, found.enstrophy)
+    return jnp.stack([jnp.sum(part, -1) for part in parts], -1)
+
+
+def train_ongoing_arm(study: Study, settings: Settings, run: Run) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """From the arm unrolled on; in the form of `train_arm`."""
+    solver, path = study.source.solver, run.checkpoint_path("network-unrolled")
+    network, normalization = load_network(study, str(path))
+    step = study.corrected(network, normalization)
+    frames = load_cases(study, settings, run, study.train_cases, settings.train_frames).frames
+    scales = dict(zip(study.names, normalization.fields, strict=True))
+    every = min(4, settings.ongoing_unroll)
+
+    @jax.jit
+    def reference_shells(frames: Mapping[str, Array]) -> Shells:
+        of_case = partial(jax.lax.map, lambda frame: shells(solver, study.state(frame)))
+        return jax.lax.map(of_case, {name: frames[name] for name in study.names})
+
+    exact = averages_of(reference_shells(frames))
+    flat = {name: frames[name].reshape(-1, *frames[name].shape[2:]) for name in study.names}
+
+    def of_windows(step: Any, frames: Mapping[str, Array], key: Array) -> Array:
+        """Of some windows of the data the squares of part of the fields, as in training, per cell and field."""
+        for_cases, for_firsts = jax.random.split(key)
+        cases = jax.random.randint(for_cases, (settings.batch,), 0, len(study.train_cases))
+        last = settings.train_frames - settings.ongoing_unroll
+        firsts = jax.random.randint(for_firsts, (settings.batch,), 0, last)
+
+        def of_window(case: Array, first: Array) -> Array:
+            window = {
+                name: jax.lax.dynamic_slice_in_dim(frames[name][case], first, settings.ongoing_unroll + 1)
+                for name in study.names
+            }
+            start = study.state({name: part[0] for name, part in window.items()})
+            _, found = rollout(step, start, settings.ongoing_unroll, save_every=1, save=study.observe)
+            after = {name: part[1:] for name, part in window.items()}
+            count = sum(part.size for part in after.values())
+            return half_sum_of_squares(found, after, scales) / count
+
+        return jnp.mean(jax.vmap(of_window)(cases, firsts))
+
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.05 * settings.ongoing_rate,
+        settings.ongoing_rate,
+        min(20, settings.ongoing_updates // 2),
+        settings.ongoing_updates,
+        settings.decay * settings.ongoing_rate,
+    )
+    problem = Ongoing(
+        jax.vmap(study.state)(flat),
+        lambda state: shells(solver, state),
+        lambda found: difference_of_averages(averages_of(found), exact),
+        lambda state: solver.budget(state).energy < 10 * exact.means[1],
+        optax.adam(schedule, b2=settings.beta2),
+        beside=of_windows,
+        data={name: frames[name] for name in study.names},
+        members=settings.ongoing_members,
+        unroll=settings.ongoing_unroll,
+        every=every,
+        spin_up=round(30 / settings.dt),
+        averaging=settings.averaging,
+        seed=run.seed,
+    )
+    progress = begin_ongoing(step, problem, settings.ongoing_updates)
+    spent = 0.0
+    if run.has_checkpoint("training-ongoing"):
+        progress = run.load_checkpoint("training-ongoing", progress)
+        spent = run.checkpoint_metadata("training-ongoing")["seconds"]
+    started = time.perf_counter()
+    with run.progress("training ongoing", settings.ongoing_updates, int(progress.update)) as advance:
+
+        def after_update(current: OngoingProgress, number: int, loss: float) -> None:
+            advance(note=f"loss {loss:.3g}")
+            if run.checkpoint_due(settings.checkpoint_seconds):
+                seconds = spent + time.perf_counter() - started
+                run.save_checkpoint("training-ongoing", current, {"seconds": seconds})
+                run.leave_if_asked()
+
+        trained, progress = train_ongoing(step, problem, settings.ongoing_updates, progress, after_update)
+    seconds = spent + time.perf_counter() - started
+    run.save_checkpoint("training-ongoing", progress, {"seconds": seconds})
+    described = {**study.architecture, "study": study.name, "arm": "ongoing"}
+    run.save_checkpoint("network-ongoing", (trained.network, normalization), described)
+    learned = {
+        "parameters": count_parameters(trained.network),
+        "unroll": settings.ongoing_unroll,
+        "updates": settings.ongoing_updates,
+        "train_seconds": seconds,
+        "seconds_per_update": seconds / settings.ongoing_updates,
+        "runs_renewed": int(progress.renewed),
+    }
+    losses = {
+        "losses": np.asarray(progress.losses),
+        "unroll": np.full(settings.ongoing_updates, settings.ongoing_unroll),
+    }
+    return trained, learned, losses
+
+
 # Averages of an ensemble ----------------------------------------------------------------------------------------------
 
 
@@ -257,13 +449,21 @@ def run(study: Study, settings: Settings, run: Run) -> None:
     """Generate the data, train each arm, test it, follow the ensembles, write metrics."""
     run_study(study, settings, run)
     metrics, solver = run.read_metrics(), study.source.solver
+    trained = [arm for arm in settings.arms if arm != "none"]
+    if settings.ongoing_updates:
+        step, learned, losses = train_ongoing_arm(study, settings, run)
+        run.leave_if_asked()
+        found = evaluate(study, step, load_cases(study, settings, run, study.test_cases, settings.frames + 1))
+        metrics["arms"]["ongoing"] = {**means(study, found), **learned}
+        save_evaluation(study, run, "ongoing", found, losses, settings.frames)
+        trained.append("ongoing")
     every = max(1, round(1.0 / settings.dt))  # steps between two values of the series, a time of about one
     frames = round((settings.settling + settings.averaging_time) / (every * settings.dt))
     starts = _starts(study, settings, run)
 
     _follow(run, "reference", lambda: _reference_statistics(study, settings, run, frames))
     steps: dict[str, Any] = {"source": study.source}
-    for arm in (arm for arm in settings.arms if arm != "none"):
+    for arm in trained:
         path = settings.weights or str(run.checkpoint_path(f"network-{arm}"))
         steps[arm] = study.corrected(*load_network(study, path))
     for name, factor in tried(settings).items():
@@ -309,17 +509,20 @@ def _starts(study: Study, settings: Settings, run: Run) -> PlasmaState:
 
 
 def _reference_statistics(study: Study, settings: Settings, run: Run, frames: int) -> Statistics:
-    """Those of the reference averaged over the coarse cells, from where the noise has become turbulence on."""
+    """Those of the reference averaged over the coarse cells, from where the noise has become turbulence on, for each
+    test case.
+    """
     reference, solver = study.reference.solver, study.source.solver
     every = max(1, round(1.0 / settings.dt)) * study.steps_per_frame
-    start = drift_wave_noise(reference, jax.random.key(int(study.test_cases[0])))
-    start, _ = rollout(reference, start, settings.warmup)
 
     def save(state: PlasmaState) -> Statistics:
         return statistics(solver, study.state(study.transfer(state)))
 
-    _, found = rollout(reference, start, frames * every, save_every=every, save=save)
-    return jax.tree.map(lambda leaf: leaf[None], found)
+    found = []
+    for seed in settings.test_seeds:
+        start, _ = rollout(reference, drift_wave_noise(reference, jax.random.key(seed)), settings.warmup)
+        found.append(rollout(reference, start, frames * every, save_every=every, save=save)[1])
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
 
 
 def _follow(run: Run, name: str, compute: Callable[[], Statistics]) -> None:

@@ -100,8 +100,8 @@ class Study:
             difference of statistics; for the arms that are trained with the source.
         unrolled_loss: From (prediction, target), with a leading axis of the unrolled steps, to the loss of them all;
             for all arms, in the place of the other losses.
-        loss_scales: What the error of each field is divided by in the loss: "fields", its scale in the network's inputs,
-            or "lacking", the root mean square of what the step without its network lacks of the next frame. The latter
+        loss_scales: What each field's error is divided by in the loss: "fields", its scale in the network's inputs, or
+            "lacking", the root mean square of what the step without its network lacks of the next frame. The latter
             where fields are wrong by very different parts of themselves: after a step without chemistry the velocity
             is wrong by all of itself, the fuel by a hundredth.
         recovery: What training does about updates that diverge.

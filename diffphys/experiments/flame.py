@@ -290,6 +290,21 @@ def tip(settings: Settings, frames: Frames) -> np.ndarray:
     return (line > 0.5 * line.max()).sum(axis=1) * grid.spacing[axis]
 
 
+def errors_over_time(run: Run, name: str) -> tuple[float, float]:
+    """How wrong an arm is about the length of the fresh gas, in meters, and about the heat release, over the mean one;
+    the means of the absolute errors over all test flames and the frames that are kept.
+    """
+    found, exact = ({}, {})
+    for arm, into in ((name, found), ("reference", exact)):
+        frames = run.read_frames(arm)
+        values = {one: frames[one].transpose("case", "time", "x", "y").values for one in MIXTURE}
+        of_cases = [{one: values[one][case] for one in MIXTURE} for case in range(frames.sizes["case"])]
+        into["tip"] = np.stack([tip(run.settings, one) for one in of_cases])
+        into["heat"] = np.stack([heat_release(run.settings, one) for one in of_cases])
+    apart = {one: float(np.mean(abs(found[one] - exact[one]))) for one in found}
+    return apart["tip"], apart["heat"] / float(np.mean(exact["heat"]))
+
+
 def run(study: Study, settings: Settings, run: Run) -> None:
     """Generate the data, train each arm, test it, write metrics."""
     run_study(study, settings, run)
@@ -305,6 +320,9 @@ def run(study: Study, settings: Settings, run: Run) -> None:
     run.write_metrics(metrics)
 
 
+OVER_TIME = ("length, mm", "heat", "unstable")
+
+
 def report(study: Study, run: Run, draw: Draw, title: str) -> Table:
     """Figures and a table from what is on disk."""
     metrics = run.read_metrics()
@@ -312,16 +330,19 @@ def report(study: Study, run: Run, draw: Draw, title: str) -> Table:
     table = Table(title="Flames: mean errors over all test rollouts; those that are wrong by 500 K count as unstable")
     table.add_column("arm")
     trained, last = study.times
-    for heading in (f"K, step {trained}", f"K, step {last}", "K, mean", "fuel", "oxidizer", "unstable", "ms a step"):
+    for heading in (f"K, step {trained}", f"K, step {last}", "K, mean", "fuel", "oxidizer", *OVER_TIME, "ms a step"):
         table.add_column(heading, justify="right")
     for name, arm in metrics["arms"].items():
         numbers = [arm[f"temperature_{trained}"], arm[f"temperature_{last}"], arm["temperature_mean"]]
         lost = sum(step is not None for step in arm["unstable"])
         fractions = [arm[f"{one}_mean"] for one in ("fuel", "oxidizer")]
+        length, heat = errors_over_time(run, name)
         table.add_row(
             name,
             *("not finite" if one is None else f"{one:.1f}" for one in numbers),
             *("not finite" if one is None else f"{one:.2g}" for one in fractions),
+            f"{1e3 * length:.3g}",
+            f"{100 * heat:.0f} %",
             f"{lost} of {len(arm['unstable'])}",
             f"{arm['step_ms']:.2f}",
         )

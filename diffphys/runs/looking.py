@@ -70,6 +70,21 @@ def save_frames(directory: Path, name: str, data: "xarray.Dataset") -> None:
         kept.to_zarr(beside, mode="w", zarr_format=3, consolidated=True, encoding=chunks)
 
 
+def read_frames(directory: Path, name: str) -> "xarray.Dataset":
+    """What `save_frames` wrote.
+
+    Raises:
+        InputError: if there are no frames of this name.
+    """
+    import xarray
+
+    path = directory / "frames" / f"{file_name(name)}.zarr"
+    if not path.is_dir():
+        raise InputError(f"read_frames: {path} is not there; a name whose frames were saved is accepted.")
+    with xarray.open_zarr(path, chunks=None, decode_times=False) as data:
+        return data.load()
+
+
 def thinned(data: "xarray.Dataset", largest: int = LARGEST) -> "xarray.Dataset":
     """A dataset whose values take at most so many bytes: in single precision, of fewer frames, and then fewer points.
 

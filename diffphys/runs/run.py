@@ -15,7 +15,7 @@ from diffphys.errors import InputError
 from diffphys.progress import Advance, progress
 from diffphys.runs.checkpoints import checkpoint_metadata, load_checkpoint, save_checkpoint
 from diffphys.runs.files import PARTIAL_PREFIX, replacing, write_json
-from diffphys.runs.looking import save_curve, save_frames
+from diffphys.runs.looking import read_frames, save_curve, save_frames
 from diffphys.runs.settings import results_settings
 from diffphys.runs.signals import Interrupted, StopRequest
 
@@ -201,6 +201,15 @@ class Run:
             InputError: if it is no such dataset.
         """
         save_frames(self.directory, name, data)
+
+    def read_frames(self, name: str) -> "xarray.Dataset":
+        """The frames that were kept of this name: single precision, and fewer than were saved where those took more
+        than 8 MB.
+
+        Raises:
+            InputError: if there are none.
+        """
+        return read_frames(self.directory, name)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Write metrics.json: named numbers and lists; arrays become lists, values that are not finite become null."""

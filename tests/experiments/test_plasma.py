@@ -10,10 +10,14 @@ import pytest
 from diffphys.cli import main
 from diffphys.experiments.plasma import (
     Settings,
+    Shells,
     Statistics,
     averages,
+    averages_of,
+    difference_of_averages,
     difference_of_statistics,
     plasma_study,
+    shells,
     statistics,
     tried,
     tuned,
@@ -37,6 +41,31 @@ def test_the_spectrum_holds_all_energy_of_waves_within_the_largest_circle():
     expected[1], expected[4] = 1 / 4, laplacian / 4
     np.testing.assert_allclose(found.spectrum, expected, atol=1e-6)
     np.testing.assert_allclose(np.sum(found.spectrum), found.budget.energy, rtol=1e-5)
+
+
+def test_shells_sum_to_the_budget():
+    keys = jax.random.split(jax.random.key(0))
+    density, phi = (drift_wave_noise(SOLVER, key, 1.0).density.values for key in keys)
+    state = SOLVER.initial_state(density, phi)
+    found, budget = shells(SOLVER, state), SOLVER.budget(state)
+    np.testing.assert_allclose(jnp.sum(found.density + found.potential), budget.energy, rtol=1e-4)
+    np.testing.assert_allclose(jnp.sum(found.flux), budget.particle_flux, rtol=1e-3)
+    np.testing.assert_allclose(jnp.sum(found.enstrophy), budget.enstrophy, rtol=1e-4)
+
+
+def test_averages_of_an_ensemble_are_compared_and_not_its_members():
+    random = np.random.default_rng(0)
+    found = Shells(*(jnp.asarray(random.uniform(1, 2, (6, 5, 4))) for _ in range(4)))
+    shuffled = Shells(*(part[::-1, ::-1] for part in found))
+    exact = averages_of(found)
+    np.testing.assert_allclose(difference_of_averages(averages_of(shuffled), exact), 0, atol=1e-8)
+    np.testing.assert_allclose(exact.means[1], np.mean(np.sum(found.density + found.potential, -1)), rtol=1e-6)
+    np.testing.assert_allclose(exact.fluctuations[2], np.std(np.sum(found.enstrophy, -1)), rtol=1e-5)
+    larger = Shells(*(1.1 * part for part in found))
+    # Three means and three fluctuations are 10 % off, both spectra and the flux's.
+    logarithm = np.log(1.1) ** 2
+    expected = 30 * 3 * 0.01 + 3 * 0.01 + 3 * (2 * logarithm + 0.01)
+    np.testing.assert_allclose(difference_of_averages(averages_of(larger), exact), expected, rtol=1e-3)
 
 
 def test_the_difference_of_statistics_is_zero_for_equal_ones_and_has_a_gradient():
@@ -90,17 +119,22 @@ def test_averages_fluctuations_and_intervals_are_those_of_known_series():
 def test_a_small_run_writes_averages_of_every_arm_and_its_figures(tmp_path, capsys):
     settings = """resolution=16 scale=2 warmup=60 train_frames=12 frames=8 train_seeds=1 test_seeds=2 features=4
         unroll=2 updates=2 learning_rates=1e-3 arms=unrolled settling=2 averaging_time=20 members=2
-        hyperviscosities=1,3"""
+        hyperviscosities=1,3 ongoing_updates=2 ongoing_members=4 ongoing_unroll=4"""
     words = [word for text in settings.split() for word in ("--set", text)]
     assert main(["run", "plasma", "--out", str(tmp_path / "run"), *words]) == 0
     found = json.loads((tmp_path / "run" / "metrics.json").read_text())["averages"]
-    assert set(found) == {"reference", "source", "unrolled", "hyperviscosity x 1", "hyperviscosity x 3"}
+    assert set(found) == {"reference", "source", "unrolled", "ongoing", "hyperviscosity x 1", "hyperviscosity x 3"}
     assert found["source"]["energy"] == found["hyperviscosity x 1"]["energy"] != found["hyperviscosity x 3"]["energy"]
     assert found["reference"]["error_of_means"] == 0 < found["unrolled"]["error_of_means"]
     assert all(one["stable_members"] >= 1 for one in found.values())
     figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
     assert {"statistics.png", "vorticity.png", "vorticity.gif", "density.png", "loss-unrolled.png"} <= figures
     assert "particle flux" in capsys.readouterr().out
+
+
+def test_an_arm_that_has_nothing_to_go_on_from_is_refused(capsys):
+    assert main(["run", "plasma", "--set", "arms=one-step", "--set", "ongoing_updates=3"]) == 2
+    assert "ongoing" in capsys.readouterr().err
 
 
 def test_a_seed_twice_is_refused(capsys):

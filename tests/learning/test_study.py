@@ -171,6 +171,20 @@ def test_a_further_loss_is_added_where_training_goes_through_the_source(tmp_path
     np.testing.assert_allclose(np.diff(losses["supervised"]), 0.0, atol=1e-6)
 
 
+def test_errors_may_be_divided_by_what_the_source_lacks(tmp_path):
+    one = {"unroll": (1,), "updates": (1,), "learning_rates": (1e-2,), "arms": ("one-step",)}
+    losses = {}
+    for scales in ("fields", "lacking"):
+        carry_out(tmp_path / scales, heat_study(loss_scales=scales), **one)
+        with opened(tmp_path / scales, settings_of(**one)) as run:
+            losses[scales] = float(load_evaluation(run, "one-step")["losses"][0])
+            data = load_cases(heat_study(), settings_of(**one), run, heat_study().train_cases, 9)
+    frames = precomputed_corrections(heat_study(), data, 1).frames
+    lacks = frames["temperature"][:, 1:] - frames["before temperature"][:, :-1]
+    ratio = jnp.var(jnp.abs(data.frames["temperature"])) / jnp.mean(lacks**2)
+    np.testing.assert_allclose(losses["lacking"] / losses["fields"], ratio, rtol=1e-3)
+
+
 def test_corrections_of_the_references_own_states_train_as_one_step_does(tmp_path):
     """Mathematically the two are one, where the source is asked for one step from each frame."""
     one = {"unroll": (1,), "updates": (5,), "learning_rates": (1e-2,)}

@@ -7,7 +7,7 @@ import pytest
 import xarray
 
 from diffphys.errors import InputError
-from diffphys.runs.looking import LARGEST, LONGEST, evenly, file_name, save_curve, save_frames, thinned
+from diffphys.runs.looking import LARGEST, LONGEST, evenly, file_name, read_frames, save_curve, save_frames, thinned
 
 
 def frames(cases=2, times=50, points=8):
@@ -25,6 +25,13 @@ def test_few_frames_are_kept_as_they_are(tmp_path):
         np.testing.assert_array_equal(kept.u, data.u)
         np.testing.assert_array_equal(kept.time, data.time)
         assert kept.u.encoding["chunks"] == (1, 50, 8, 8)
+
+
+def test_frames_are_read_as_they_were_kept(tmp_path):
+    save_frames(tmp_path, "one/arm", frames())
+    xarray.testing.assert_equal(read_frames(tmp_path, "one/arm"), frames().astype(np.float32))
+    with pytest.raises(InputError, match="read_frames"):
+        read_frames(tmp_path, "another")
 
 
 def test_what_is_large_loses_frames_first_and_then_points():

@@ -368,14 +368,16 @@ def train_ongoing_arm(study: Study, settings: Settings, run: Run) -> tuple[Any, 
         lambda state: shells(solver, state),
         lambda found: difference_of_averages(averages_of(found), exact),
         lambda state: solver.budget(state).energy < 10 * exact.means[1],
-        optax.adam(schedule, b2=settings.beta2),
+        # The runs answer late to what the network has become: steps in proportion to the error, without momentum, do not
+        # swing around the averages that are asked for, as steps of one length do.
+        optax.adam(schedule, b1=0.5, b2=0.999),
         beside=of_windows,
         data={name: frames[name] for name in study.names},
         members=settings.ongoing_members,
         unroll=settings.ongoing_unroll,
         every=every,
         spin_up=round(30 / settings.dt),
-        averaging=settings.averaging,
+        averaging=0.99,
         seed=run.seed,
     )
     progress = begin_ongoing(step, problem, settings.ongoing_updates)

@@ -368,8 +368,8 @@ def train_ongoing_arm(study: Study, settings: Settings, run: Run) -> tuple[Any, 
         lambda state: shells(solver, state),
         lambda found: difference_of_averages(averages_of(found), exact),
         lambda state: solver.budget(state).energy < 10 * exact.means[1],
-        # The runs answer late to what the network has become: steps in proportion to the error, without momentum, do not
-        # swing around the averages that are asked for, as steps of one length do.
+        # The runs answer late to what the network has become: steps in proportion to the error, with little momentum,
+        # do not swing around the averages that are asked for, as steps of one length do.
         optax.adam(schedule, b1=0.5, b2=0.999),
         beside=of_windows,
         data={name: frames[name] for name in study.names},

@@ -87,7 +87,8 @@ def test_tip_and_heat_are_those_of_known_fields():
     fuel = np.zeros((2, 8, 8))
     fuel[0, 3:5, :4], fuel[1, 3:5, :6] = 0.05, 0.05
     frames = {"temperature": np.full((2, 8, 8), 1500.0), "fuel": fuel, "oxidizer": np.full((2, 8, 8), 0.2)}
-    np.testing.assert_allclose(tip(settings, frames), [0.5, 0.75])
+    np.testing.assert_allclose(tip(settings, frames, 0.055), [0.5, 0.75])
+    np.testing.assert_allclose(tip(settings, frames, 0.2), [0.0, 0.0])
     flow = flame(settings, complete=True).flow
     assert flow.reaction is not None
     one = flow.gas.density(1500.0, 0.05, 0.2) * 5.01e7 * flow.reaction.rate(flow.gas, 1500.0, 0.05, 0.2) / 64

@@ -98,7 +98,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "case": "non-uniform",
         "train_frames": 501,
         "frames": 1000,
-        **stages((2, 4000, 2e-3), (8, 2000, 1e-3), (32, 800, 5e-4)),
+        **stages((2, 2000, 2e-3), (8, 1000, 1e-3), (32, 300, 5e-4)),
     },
     "paper": {
         **PUBLISHED_LENGTH,
@@ -364,8 +364,9 @@ def draw(run: Run, shown: Mapping[str, Frames]) -> None:
     most = shown["reference"]["fuel"].max()
     lengths = {name: tip(settings, frames, most) for name, frames in shown.items()}
     heats = {name: heat_release(settings, frames) for name, frames in shown.items()}
-    # What explodes leaves the picture, so that the others can be told apart in it.
-    heats = {name: np.where(one < 3 * heats["reference"].max(), one, np.nan) for name, one in heats.items()}
+    # What explodes leaves the picture for good, so that the others can be told apart in it.
+    seen = {name: np.cumprod(one < 3 * heats["reference"].max()) > 0 for name, one in heats.items()}
+    heats = {name: np.where(seen[name], one, np.nan) for name, one in heats.items()}
     panels = [
         plots.Panel(
             lines={name: (times, line) for name, line in lines.items()}, title="the first test flame", x="time, s", y=of

@@ -111,11 +111,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "book": {
         "arms": ("supervised", "one-step", "unrolled"),
-        "warmup": 3000,
-        "train_frames": 400,
+        "warmup": 5000,
+        "train_frames": 1000,
         "frames": 150,
-        "features": 32,
-        **stages((1, 600, 4e-3), (4, 600, 4e-3), (16, 600, 2e-3), (32, 400, 1e-3)),
+        "test_seeds": (101, 102),
+        "features": 16,
+        **stages((1, 400, 4e-3), (4, 400, 4e-3), (16, 300, 2e-3), (32, 150, 1e-3)),
+        "ongoing_updates": 400,
+        "ongoing_rate": 4e-5,
+        "hyperviscosities": (0.3, 3.0),
     },
     "paper": {
         "arms": ("supervised", "one-step", "detached", "unrolled"),
@@ -130,6 +134,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "features": 32,
         "unroll": (1, 4, 8, 16, 32),
         "updates": (2000, 2000, 1500, 1000, 1000),
+        "ongoing_updates": 2000,
+        "ongoing_rate": 4e-5,
     },
 }
 
@@ -561,6 +567,9 @@ def report(study: Study, run: Run, draw: Draw, title: str) -> Table:
     for name, one in found.items():
         settled = _settled(settings, one.spectrum.shape[1])
         spectra[name] = np.asarray(one.spectrum)[:, settled:].mean(axis=(0, 1))
+    # Where next to nothing is left the line ends, so that the others can be told apart.
+    left = {name: line > 0.1 * spectra["reference"] for name, line in spectra.items()}
+    spectra = {name: np.where(left[name], line, np.nan) for name, line in spectra.items()}
     panels = [
         plots.Panel(
             lines={name: (every * np.arange(1, len(line) + 1), line) for name, line in flux.items()},

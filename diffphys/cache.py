@@ -1,10 +1,12 @@
-"""Compiled programs are kept from one process to the next, so that a program starts quickly the second time.
+"""Compiled programs are kept from one process to the next, so that a program starts quickly the second time, and let go
+within a process that has made very many.
 
 They go to the user's cache directory, unless JAX has been given one (`JAX_COMPILATION_CACHE_DIR`, or
 `jax_compilation_cache_dir` in its configuration). `DIFFPHYS_COMPILATION_CACHE=off` in the environment leaves JAX as it
 is, and a path there is taken as the directory.
 """
 
+import gc
 import os
 import platform
 import sys
@@ -38,6 +40,32 @@ def keep_compiled_programs() -> Path | None:
         if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
             jax.config.update("jax_persistent_cache_min_compile_time_secs", float(SHORTEST))
     return directory
+
+
+def forget_programs_if_many(share: float = 0.5) -> bool:
+    """Let JAX forget its compiled programs where they take more than a share of the memory mappings of this process.
+
+    Linux gives a process 65,530 of them. The gradient of a step around an obstacle takes some five hundred, for its
+    loops are mapped one by one, and where none are left the process ends with "LLVM compilation error: Cannot allocate
+    memory" whatever memory is free. A program that is needed again comes from the directory of compiled ones.
+
+    Args:
+        share: The part of the mappings that may be taken.
+
+    Returns:
+        Whether they were forgotten.
+    """
+    try:
+        with open("/proc/self/maps", "rb") as file:
+            taken = sum(1 for _ in file)
+        most = int(Path("/proc/sys/vm/max_map_count").read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no Linux
+        return False
+    if taken <= share * most:
+        return False
+    sys.modules["jax"].clear_caches()
+    gc.collect()
+    return True
 
 
 def _user_cache() -> Path:

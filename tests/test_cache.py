@@ -57,3 +57,20 @@ def test_listing_waits_neither_for_jax_nor_for_matplotlib():
     )
     ran = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems count no mappings")
+def test_very_many_programs_are_forgotten(tmp_path):
+    """A process with too many memory mappings cannot compile any more."""
+    program = """
+import equinox as eqx, jax.numpy as jnp
+from diffphys.cache import forget_programs_if_many
+def mappings():
+    return sum(1 for _ in open("/proc/self/maps"))
+for shift in range(10):
+    eqx.filter_jit(lambda x: sum(jnp.sin(k * x + shift) for k in range(5)))(jnp.ones(3))
+before = mappings()
+assert not forget_programs_if_many() and mappings() >= before
+assert forget_programs_if_many(share=0.0) and mappings() < before - 10
+"""
+    directories(tmp_path, OURS + program)

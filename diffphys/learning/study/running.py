@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from diffphys.cache import forget_programs_if_many
 from diffphys.errors import InputError
 from diffphys.learning.study.data import generate_data, load_cases
 from diffphys.learning.study.evaluation import Evaluation, evaluate, save_evaluation, save_reference
@@ -48,6 +49,7 @@ def run_study(study: Study, settings: StudySettings, run: Run) -> None:
     save_reference(study, run, test, found.kept)
     save_evaluation(study, run, "source", found, {}, settings.frames)
     for name, variant in trained.items():
+        forget_programs_if_many()  # each arm has some for every stage
         if settings.weights:
             corrected, learned, losses = load_arm(study, settings)
         else:

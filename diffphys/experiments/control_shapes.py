@@ -11,6 +11,11 @@ velocity differs by from the one that the fluid carries itself, `F = v_(t+1) - c
 the fluid instead, and a pressure keeps it free of divergence. The arm "chain" has no plans: its one network sees the
 marker, the target and the time.
 
+The published networks are U-Nets on the whole domain. Ours are multilayer perceptrons that see 32 x 32 cells around the
+marker and around what is planned, each about its own center, and how far these are apart; they answer around what is
+planned. So a shape looks the same wherever it is. Before training a plan is the mean of both shapes at the middle of
+the way, and a control the stream of a disk that is moved as far as the plan.
+
 The published shapes are not at hand; ours are drawn in `star_shapes`. Nobody has made the targets by a force, so that
 there is no force of a ground truth: forces stand beside those of trajectory optimization, which sees one task at a
 time.
@@ -45,7 +50,7 @@ from diffphys.experiments.optimizers import gradient_arm
 from diffphys.experiments.planned import blur_matrix, plan_each
 from diffphys.experiments.star_shapes import OUTLINES, star_shape
 from diffphys.grids import Dirichlet, Field, Grid, Neumann, Wall
-from diffphys.nets import Convolution
+from diffphys.nets import MLP
 from diffphys.operators import SemiLagrangian, curl
 from diffphys.physics import FlowState, IncompressibleFlow
 from diffphys.runs import Program, Run, replacing, setting
@@ -54,9 +59,9 @@ from diffphys.runs import Program, Run, replacing, setting
 CELLS, STEPS, AREA = 64, 16, 124.0
 MARGIN = 17  # from the walls to the nearest centers of shapes: their pictures have 32 x 32 cells, and a margin of one
 GRID = Grid((CELLS, CELLS), (float(CELLS), float(CELLS)))
-PART = 4  # steps of the tasks that training begins with
-FOLD, ROUNDS, HEADS = 4, 2, 8  # of the networks
-BLOCKS = CELLS // FOLD
+VIEW = 32  # cells along each axis of what networks see around a shape
+IMPROVING = 0.05  # Adam's rate for stream functions that a network has decided
+MOVED = 12.0  # radius of the disk of fluid that is moved with a shape before training
 CARRIES = SemiLagrangian()  # as published; its gathers serve any Courant number
 
 # The mean over 100 tests of sum |d_16 - target| / sum |d_0 - target|.
@@ -77,31 +82,35 @@ class Settings(Budget):
         help="hierarchy (as published), chain (one network, no plans), pressure (the hierarchy with a pressure solve)",
         choices=ARMS,
     )
-    features: int = setting(32, help="channels of every network, a multiple of eight", minimum=HEADS)
+    features: int = setting(256, help="neurons of each of two hidden layers; half of them for plans", minimum=2)
     batch: int = setting(8, help="scenes of an update (published: 16)", minimum=1)
-    rate: float = setting(1e-3, help="Adam's rate at the beginning", above=0.0)
-    half_life: int = setting(1500, help="updates after which the rate has halved (published: 1000)", minimum=1)
-    pretraining: int = setting(300, help="first updates, on four steps and on single plans", minimum=0)
+    rate: float = setting(5e-4, help="Adam's rate at the beginning", above=0.0)
+    half_life: int = setting(2000, help="updates after which the rate has halved (published: 1000)", minimum=1)
+    greedy: int = setting(
+        4000, help="first updates, whose gradient of the force is by the velocity of the same step only", minimum=0
+    )
     weight: float = setting(1e-3, help="what a unit of mean force costs beside the distance", minimum=0.0)
     scenes: int = setting(100, help="test scenes", minimum=1)
     planned: int = setting(4, help="test scenes for which trajectory optimization is made", minimum=1)
     iterations: int = setting(300, help="of the trajectory optimization of each of these", minimum=1)
+    few: int = setting(20, help="iterations of the one that begins with what a network has decided", minimum=1)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {"seconds": 180.0, "clock": "processor", "seeds": 1, "scenes": 20, "planned": 2, "arms": ("hierarchy",)},
-    "book": {"seconds": 2400.0, "clock": "processor", "seeds": 1, "pretraining": 1500, "half_life": 2000}
+    "demo": {"seconds": 120.0, "clock": "processor", "seeds": 1, "scenes": 20, "planned": 2, "half_life": 500}
+    | {"greedy": 10_000},
+    "book": {"seconds": 1200.0, "clock": "processor", "seeds": 1, "scenes": 50, "planned": 4}
+    | {"arms": ("hierarchy",)},
+    "long": {"seconds": 28800.0, "clock": "processor", "seeds": 1, "half_life": 12_000, "greedy": 40_000}
     | {"planned": 10},
-    "long": {"seconds": 28800.0, "clock": "processor", "seeds": 1, "pretraining": 3000, "half_life": 8000}
-    | {"arms": ("hierarchy", "pressure"), "planned": 10},
 }
 
 
 class Scene(NamedTuple):
-    """A task: the marker's shape at the beginning and at the end, and shapes between, which are for pretraining only.
+    """A task: the marker's shape at the beginning and at the end, and shapes between, which are only to be looked at.
 
     Attributes:
-        frames: A shape of the same area for each of the frames 0 to 16 that moves evenly, (17, cells, cells).
+        frames: A shape of the same area that moves evenly, (frames, cells, cells): 17 for all steps, or two.
     """
 
     frames: Array
@@ -156,12 +165,29 @@ def _moved(state: Marked, flow: FlowState, force: list[Array]) -> Marked:
     return Marked(flow, CARRIES.carry(state.marker, flow.velocity, 1.0), spent, state.step + 1)
 
 
-def streamed(state: Marked, stream: Array) -> Marked:
-    """One step whose velocity is the curl of a stream function at the corners within the domain, as published."""
+def _curled(state: Marked, stream: Array) -> tuple[Field, ...]:
+    """The velocity of a stream function at the corners within the domain."""
     ends = ((Dirichlet(0.0), Dirichlet(0.0)),) * 2
     turned: Any = curl(Field(jnp.pad(stream, 1), GRID, (0.0, 0.0), ends))
-    velocity = tuple(part.with_values(one.values) for part, one in zip(state.flow.velocity, turned, strict=True))
-    force = [one.values - two.values for one, two in zip(velocity, carried_velocity(state), strict=True)]
+    return tuple(part.with_values(one.values) for part, one in zip(state.flow.velocity, turned, strict=True))
+
+
+def streamed(state: Marked, stream: Array) -> Marked:
+    """One step whose velocity is the curl of a stream function at the corners within the domain, as published."""
+    return _streamed(state, stream, carried_velocity(state))
+
+
+def streamed_greedily(state: Marked, stream: Array) -> Marked:
+    """The same, with a gradient of the force by this step's velocity only, as if the one before could not be changed.
+
+    It takes half of the time: the whole one has to go through the look-ups of the velocity's own transport.
+    """
+    return _streamed(state, stream, jax.lax.stop_gradient(carried_velocity(state)))
+
+
+def _streamed(state: Marked, stream: Array, carried: tuple[Field, ...]) -> Marked:
+    velocity = _curled(state, stream)
+    force = [one.values - two.values for one, two in zip(velocity, carried, strict=True)]
     return _moved(state, dataclasses.replace(state.flow, velocity=velocity), force)
 
 
@@ -170,8 +196,8 @@ def pushed(state: Marked, force: tuple[Array, Array]) -> Marked:
     return _moved(state, the_flow()(state.flow, list(force)), list(force))
 
 
-def draw_scene(key: Array) -> Scene:
-    """Two of the ten shapes at two places."""
+def draw_scene(key: Array, count: int = STEPS + 1) -> Scene:
+    """Two of the ten shapes at two places, with so many frames."""
     shapes, places = jax.random.split(key)
     first, second = jnp.asarray(OUTLINES, jnp.float32)[jax.random.randint(shapes, (2,), 0, len(OUTLINES))]
     start, end = jax.random.randint(places, (2, 2), MARGIN, CELLS - MARGIN + 1).astype(jnp.float32)
@@ -180,12 +206,12 @@ def draw_scene(key: Array) -> Scene:
     def frame(share: Array) -> Array:
         return star_shape(points, start + share * (end - start), first + share * (second - first), AREA)
 
-    return Scene(jax.vmap(frame)(jnp.arange(STEPS + 1) / STEPS))
+    return Scene(jax.vmap(frame)(jnp.linspace(0.0, 1.0, count)))
 
 
-def draw_scenes(key: Array, count: int) -> Scene:
+def draw_scenes(key: Array, count: int, frames: int = STEPS + 1) -> Scene:
     """Several, with a leading axis."""
-    return jax.vmap(draw_scene)(jax.random.split(key, count))
+    return jax.vmap(lambda one: draw_scene(one, frames))(jax.random.split(key, count))
 
 
 SCALES = ((12.0, 30.0), (4.0, 3.0), (1.5, 1.0))
@@ -215,84 +241,121 @@ def shape_problem(target: Array, weight: float, pressure: bool = False, steps: i
     )
 
 
-class Folded(eqx.Module):
-    """A network that sees blocks of 4 x 4 cells as channels; (images, *cells) both ways.
+def corner_around(image: Array) -> Array:
+    """The first cell along each axis of the view that has an image's center of gravity in its middle, (2,)."""
+    total, places = jnp.maximum(jnp.sum(image), 1.0), jnp.arange(CELLS) + 0.5
+    center = jnp.stack([jnp.sum(jnp.sum(image, axis) * places) for axis in (1, 0)]) / total
+    corner = jnp.clip(jnp.round(center - VIEW / 2), 0, CELLS - VIEW)
+    return jax.lax.stop_gradient(corner).astype(jnp.int32)
 
-    Two rounds of: a convolution over three blocks along each axis, sums along whole rows and columns of blocks with
-    learned weights, eight sets of them, and another convolution. So it sees all of the domain, in less than half of
-    the time of a U-Net on blocks of 2 x 2 cells, and compiles in a third.
+
+def viewed(image: Array, corner: Array) -> Array:
+    """What is seen of an image."""
+    return jax.lax.dynamic_slice(image, (corner[0], corner[1]), (VIEW, VIEW))
+
+
+def put(pattern: Array, corner: Array, nodes: int = CELLS) -> Array:
+    """A pattern in the place of a view, in an image that is zero beside it."""
+    return jax.lax.dynamic_update_slice(jnp.zeros((nodes, nodes), pattern.dtype), pattern, (corner[0], corner[1]))
+
+
+def make_network(patterns: int, side: int, more: int, features: int, key: Array) -> MLP:
+    """A network from two views and some more numbers to patterns of so many nodes along each side."""
+    sizes = (2 * VIEW**2 + more, features, features, patterns * side**2)
+    network = MLP(sizes, jax.nn.relu, key=key)
+    small = jax.tree.map(lambda leaf: 0.1 * leaf, network.layers[-1])
+    return eqx.tree_at(lambda one: one.layers[-1], network, small)
+
+
+def _patterns(network: MLP, side: int, *seen: Array) -> Array:
+    return network(jnp.concatenate([one.ravel() for one in seen])).reshape(-1, side, side)
+
+
+def carrying_stream(way: Array, middle: Array) -> Array:
+    """A stream function at the corners within the domain that moves a disk around `middle` by `way` in a step.
+
+    Beside the disk it is that of a dipole, as around a cylinder that moves, and at the walls it is zero.
     """
+    places = jnp.arange(1, CELLS)
+    x, y = places[:, None] - middle[0], places[None] - middle[1]
+    turning = (1 + ((x**2 + y**2) / MOVED**2) ** 6) ** (-1 / 6)
+    near_walls = jnp.tanh(jnp.minimum(places, CELLS - places) / 3)
+    return (way[0] * y - way[1] * x) * turning * near_walls[:, None] * near_walls
 
-    first: Convolution
-    near: tuple[Convolution, ...]
-    far: Array
-    last: Convolution
 
-    def __init__(self, inputs: int, outputs: int, features: int, key: Array):
-        first, last, far, *near = jax.random.split(key, 3 + 2 * ROUNDS)
-        self.first = Convolution(FOLD**2 * inputs, features, kernel_size=1, key=first)
-        self.near = tuple(Convolution(features, features, key=one) for one in near)
-        self.far = jax.random.normal(far, (ROUNDS, 2, HEADS, BLOCKS, BLOCKS)) / BLOCKS**0.5
-        self.last = Convolution(features, FOLD**2 * outputs, kernel_size=1, scale=0.1, key=last)
+def _faded(pattern: Array) -> Array:
+    """A pattern of the nodes of a view that becomes zero at its border."""
+    places = jnp.arange(VIEW + 1)
+    line = jnp.clip(jnp.minimum(places, VIEW - places) / 4, 0.0, 1.0).astype(pattern.dtype)
+    return pattern * line[:, None] * line
 
-    def __call__(self, *images: Array) -> Array:
-        """The answers to images, with a leading axis."""
-        blocks = jnp.stack(images).reshape(len(images), BLOCKS, FOLD, BLOCKS, FOLD)
-        hidden = self.first(blocks.transpose(0, 2, 4, 1, 3).reshape(-1, BLOCKS, BLOCKS))
-        for number, (along_x, along_y) in enumerate(self.far):
-            spread = jax.nn.relu(self.near[2 * number](hidden)).reshape(HEADS, -1, BLOCKS, BLOCKS)
-            spread = jnp.einsum("hxX,hcXY->hcxY", along_x, spread)
-            spread = jnp.einsum("hyY,hcxY->hcxy", along_y, spread)
-            hidden = hidden + spread.reshape(hidden.shape)
-            hidden = hidden + self.near[2 * number + 1](jax.nn.relu(hidden))
-        blocks = self.last(jax.nn.relu(hidden)).reshape(-1, FOLD, FOLD, BLOCKS, BLOCKS)
-        return blocks.transpose(0, 3, 1, 4, 2).reshape(-1, CELLS, CELLS)
+
+def _stream(pattern: Array, way: Array, corner: Array) -> Array:
+    """What moves the shape on by `way` into the view at `corner`, and what a network adds there."""
+    added = put(_faded(pattern), corner, CELLS + 1)[1:-1, 1:-1]
+    return carrying_stream(way, corner + VIEW / 2) + added
 
 
 class Predictor(eqx.Module):
-    """An observation predictor: from two markers to what is half-way."""
+    """An observation predictor: from two markers to what is half-way, their mean and what a network adds."""
 
-    network: Folded
+    network: MLP
 
     def __call__(self, left: Array, right: Array) -> Array:
-        return self.network(left, right)[0]
+        corners = corner_around(left), corner_around(right)
+        views = viewed(left, corners[0]), viewed(right, corners[1])
+        (added,) = _patterns(self.network, VIEW, *views, (corners[1] - corners[0]) / 8)
+        return put((views[0] + views[1]) / 2 + added, (corners[0] + corners[1]) // 2)
 
 
 class StreamEstimator(eqx.Module):
     """The stream function that takes the marker to what is planned."""
 
-    network: Folded
+    network: MLP
 
     def __call__(self, state: Marked, planned: Array) -> Array:
-        return _stream(self.network(state.marker.values, planned))
+        (pattern,), way, corner = _answer(self.network, state, planned)
+        return _stream(pattern, way, corner)
 
 
 class PushEstimator(eqx.Module):
-    """The force that does: what the wanted velocity differs by from the one that the fluid carries itself."""
+    """The force that does: what the velocity of a stream function differs by from the one that the fluid carries
+    itself, and what a network adds, of which the pressure takes away a part.
+    """
 
-    network: Folded
+    network: MLP
 
     def __call__(self, state: Marked, planned: Array) -> tuple[Array, Array]:
-        along_x, along_y = (part.values for part in carried_velocity(state))
-        wanted = 3.0 * self.network(state.marker.values, planned, along_x[1:], along_y[:, 1:])
-        # Nothing moves through the walls.
-        force_x = jnp.pad((wanted[0] - along_x[1:])[:-1], ((1, 1), (0, 0)))
-        force_y = jnp.pad((wanted[1] - along_y[:, 1:])[:, :-1], ((0, 0), (1, 1)))
-        return force_x, force_y
+        (pattern, *added), way, corner = _answer(self.network, state, planned)
+        wanted = _curled(state, _stream(pattern, way, corner))
+        # Nothing is pushed through the walls, which are far from every view's inside.
+        push_x, push_y = (put(_faded(one), corner, CELLS + 1) for one in added)
+        carried = carried_velocity(state)
+        force_x, force_y = (one.values - two.values for one, two in zip(wanted, carried, strict=True))
+        return force_x + push_x[:, :-1], force_y + push_y[:-1]
+
+
+def _answer(network: MLP, state: Marked, planned: Array) -> tuple[Array, Array, Array]:
+    """A network's patterns, the way to what is planned, and the corner of the view around that."""
+    marker = state.marker.values
+    here, there = corner_around(marker), corner_around(planned)
+    way = (there - here).astype(marker.dtype)
+    return _patterns(network, VIEW + 1, viewed(marker, here), viewed(planned, there), way), way, there
 
 
 class Chain(eqx.Module):
     """A policy without plans: it sees the marker, the target and the share of the time that is left."""
 
-    network: Folded
+    network: MLP
 
     def __call__(self, state: Marked, target: Array) -> Array:
-        left = jnp.full((CELLS, CELLS), 1.0 - state.step / STEPS)
-        return _stream(self.network(state.marker.values, target, left))
-
-
-def _stream(answer: Array) -> Array:
-    return 10.0 * answer[0, 1:, 1:]  # so that an answer of one is a speed of the order of one
+        marker = state.marker.values
+        here, there = corner_around(marker), corner_around(target)
+        left = jnp.maximum(STEPS - state.step, 1)
+        way = jnp.round((there - here) / left)
+        seen = viewed(marker, here), viewed(target, there), (there - here) / 8, 1.0 / left[None]
+        (pattern,) = _patterns(self.network, VIEW + 1, *seen)
+        return _stream(pattern, way, here + way.astype(jnp.int32))
 
 
 Controller = PredictorCorrector | Chain
@@ -300,14 +363,15 @@ Controller = PredictorCorrector | Chain
 
 def make_controller(name: str, features: int, key: Array) -> Controller:
     """The networks of an arm: OP_2 to OP_16 with an estimator, or the one of the chain."""
+    side = VIEW + 1
     if name == "chain":
-        return Chain(Folded(3, 1, features, key))
+        return Chain(make_network(1, side, 3, features, key))
     *keys, last = jax.random.split(key, STEPS.bit_length())
-    predictors = [Predictor(Folded(2, 1, features, key)) for key in keys]
+    predictors = [Predictor(make_network(1, VIEW, 2, features // 2, key)) for key in keys]
     if name == "pressure":
-        estimator: Any = PushEstimator(Folded(4, 2, features, last))
+        estimator: Any = PushEstimator(make_network(3, side, 2, features, last))
     else:
-        estimator = StreamEstimator(Folded(2, 1, features, last))
+        estimator = StreamEstimator(make_network(1, side, 2, features, last))
     return PredictorCorrector(predictors, estimator, observe=the_marker)
 
 
@@ -320,44 +384,29 @@ def _with_pressure(controller: Controller) -> bool:
     return isinstance(controller, PredictorCorrector) and isinstance(controller.estimator, PushEstimator)
 
 
-def steer(controller: Controller, scene: Scene, weight: float, refined: bool = False) -> Trajectory:
-    """A scene under a controller."""
+def steer(
+    controller: Controller, scene: Scene, weight: float, refined: bool = False, greedy: bool = False
+) -> Trajectory:
+    """A scene under a controller, for training with the shorter gradient of the force."""
     problem = shape_problem(scene.target, weight, _with_pressure(controller))
+    if greedy and problem.step is streamed:
+        problem = dataclasses.replace(problem, step=streamed_greedily)
     if isinstance(controller, Chain):
         return closed_loop(problem, controller, at_rest(scene.start))
     return execute(controller, problem, at_rest(scene.start), refined=refined)
 
 
-def plan(scene: Scene, weight: float, iterations: int) -> Trajectory:
-    """The same under the stream functions that trajectory optimization finds for this scene alone."""
-    problem, start = shape_problem(scene.target, weight), at_rest(scene.start)
-    optimizer = optax.adam(optax.cosine_decay_schedule(0.3, iterations))
-    found = optimize_controls(problem, start, optimizer=optimizer, iterations=iterations)
-    return simulate(problem, start, found.controls)
-
-
-def part_cost(controller: Controller, scene: Scene, key: Array, weight: float) -> Array:
-    """What training begins with: four steps between shapes that move evenly, and how far plans are from these shapes.
-
-    The marker is blurred as it is after some steps.
+def plan(
+    scene: Scene, weight: float, iterations: int, controller: Controller | None = None, rate: float = 0.3
+) -> Trajectory:
+    """The same under the stream functions that trajectory optimization finds for this scene alone, from rest or from
+    what a controller has decided.
     """
-    interval, blurred, width, *choices = jax.random.split(key, 3 + STEPS.bit_length() - 1)
-    begin = PART * jax.random.randint(interval, (), 0, STEPS // PART)
-    blur = blur_matrix(CELLS, jax.random.uniform(width, minval=0.3, maxval=1.5))
-    marker = scene.frames[begin]
-    marker = jnp.where(jax.random.bernoulli(blurred), blur @ marker @ blur.T, marker)
-    state, target = at_rest(marker)._replace(step=jnp.asarray(STEPS - PART)), scene.frames[begin + PART]
-    problem = shape_problem(target, weight, _with_pressure(controller), PART)
-    if isinstance(controller, Chain):
-        return closed_loop(problem, controller, state).cost
-    part = PredictorCorrector(controller.predictors[: PART.bit_length() - 1], controller.estimator, the_marker)
-    cost = execute(part, problem, state).cost
-    for level, (predictor, choice) in enumerate(zip(controller.predictors, choices, strict=True), start=1):
-        span = 2**level
-        left = span * jax.random.randint(choice, (), 0, STEPS // span)
-        planned = predictor(scene.frames[left], scene.frames[left + span])
-        cost = cost + 0.5 * jnp.sum((planned - scene.frames[left + span // 2]) ** 2)
-    return cost
+    problem, start = shape_problem(scene.target, weight), at_rest(scene.start)
+    optimizer = optax.adam(optax.cosine_decay_schedule(rate, iterations))
+    first = None if controller is None else steer(controller, scene, 0.0).controls
+    found = optimize_controls(problem, start, first, optimizer=optimizer, iterations=iterations)
+    return simulate(problem, start, found.controls)
 
 
 def measured(trajectories: Trajectory, scenes: Scene) -> dict[str, Array]:
@@ -370,28 +419,22 @@ def measured(trajectories: Trajectory, scenes: Scene) -> dict[str, Array]:
 
 
 def arms_of(settings: Settings) -> dict[str, Arm]:
-    """The arms, all trained through the solver after a beginning on single plans and steps."""
+    """The arms, trained through the solver from the first update on."""
     rate = optax.exponential_decay(settings.rate, settings.half_life, 0.5)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
-    def batch(key: Array, count: Array) -> tuple[Scene, Array, Array]:
-        scenes, parts = jax.random.split(key)
-        return (
-            draw_scenes(scenes, settings.batch),
-            jax.random.split(parts, settings.batch),
-            count < settings.pretraining,
-        )
+    def batch(key: Array, count: Array) -> tuple[Scene, Array]:
+        return draw_scenes(key, settings.batch, 2), count < settings.greedy
 
-    def loss(controller: Controller, samples: tuple[Scene, Array, Array]) -> Array:
-        scenes, keys, beginning = samples
+    def loss(controller: Controller, samples: tuple[Scene, Array]) -> Array:
+        scenes, greedy = samples
 
-        def parts() -> Array:
-            return jax.vmap(lambda scene, key: part_cost(controller, scene, key, settings.weight))(scenes, keys)
+        def priced(greedy: bool) -> Array:
+            return jnp.mean(
+                jax.vmap(lambda scene: steer(controller, scene, settings.weight, greedy=greedy).cost)(scenes)
+            )
 
-        def wholes() -> Array:
-            return jax.vmap(lambda scene: steer(controller, scene, settings.weight).cost)(scenes)
-
-        return jnp.mean(jax.lax.cond(beginning, parts, wholes))
+        return jax.lax.cond(greedy, lambda: priced(True), lambda: priced(False))
 
     return {
         name: gradient_arm(partial(make_controller, name, settings.features), batch, loss, optimizer)
@@ -403,15 +446,12 @@ def run(settings: Settings, run: Run) -> None:
     """Draw the test scenes, plan some of them one by one, train and test the arms."""
     scenes = jax.jit(draw_scenes, static_argnums=1)(jax.random.key(10_000 + run.seed), settings.scenes)
     shown = jax.tree.map(lambda leaf: leaf[:3], scenes)
-    planned = plan_each(
-        run,
-        jax.tree.map(lambda leaf: leaf[: settings.planned], scenes),
-        lambda scene: plan(scene, settings.weight, settings.iterations),
-        measure=measured,
-        picture=_picture,
-        keep=("error", "force"),
-    )
-    more: dict[str, Any] = {"trajectory_optimization": planned}
+    some = jax.tree.map(lambda leaf: leaf[: settings.planned], scenes)
+    planning = partial(plan_each, run, some, measure=measured, picture=_picture, keep=("error", "force"))
+    more: dict[str, Any] = {
+        "trajectory_optimization": planning(lambda scene: plan(scene, settings.weight, settings.iterations)),
+        "few_iterations": planning(lambda scene: plan(scene, settings.weight, settings.few), name="few"),
+    }
     steered = eqx.filter_jit(lambda controller, scenes: jax.vmap(lambda one: steer(controller, one, 0.0))(scenes))
     refined = eqx.filter_jit(lambda controller, scenes: jax.vmap(lambda one: steer(controller, one, 0.0, True))(scenes))
     arms = compare(
@@ -431,6 +471,11 @@ def run(settings: Settings, run: Run) -> None:
         pictures[name] = _picture(steered(controller, shown))
         if name != "chain":
             metrics["refined"][name] = measured(refined(controller, scenes), scenes)
+        if name == "hierarchy":
+            metrics["improved"] = planning(
+                lambda scene, first=controller: plan(scene, settings.weight, settings.few, first, IMPROVING),
+                name="improved",
+            )
     run.save_checkpoint("shown", {"frames": shown.frames, "arms": pictures})
     run.write_metrics(metrics)
 
@@ -463,15 +508,21 @@ def report(run: Run) -> Table:
 
     heads = ("arm", "relative error", "published", "mean force", "updates", "seconds")
     table = Table(*heads, title="control-shapes")
-    planned = metrics["trajectory_optimization"]
-    table.add_row(
-        f"trajectory optimization, {len(planned['error'])} scenes",
-        in_short(float(np.mean(planned["error"]))),
-        "",
-        in_short(float(np.mean(planned["force"]))),
-        f"{run.settings.iterations} each",
-        f"{np.median(planned['seconds']):.1f} each",
-    )
+
+    def planned(label: str, found: dict[str, list[float]], iterations: int) -> None:
+        table.add_row(
+            f"{label}, {len(found['error'])} scenes",
+            in_short(float(np.mean(found["error"]))),
+            "",
+            in_short(float(np.mean(found["force"]))),
+            f"{iterations} each",
+            f"{np.median(found['seconds']):.1f} each",
+        )
+
+    planned("trajectory optimization", metrics["trajectory_optimization"], run.settings.iterations)
+    planned("the same, fewer iterations", metrics["few_iterations"], run.settings.few)
+    if "improved" in metrics:
+        planned("the same, from what the hierarchy decides", metrics["improved"], run.settings.few)
     for name, arm in arms.items():
         known = metrics["paper"]["arms"].get(name, {}).get("final_error")
         force = float(np.median([curve["force"][-1] for curve in arm["curves"]]))

@@ -21,10 +21,11 @@ def plan_each(
     measure: Callable[[Trajectory, Any], Mapping[str, Array]],
     picture: Callable[[Trajectory], Any],
     keep: Sequence[str],
+    name: str = "plans",
 ) -> dict[str, list[float]]:
     """Plan each scene by itself, as one compiled program, and keep what was found after each.
 
-    The picture of the first one stands in the checkpoint "plans".
+    The picture of the first one stands in the checkpoint of that name.
 
     Args:
         run: Where it is saved; called again on the same directory, this goes on from the last scene that was planned.
@@ -33,6 +34,7 @@ def plan_each(
         measure: From runs and scenes, each with a leading axis, to named numbers.
         picture: From runs with a leading axis to arrays with that axis.
         keep: The names of the numbers that are kept.
+        name: Of the checkpoint.
 
     Returns:
         For each of these names, and for "seconds", the numbers of all scenes; seconds are those of the processor for
@@ -47,9 +49,9 @@ def plan_each(
 
     shapes = jax.eval_shape(lambda scenes: picture(planned(scenes)), first)
     kept = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), shapes)
-    found: dict[str, list[float]] = {name: [] for name in (*keep, "seconds")}
-    if run.has_checkpoint("plans"):
-        found, kept = run.checkpoint_metadata("plans"), run.load_checkpoint("plans", kept)
+    found: dict[str, list[float]] = {key: [] for key in (*keep, "seconds")}
+    if run.has_checkpoint(name):
+        found, kept = run.checkpoint_metadata(name), run.load_checkpoint(name, kept)
     done = len(found["seconds"])
     with run.progress("trajectory optimization", total=count, done=done) as advance:
         optimize = jax.jit(planned).lower(first).compile() if done < count else planned
@@ -59,11 +61,11 @@ def plan_each(
             trajectory = jax.block_until_ready(optimize(scene))
             found["seconds"].append(process_time() - began)
             numbers = measure(trajectory, scene)
-            for name in keep:
-                found[name].append(float(numbers[name]))
+            for key in keep:
+                found[key].append(float(numbers[key]))
             if number == 0:
                 kept = jax.tree.map(lambda leaf: leaf[0], picture(trajectory))
-            run.save_checkpoint("plans", kept, found)
+            run.save_checkpoint(name, kept, found)
             run.leave_if_asked()
             advance()
     return found

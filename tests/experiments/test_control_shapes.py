@@ -116,15 +116,16 @@ def test_a_hierarchy_moves_the_marker_by_what_its_networks_say():
 def test_the_experiment_runs_and_goes_on(tmp_path):
     program = EXPERIMENTS.load("control-shapes")
     small = {"seconds": 1e9, "updates": 2, "scenes": 2, "iterations": 1, "features": 8, "batch": 1, "seeds": 1}
-    small |= {"arms": ("chain", "pressure"), "planned": 1, "pretraining": 1}
+    small |= {"arms": ("hierarchy", "chain", "pressure"), "planned": 1, "few": 1, "greedy": 1}
     settings = make_settings(program.settings, small)
     with Run.open(tmp_path, "control-shapes", "demo", settings, 0) as run:
         table = program.complete(run)
         metrics = json.loads((tmp_path / "metrics.json").read_text())
         program.complete(run)
     assert json.loads((tmp_path / "metrics.json").read_text())["arms"] == metrics["arms"]
-    assert set(metrics["arms"]) == {"chain", "pressure"} and set(metrics["refined"]) == {"pressure"}
-    assert table.row_count == 4
+    assert set(metrics["arms"]) == {"hierarchy", "chain", "pressure"}
+    assert set(metrics["refined"]) == {"hierarchy", "pressure"}
+    assert table.row_count == 8
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         "curves.png",
         "force.png",

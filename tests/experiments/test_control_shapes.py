@@ -116,7 +116,7 @@ def test_a_hierarchy_moves_the_marker_by_what_its_networks_say():
 def test_the_experiment_runs_and_goes_on(tmp_path):
     program = EXPERIMENTS.load("control-shapes")
     small = {"seconds": 1e9, "updates": 2, "scenes": 2, "iterations": 1, "features": 8, "batch": 1, "seeds": 1}
-    small |= {"arms": ("hierarchy", "chain", "pressure"), "planned": 1, "few": 1, "greedy": 1}
+    small |= {"arms": ("hierarchy", "chain", "pressure"), "planned": 1, "few": 1, "speeds": 1}
     settings = make_settings(program.settings, small)
     with Run.open(tmp_path, "control-shapes", "demo", settings, 0) as run:
         table = program.complete(run)

@@ -225,7 +225,16 @@ def test_a_control_of_another_shape_is_refused():
 @pytest.mark.slow
 def test_the_experiment_runs_and_goes_on(tmp_path):
     program = EXPERIMENTS.load("control-rigid-body")
-    small = {"cells": 40, "episodes": 2, "steps": 16, "flights": 2, "flown": 20, "imitations": 20, "length": 0.05}
+    small = {
+        "cells": 40,
+        "episodes": 2,
+        "steps": 16,
+        "flights": 2,
+        "flown": 20,
+        "imitations": 20,
+        "length": 0.05,
+        "window": 16,
+    }
     tests = ("targets", "buoyancy", "turning", "disturbances")
     settings = make_settings(program.settings, {**small, "targets": 1, "tests": tests})
     with Run.open(tmp_path, "control-rigid-body", "demo", settings, 0) as run:

@@ -103,7 +103,7 @@ class Settings(Budget):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {"seconds": 150.0, "clock": "processor", "seeds": 1, "scenes": 20, "planned": 2, "batch": 4},
-    "book": {"seconds": 800.0, "clock": "processor", "seeds": 3},
+    "book": {"seconds": 180.0, "clock": "processor", "seeds": 3, "scenes": 24, "planned": 4, "batch": 4},
     "paper": {"cells": 128, "seconds": 28800.0, "seeds": 3, "batch": 16, "half_life": 8000, "planned": 20},
 }
 

@@ -97,12 +97,11 @@ class Settings(Budget):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {"seconds": 120.0, "clock": "processor", "seeds": 1, "scenes": 20, "planned": 2, "half_life": 500}
-    | {"speeds": 10_000},
-    "book": {"seconds": 1000.0, "clock": "processor", "seeds": 1, "scenes": 50, "planned": 4}
-    | {"arms": ("hierarchy",)},
-    "long": {"seconds": 28800.0, "clock": "processor", "seeds": 1, "half_life": 12_000, "speeds": 40_000}
-    | {"planned": 10},
+    "demo": {"seconds": 120.0, "clock": "processor", "seeds": 1, "scenes": 20, "planned": 2, "half_life": 150}
+    | {"speeds": 300},
+    "book": {"seconds": 330.0, "clock": "processor", "seeds": 1, "scenes": 50, "planned": 3, "half_life": 350}
+    | {"speeds": 900, "arms": ("hierarchy",)},
+    "long": {"seconds": 28800.0, "clock": "processor", "seeds": 1, "half_life": 8000, "speeds": 10_000, "planned": 10},
 }
 
 

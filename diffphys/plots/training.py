@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -58,7 +58,7 @@ def error_over_time_figure(
     arms = list(dict.fromkeys([arm for of_case in curves.values() for arm in of_case] + list(published or {})))
     colors = colors_of(arms)
     # Where there are more arms than colors, a color that comes again is dashed.
-    dashes = {
+    dashes: dict[str, Literal["-", "--"]] = {
         arm: "--" if colors[arm] in [colors[other] for other in arms[:index]] else "-" for index, arm in enumerate(arms)
     }
     columns = min(len(curves), 3)

@@ -86,7 +86,7 @@ class Settings:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {},
-    "book": {"reynolds": (50.0, 60.0, 75.0, 100.0), "cells": 12, "developed": 120.0},
+    "book": {"reynolds": (50.0, 60.0), "cells": 12, "developed": 120.0},
     "paper": {"reynolds": (50.0, 60.0, 75.0, 100.0), "cells": 20, "dt": 0.025, "hold": 20, "developed": 200.0}
     | {"controlled": 150.0, "horizon": 16, "iterations": 6, "updates": 20_000, "excited": 2000.0, "code": 16},
 }

@@ -34,7 +34,7 @@ def look_up_within(
         closed: For each cell whether nothing passes it.
         steps: How many steps are enough, or None: as many as the longest displacement asks for.
     """
-    is_open = functools.partial(_is_open, closed, field.periodic)
+    is_open = functools.partial(_is_open, ~closed, field.periodic)
 
     cell, free, fraction = _followed(field.grid, start, displacement, is_open, steps)
     feet = [index + jnp.where(free, one, fraction * one) for index, one in zip(start, displacement, strict=True)]
@@ -62,10 +62,11 @@ def comes_from_behind(field: Field, path: Sequence[Array], closed: np.ndarray) -
         closed: For each cell whether nothing passes it.
     """
     walls = [thinnest_wall(closed, axis, wraps) for axis, wraps in enumerate(field.periodic)]
-    is_open = functools.partial(_is_open, closed, field.periodic)
     start = [_in_cells(field.grid, axis, place, field.values) for axis, place in enumerate(field.offset)]
 
     def behind(path: Sequence[Array]) -> Array:
+        # One array, however often the loop is traced: `devices.with_matrices` counts them.
+        is_open = functools.partial(_is_open, jnp.asarray(~closed), field.periodic)
         return longer_than_walls(path, walls) & ~_followed(field.grid, start, path, is_open, None)[1]
 
     path = jax.lax.stop_gradient(list(path))
@@ -161,7 +162,7 @@ def _with_none_beyond(points: np.ndarray, axis: int, widths: tuple[int, int], wr
 
 def leads_freely(field: Field, positions: Sequence[Array], closed: np.ndarray) -> Array:
     """For each point of a field whether a straight way leads to its position through open cells alone."""
-    is_open = functools.partial(_is_open, closed, field.periodic)
+    is_open = functools.partial(_is_open, ~closed, field.periodic)
     start = [_in_cells(field.grid, axis, place, field.values) for axis, place in enumerate(field.offset)]
     # Indices count from the field's own points; the difference of two is that of two in cells.
     displacement = [
@@ -246,13 +247,13 @@ def check_closed(owner: str, name: str, closed: object, shape: tuple[int, ...]) 
         raise InputError(f"{owner}: {name} {given}; a NumPy array of booleans of shape {shape} is accepted.")
 
 
-def _is_open(closed: np.ndarray, periodic: Sequence[bool], cell: Sequence[Array]) -> Array:
+def _is_open(open_cells: np.ndarray | Array, periodic: Sequence[bool], cell: Sequence[Array]) -> Array:
     """Whether nothing is in a cell; a ghost cell is as open as the cell whose image it is."""
     place = [
         jnp.mod(index, count) if wraps else jnp.clip(index, 0, count - 1)
-        for index, count, wraps in zip(cell, closed.shape, periodic, strict=True)
+        for index, count, wraps in zip(cell, open_cells.shape, periodic, strict=True)
     ]
-    return at_indices(beside(jnp.asarray(~closed), place), place)
+    return at_indices(beside(jnp.asarray(open_cells), place), place)
 
 
 def _nearest(home: Array, displacement: Array) -> Array:

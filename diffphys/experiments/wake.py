@@ -103,7 +103,7 @@ PRESETS = {
     # Why unrolling works, and what it costs: every way of training, the shift of the inputs, error over seconds.
     "arms": {
         "arms": ("one-step", "noise", "pushforward", "detached", "unrolled"),
-        **stages((1, 600, 4e-3), (4, 600, 4e-3), (8, 300, 2e-3)),
+        **stages((1, 400, 4e-3), (4, 300, 4e-3), (8, 100, 2e-3)),
         "shift": True,
         "finer": (2, 3),
     },

@@ -55,9 +55,9 @@ def value_and_output_gradient(
     check_samples(samples)
     try:
         outputs = jax.vmap(lambda sample: function(parameters, sample))(samples)
+    except InputError:
+        raise
     except (TypeError, ValueError, IndexError) as error:
-        if isinstance(error, InputError):
-            raise
         shapes = [jnp.shape(leaf)[1:] for leaf in jax.tree.leaves(samples)]
         raise InputError(
             f"value_and_output_gradient: function fails for one sample, of shapes {shapes} (see above); samples with "

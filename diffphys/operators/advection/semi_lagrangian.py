@@ -213,7 +213,7 @@ def carried_velocity(
             return scheme.carry(part, velocity, dt, closed)
         path = upstream_path(part, velocity, dt)
         longer = longer_than_walls(jax.lax.stop_gradient(path), walls)
-        if scheme.largest_courant is None:  # a gather may find either: no second program, in which compiling takes long
+        if scheme.largest_courant is None:  # one gather takes either: a second look-up would be compiled as well
             ways = zip(upstream_path(part, held, dt), path, strict=True)
             path, instead = [jnp.where(longer, other, own) for other, own in ways], (longer, part_held)
             carried = part.with_values(look_up(part, _wrapped(part, path), instead))

@@ -75,7 +75,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # Six flows: a network that has seen two learns those by heart.
     "book": {
-        "arms": ("one-step", "detached", "unrolled"),
+        "arms": USUAL_ARMS,
         "scale": 4,
         "warmup": 800,
         "train_seeds": (1, 2, 3, 4, 5, 6),
@@ -85,7 +85,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "bias": True,
         **stages((1, 600, 4e-3), (8, 600, 3e-3), (20, 120, 1.5e-3)),
         "batch": 1,
-        "simulator": False,
     },
     "paper": {
         "arms": USUAL_ARMS,

@@ -105,7 +105,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "features": 6,
         "bias": True,
         **stages((1, 400, 4e-3), (8, 400, 3e-3), (20, 120, 1.5e-3)),
-        "simulator": False,
     },
     "paper": {
         "arms": USUAL_ARMS,

@@ -62,7 +62,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "simulator": False,
     },
     "book": {
-        "arms": ("one-step", "detached", "unrolled"),
+        "arms": USUAL_ARMS,
         "warmup": 4,
         "train_seeds": (1, 2, 3, 4),
         "train_frames": 513,
@@ -71,7 +71,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "bias": True,
         **stages((1, 600, 4e-3), (6, 600, 4e-3), (24, 300, 2e-3)),
         "batch": 1,
-        "simulator": False,
     },
     "paper": {
         "arms": USUAL_ARMS,

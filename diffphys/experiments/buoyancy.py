@@ -102,7 +102,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "arms": ("one-step", "unrolled"),
         "corrects": "velocity",
         "look_ahead": (2, 4, 8, 16, 32, 64),
-        "seeds": 2,
+        "seeds": 3,
         "features": 16,
         **stages((1, 300, 4e-3), (4, 250, 4e-3), (16, 150, 3e-3), (64, 60, 1e-3), (128, 30, 5e-4)),
     },

@@ -15,7 +15,7 @@ Compared is how many iterations each guess needs, beside the guess zero, conjuga
 direct solver.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -48,7 +48,7 @@ from diffphys.poisson import (
     direct,
 )
 from diffphys.prepared import bytes_of
-from diffphys.runs import Program, Run, alternate, setting
+from diffphys.runs import Program, Run, alternate, replacing, setting
 from diffphys.stepping import rollout
 
 
@@ -57,6 +57,7 @@ FRAMES = 16
 TARGETS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 TARGET = 2  # the one by which guesses are compared, 1e-3
 MOST = 400  # iterations that are looked at; from zero 1e-6 takes some 220
+SHOWN = range(0, 145, 5)  # iterations in the animation: from zero 1e-3 takes some 120
 # Mean iterations to each target in the data files of the paper's repository, tum-pbs/CG-Solver-in-the-Loop.
 PUBLISHED = {
     "zero": (16.96, 78.48, 121.61, 161.57, 189.03, 212.86),
@@ -237,6 +238,12 @@ def residuals_from(
         return np.asarray(steps(pairs))
 
 
+def residuals_over_iterations(problem: PressureProblem, guess: Any, rhs: Array) -> Array:
+    """The size of the residual in each cell after those iterations that the animation shows, (iterations, *cells)."""
+    found = conjugate_gradient_steps(problem, rhs, guess(rhs), SHOWN[-1], save=jnp.abs)
+    return found.residuals[np.asarray(SHOWN)]
+
+
 class Guess(eqx.Module):
     """A pressure solver that takes the guess for the solution."""
 
@@ -308,6 +315,8 @@ def run(settings: Settings, run: Run) -> None:
     networks = {name: first_network(run, name, arm) for name, arm in arms.items()}
     guesses = {"zero": jnp.zeros_like, **networks}
     found = {name: residuals_from(problem, guess, rhs, MOST) for name, guess in guesses.items()}
+    shown = {name: residuals_over_iterations(problem, guess, rhs[0])[None] for name, guess in guesses.items()}
+    run.save_frames("residuals", shown_on(grid, shown, np.asarray(SHOWN, float)))
     run.leave_if_asked()
     with jax.enable_x64(True):
         cycle = MultigridConjugateGradients(problem).precondition
@@ -391,6 +400,7 @@ def report(run: Run) -> Table:
         for key, title in (("divergence", "largest divergence left"), ("difference", "relative error of the velocity"))
     ]
     run.save_figure("drift.png", plots.panels_figure(panels, height=3.0))
+    draw_iterations(run, ["zero", *drifts])
 
     table = Table(title="Pressure guess: iterations until no cell has a residual above")
     table.add_column("from")
@@ -407,6 +417,28 @@ def report(run: Run) -> Table:
         counts = (f"{count:.1f}" for count in one["iterations"])
         table.add_row(name, *counts, spread, known, in_short(one["milliseconds"]))
     return table
+
+
+def draw_iterations(run: Run, names: Iterable[str]) -> None:
+    """An animation of one residual while conjugate gradients iterate, from zero and from each guess: the largest in
+    each square of 4 x 4 cells, in powers of ten above 1e-3. Where a panel is empty, the iterations may end.
+    """
+    data = run.read_frames("residuals").isel(case=0).transpose("time", "x", "y")
+    squares = data.coarsen(x=4, y=4).max()  # type: ignore[attr-defined]
+    above = {name: np.log10(np.maximum(squares[name].values / TARGETS[TARGET], 1.0)) for name in names}
+    with replacing(run.figure_path("iterations.gif")) as path:
+        plots.write_animation(
+            path,
+            above,
+            data["time"].values,
+            (run.settings.cells,) * 2,
+            label="powers of ten above $10^{-3}$",
+            horizontal=0,
+            at="cells",
+            limit=2.0,
+            clock="iterations",
+            frames_per_second=6,
+        )
 
 
 def _until_exact(residuals: list[float]) -> tuple[range, list[float]]:

@@ -58,6 +58,7 @@ def write_animation(
     at: Placement = "corners",
     limit: Number | None = None,
     columns: int | None = None,
+    clock: str = "t",
     frames_per_second: Number = 12.5,
     dpi: Number = 100,
 ) -> None:
@@ -76,6 +77,7 @@ def write_animation(
         at: Where the values sit, "corners" or "cells".
         limit: Colors span [-limit, limit], or [0, limit], as in `frames_figure`.
         columns: Panels beside each other. Default: all.
+        clock: What the times are, which stands before each.
         frames_per_second: Readers of GIF files round its inverse to hundredths of a second, and slow down above 50.
         dpi: Pixels per inch of the 8.5 inches of width.
 
@@ -103,7 +105,7 @@ def write_animation(
     for panel in panels.flat[len(frames) :]:
         panel.set_axis_off()
     draw_color_bar(figure, images[0], panels, label, "both")
-    clock = panels[-1, 0].set_xlabel(f"t = {times[0]:g}", fontsize=TEXT, loc="left")
+    moment = panels[-1, 0].set_xlabel(f"{clock} = {times[0]:g}", fontsize=TEXT, loc="left")
 
     canvas = FigureCanvasAgg(figure)
     trim_height(figure)
@@ -114,7 +116,7 @@ def write_animation(
         for index, time in enumerate(times):
             for image, values in zip(images, frames.values(), strict=True):
                 image.set_data(as_drawn(values[index], horizontal))
-            clock.set_text(f"t = {time:g}")
+            moment.set_text(f"{clock} = {time:g}")
             canvas.draw()
             yield np.asarray(canvas.buffer_rgba())[..., :3]
 

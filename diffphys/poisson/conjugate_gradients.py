@@ -60,12 +60,17 @@ class ConjugateGradients(IterativeSolver):
         )
 
 
+def _largest(residual: Array) -> Array:
+    return jnp.max(jnp.abs(residual))
+
+
 class ConjugateGradientSteps(NamedTuple):
     """What a number of steps of conjugate gradients leads to.
 
     Attributes:
         pressure: Array at the cell centers.
-        residuals: Largest absolute value of `rhs - A pressure` before the first step and after each.
+        residuals: What is kept of `rhs - A pressure` before the first step and after each, by default its largest
+            absolute value.
     """
 
     pressure: Array
@@ -78,6 +83,7 @@ def conjugate_gradient_steps(
     guess: Array,
     iterations: int,
     preconditioner: Callable[[Array], Array] | None = None,
+    save: Callable[[Array], Array] = _largest,
 ) -> ConjugateGradientSteps:
     r"""So many steps of conjugate gradients from a guess (Hestenes, Stiefel 1952), for training a network that guesses.
 
@@ -95,6 +101,8 @@ def conjugate_gradient_steps(
         iterations: How many steps, k. Steps beyond an exact solution change nothing.
         preconditioner: From a residual times the volumes of the cells to an approximation of the error, linear,
             symmetric and positive, such as `MultigridConjugateGradients.precondition`. Default: none.
+        save: From the residual `rhs - A pressure`, an array at the cell centers, to what is kept of it. Default: its
+            largest absolute value.
 
     Raises:
         InputError: for arrays of another shape, or a number of steps below one.
@@ -117,10 +125,10 @@ def conjugate_gradient_steps(
         response = outflow(system, direction)
         length = ratio(product, jnp.sum(direction * response))
         residual = within(residual - length * response)
-        return (pressure + length * direction, residual, direction, product), largest(residual)
+        return (pressure + length * direction, residual, direction, product), saved(residual)
 
-    def largest(residual: Array) -> Array:
-        return jnp.max(jnp.abs(residual / system.volumes))
+    def saved(residual: Array) -> Array:
+        return save(-residual / system.volumes)
 
     def within(residual: Array) -> Array:
         # What round-off brings into the null space would be divided by the eigenvalue zero once all else has vanished.
@@ -129,7 +137,7 @@ def conjugate_gradient_steps(
     first = within(-rhs * system.volumes - outflow(system, guess))
     start = (guess, first, jnp.zeros_like(guess), jnp.ones((), rhs.dtype))
     (pressure, *_), residuals = jax.lax.scan(improved, start, length=iterations)
-    return ConjugateGradientSteps(pressure, jnp.concatenate([largest(first)[None], residuals]))
+    return ConjugateGradientSteps(pressure, jnp.concatenate([saved(first)[None], residuals]))
 
 
 def preconditioned(

@@ -119,5 +119,5 @@ def test_a_small_run_writes_every_arm_and_its_figures(tmp_path, capsys):
         assert one["iterations"] == sorted(one["iterations"]), name
     assert metrics["solvers"]["multigrid"]["iterations"][2] < metrics["solvers"]["zero"]["iterations"][2]
     figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
-    assert figures == {"curves.png", "iterations.png", "drift.png"}
+    assert figures == {"curves.png", "iterations.png", "drift.png", "iterations.gif"}
     assert "multigrid" in capsys.readouterr().out

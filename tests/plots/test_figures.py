@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from diffphys.errors import InputError
@@ -256,6 +257,14 @@ def test_the_animation_has_a_frame_for_each_time_and_one_palette(tmp_path):
             pictures.append(np.asarray(animation.convert("RGB")).reshape(-1, 3))
     assert len(np.unique(np.concatenate(pictures), axis=0)) <= 128
     assert any(np.any(pictures[0] != later) for later in pictures[1:])
+
+
+def test_the_animation_says_in_each_frame_what_its_times_are(tmp_path, monkeypatch):
+    told = []
+    set_text = Text.set_text
+    monkeypatch.setattr(Text, "set_text", lambda text, words: (told.append(words), set_text(text, words))[1])
+    write_animation(tmp_path / "a.gif", {"a": waves()}, [0, 5, 10], SIZE, clock="iterations")
+    assert [words for words in told if "=" in str(words)] == [f"iterations = {n}" for n in (0, 0, 5, 10)]
 
 
 def test_the_animation_of_many_frames_stays_small(tmp_path):

@@ -55,6 +55,13 @@ def test_the_steps_are_the_best_of_their_krylov_space(conditions, body, multigri
     left = matrix @ (exact - np.asarray(found.pressure).reshape(-1))
     assert float(found.residuals[-1]) == pytest.approx(np.max(np.abs(left)), rel=1e-6)
     assert float(found.residuals[0]) == pytest.approx(np.max(np.abs(matrix @ error)), rel=1e-6)
+    # The residual itself is rhs - A pressure, whose sign the largest magnitude does not tell.
+    whole = conjugate_gradient_steps(
+        given, jnp.asarray(rhs), jnp.asarray(guess), steps, precondition, save=lambda residual: residual
+    )
+    assert whole.residuals.shape == (steps + 1, *GRID.cells)
+    np.testing.assert_allclose(whole.residuals[0].reshape(-1), -matrix @ error, atol=1e-9)
+    np.testing.assert_allclose(whole.residuals[-1].reshape(-1), -left, atol=1e-9)
 
 
 @pytest.mark.parametrize("conditions", [CLOSED, ANCHORED])

@@ -83,7 +83,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "frames": 512,
         "features": 6,
         "bias": True,
-        **stages((1, 600, 4e-3), (8, 600, 3e-3), (20, 120, 1.5e-3)),
+        **stages((1, 600, 4e-3), (8, 600, 3e-3), (20, 240, 1.5e-3)),
         "batch": 1,
     },
     "paper": {

@@ -100,11 +100,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch": 2,
         "finer": (2, 3),
     },
-    # Longer, with more features, and what a network is worth beside finer grids.
+    # Five flows, a warmed-up wake, training that looks farther ahead for longer; beside it training on single steps.
     "long": {
-        "arms": ("one-step", "detached", "unrolled"),
-        "features": 24,
-        **stages((1, 2000, 4e-3), (4, 3000, 4e-3), (8, 2000, 2e-3), (16, 1000, 1e-3)),
+        "arms": ("one-step", "unrolled"),
+        "test_reynolds": (468.75, 1171.875),
+        "features": 12,
+        **stages((1, 500, 4e-3), (4, 500, 4e-3), (8, 400, 4e-3), (16, 350, 3e-3), (32, 80, 1e-3)),
+        "batch": 2,
         "finer": (2, 3),
         "shift": True,
     },

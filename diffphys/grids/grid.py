@@ -225,19 +225,28 @@ class Grid:
 
     def coordinates(self, offset: Sequence[float], periodic: Sequence[bool]) -> tuple[Array, ...]:
         """Coordinates of all points with this offset, one array per axis, shaped to broadcast against each other."""
-        coordinates = []
-        for axis, count in enumerate(self.shape(offset, periodic)):
-            if self.stretched[axis] is None:
-                line = self.origin[axis] + (jnp.arange(count) + offset[axis]) * (self.size[axis] / self.cells[axis])
-            else:
-                edges = self.edges[axis]
-                line = jnp.asarray(edges[:count] if offset[axis] == 0.0 else (edges[:-1] + edges[1:]) / 2)
-            coordinates.append(self.along(axis, line))
-        return tuple(coordinates)
+        lines = [
+            self._line(axis, offset[axis], count, jnp.arange(count))
+            for axis, count in enumerate(self.shape(offset, periodic))
+        ]
+        return tuple(self.along(axis, jnp.asarray(line)) for axis, line in enumerate(lines))
 
     def centers(self) -> tuple[Array, ...]:
         """Coordinates of the cell centers, shaped to broadcast against each other."""
         return self.coordinates((0.5,) * self.dimensions, (False,) * self.dimensions)
+
+    def known_centers(self) -> tuple[Array, ...]:
+        """The same numbers, for a program that is about to be made: NumPy finds them, and nothing is compiled."""
+        dtype = jnp.result_type(float)
+        lines = [self._line(axis, 0.5, count, np.arange(count, dtype=dtype)) for axis, count in enumerate(self.cells)]
+        return tuple(jnp.asarray(self.along(axis, line), dtype) for axis, line in enumerate(lines))
+
+    def _line(self, axis: int, offset: float, count: int, indices: Any) -> Any:
+        """The coordinates along an axis of `count` points with these indices, in the indices' kind of array."""
+        if self.stretched[axis] is None:
+            return self.origin[axis] + (indices + offset) * (self.size[axis] / self.cells[axis])
+        edges = self.edges[axis]
+        return edges[:count] if offset == 0.0 else (edges[:-1] + edges[1:]) / 2
 
     def coarsened(self, factor: int) -> "Grid":
         """The grid of the same domain with `factor` times fewer cells along every axis; each `factor`-th edge stays."""

@@ -97,8 +97,10 @@ def diffusion_number(grid: Grid, diffusivity: ArrayLike, dt: ArrayLike, real_axi
         dt: Duration of a step.
         real_axis: How far the method's stability reaches on the negative real axis; 2 for Euler's.
     """
+    check_grid("diffusion_number", grid)
     dt = as_floating(dt, "diffusion_number: dt")
-    return dt / stable_diffusion_step(grid, 1.0).astype(dt.dtype) * diffusivity * (2 / real_axis)
+    longest = 1.0 / (2.0 * float(sum(_fastest_rate(grid, axis) for axis in range(grid.dimensions))))
+    return dt / longest * diffusivity * (2 / real_axis)
 
 
 def diffusion_limit(

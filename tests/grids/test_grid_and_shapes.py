@@ -49,6 +49,21 @@ def test_a_place_needs_an_entry_for_each_axis():
             grid.coordinates(offset, periodic)
 
 
+@pytest.mark.parametrize("x64", [False, True])
+def test_known_centers_are_the_centers_to_the_last_bit(x64):
+    """A cell whose center lies on an obstacle's surface must not change sides by who computed its place."""
+    with jax.enable_x64(x64):
+        for cells, size, origin in (
+            ((7, 5), (0.7, 3.1), (0.3, -1.7)),
+            ((33, 3, 6), (100.0, 1e-3, 0.1), (0.0, 1e4, 0.2)),
+        ):
+            uniform = dp.Grid(cells, size, origin)
+            for grid in (uniform, uniform.with_edges(0, np.cumsum(1.0 + np.arange(cells[0] + 1) / 7))):
+                for known, center in zip(grid.known_centers(), grid.centers(), strict=True):
+                    assert known.dtype == center.dtype
+                    np.testing.assert_array_equal(known, center)
+
+
 def test_grids_are_equal_and_hashable_by_what_they_are():
     assert dp.Grid((4, 3)) == dp.Grid([np.int64(4), 3.0], (4, 3), (0, 0))  # pyright: ignore
     assert hash(dp.Grid((4, 3))) == hash(dp.Grid((4, 3), (4.0, 3.0)))

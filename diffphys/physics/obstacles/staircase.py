@@ -55,7 +55,7 @@ class FixedSolid:
         self.shape, self.grid, self.periods = shape, grid, tuple(periods)
         self.images = shape.repeated(periods)
         with jax.ensure_compile_time_eval():  # the numbers are known, also where the flow is made inside of jit
-            self.cells = np.asarray(self.images.contains(grid.centers()))
+            self.cells = np.asarray(self.images.contains(grid.known_centers()))
         self._key = (grid, self.periods, self.cells.tobytes())
 
     @staticmethod

@@ -365,10 +365,11 @@ def report_turbulence(case: TurbulentCase, run: Run, more: Callable[..., Sequenc
     report_study(study, run, lambda run, shown: draw(case, study, run, shown, more), title)
     arms, last = run.read_metrics()["arms"], study.times[-1:] or (None,)
     if last[0] is not None:
-        points = {
-            name: ([arm["step_ms"]], [arm[f"mse_{last[0]}"]])
-            for name, arm in arms.items()
-            if arm[f"mse_{last[0]}"] is not None
+        at_last = {name: arm[f"mse_{last[0]}"] for name, arm in arms.items() if arm[f"mse_{last[0]}"] is not None}
+        points = {  # without those that diverge
+            name: ([arms[name]["step_ms"]], [error])
+            for name, error in at_last.items()
+            if error <= 100 * min(at_last.values())
         }
         panel = plots.Panel(
             points=points,
@@ -424,7 +425,9 @@ def draw(
     shown: Mapping[str, Frames],
     more: Callable[..., Sequence[plots.Panel]],
 ) -> None:
-    """Vorticity of the first test case at some times and as an animation; the spectrum at the end."""
+    """Vorticity of the first test case at some times and as an animation; of arms that have not diverged, which would
+    take the others' axes with them, the spectrum at the end and what an experiment adds.
+    """
     settings, every = run.settings, study.shown_every
     fields = study.fields(study.state({name: part[0] for name, part in shown["reference"].items()} | _still(study)))
     wraps = [field.periodic[axis] for axis, field in enumerate(fields)]  # then the last face is the first
@@ -445,15 +448,16 @@ def draw(
 
     spectrum = jax.jit(lambda frame: energy_spectrum(study.fields(study.state(frame | _still(study)))))
     wavenumbers = shell_wavenumbers(study.grid)
+    fastest = {name: max(abs(part).max() for part in frames.values()) for name, frames in shown.items()}
+    lasting = {name: frames for name, frames in shown.items() if fastest[name] <= 10 * fastest["reference"]}
     lines = {
         name: (wavenumbers, np.asarray(spectrum({name: part[-1] for name, part in frames.items()})))
-        for name, frames in shown.items()
-        if np.isfinite(frames[NAMES[0]][-1]).all()
+        for name, frames in lasting.items()
     }
     panel = plots.Panel(
         **beside_reference(lines), title=f"t = {times[-1]:.3g}", x="wavenumber", y="energy in a shell", logarithmic=True
     )
-    run.save_figure("statistics.png", plots.panels_figure([panel, *more(study, shown, times)]))
+    run.save_figure("statistics.png", plots.panels_figure([panel, *more(study, lasting, times)]))
 
 
 def beside_reference(lines: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:

@@ -80,6 +80,8 @@ def error_over_time_figure(
     every = [error for of_case in curves.values() for error in of_case.values()]
     # An arm that diverges leaves the panel, and does not take the others' axis with it.
     lasting = [error for error in every if np.isfinite(error).all()]
+    least = min((error.max() for error in lasting if error.max() > 0), default=np.inf)
+    lasting = [error for error in lasting if error.max() <= 1e4 * least]
     _few_decades(panels[0, 0], np.concatenate(lasting or every))
     for index, panel in enumerate(panels.flat):
         if index >= len(curves):

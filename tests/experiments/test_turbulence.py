@@ -164,6 +164,7 @@ def test_a_small_run_writes_arms_and_baselines_and_its_figures(name, tmp_path, c
     others = varied or {"supervised", "simulator"}
     assert set(arms) == {"source", "unrolled", "smagorinsky", "finer-2"} | others
     assert all(arm["mse_8"] > arm["mse_4"] > 0 and arm["step_ms"] > 0 for arm in arms.values())
+    assert metrics["mse_corrected_mean"] == arms["unrolled"]["mse_mean"]  # the last of `arms`, no variant
     if name == "spatial-mixing-layer":
         long = metrics["long_run"]
         assert set(long) == {"source", "unrolled", "interval_of_the_reference"}

@@ -16,7 +16,7 @@ def run_study(study: Study, settings: StudySettings, run: Run) -> None:
     """Make the data, train each arm, test it, and write metrics.
 
     With "mae" as the first metric and "reynolds" as the case, metrics.json holds: `mae_source` and `mae_corrected` (of
-    the last arm) for each test case, their means `mae_source_mean` and `mae_corrected_mean`, `reduction`,
+    the last of `arms`) for each test case, their means `mae_source_mean` and `mae_corrected_mean`, `reduction`,
     `test_reynolds`, `frames`, `max_NAME` of each diagnostic, times, and in `arms` for each arm `mae`, `mae_mean` and
     the same of each further metric, `step_ms`, and `mae_64` where frame 64 is one of the study's times.
     """
@@ -56,15 +56,16 @@ def run_study(study: Study, settings: StudySettings, run: Run) -> None:
             corrected, learned, losses = train_arm(name, variant, run)
         run.leave_if_asked()
         found = evaluate(study, corrected, test)
-        metrics |= {
-            f"{main}_corrected": found.errors[main].mean(axis=1),
-            f"{main}_corrected_mean": found.errors[main].mean(),
-            "reduction": source_mean / found.errors[main].mean(),
-            "corrected_step_ms": found.step_ms,
-            **learned,
-        }
+        if name in settings.arms or settings.weights:  # variants stand under "arms" only
+            metrics |= {
+                f"{main}_corrected": found.errors[main].mean(axis=1),
+                f"{main}_corrected_mean": found.errors[main].mean(),
+                "reduction": source_mean / found.errors[main].mean(),
+                "corrected_step_ms": found.step_ms,
+                **learned,
+            }
+            metrics["paper"][f"{main}_corrected_mean"] = study.published.get(name)
         metrics["arms"][name] = {**means(study, found), **learned}
-        metrics["paper"][f"{main}_corrected_mean"] = study.published.get(name)
         save_evaluation(study, run, name, found, losses, settings.frames)
     run.write_metrics(metrics)
 

@@ -108,8 +108,8 @@ def report_unrolling(study: Study, run: Run, draw: Callable[[Run, Mapping[str, F
     report_study(study, run, draw, title)
     windows, horizon = run.read_metrics()["windows"], run.settings.horizon
     errors = {name: found["errors"] for name, found in windows.items()}
-    label = f"mean relative error over {horizon} steps, a dot for each seed"
-    run.save_figure("windows.png", plots.arms_figure(errors, {}, label=label))
+    label = f"mean relative error over {horizon} steps"
+    run.save_figure("windows.png", plots.arms_figure(errors, {}, label=label, each="each seed"))
     table = Table(title=f"{title}, over {horizon} steps")
     for heading in ("arm", "error", "of each seed", "less than one-step", "published"):
         table.add_column(heading, justify="left" if heading == "arm" else "right")

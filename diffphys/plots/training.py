@@ -163,7 +163,11 @@ def training_loss_figure(losses: ArrayLike, unroll: ArrayLike, *, label: str = "
 
 
 def arms_figure(
-    table: Mapping[str, ArrayLike], published: Mapping[str, Number] | None = None, *, label: str = "mean absolute error"
+    table: Mapping[str, ArrayLike],
+    published: Mapping[str, Number] | None = None,
+    *,
+    label: str = "mean absolute error",
+    each: str = "each test case",
 ) -> Figure:
     """The error of each arm, every test case and their mean, beside the published means, on a logarithmic axis.
 
@@ -174,6 +178,7 @@ def arms_figure(
         table: Arm to the error of each test case, (cases,).
         published: Arm to its published mean. An arm that is not in `table` gets a line of its own.
         label: What the values are.
+        each: What the small dots are, for the legend.
 
     Raises:
         InputError: no arms, or errors that are not a list of numbers.
@@ -216,7 +221,7 @@ def arms_figure(
     panel.tick_params(axis="y", length=0, labelsize=TEXT)
 
     entries = [
-        Line2D([], [], linestyle="", marker="o", markersize=4.5, color="0.6", label="each test case"),
+        Line2D([], [], linestyle="", marker="o", markersize=4.5, color="0.6", label=each),
         Line2D([], [], linestyle="", marker="o", markersize=8, color="0.3", label="mean"),
     ]
     if published:

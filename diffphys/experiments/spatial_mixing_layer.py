@@ -59,8 +59,11 @@ class Settings(TurbulenceSettings):
         (0.05, 0.075, 0.025, 0.04, 0.06),
         help="first amplitudes at the inlet; both add up to 0.1",
         minimum=0.0,
+        maximum=SUM,
     )
-    test_amplitudes: tuple[float, ...] = setting((0.082,), help="those of the tests", minimum=0.0, distinct=True)
+    test_amplitudes: tuple[float, ...] = setting(
+        (0.082,), help="those of the tests", minimum=0.0, maximum=SUM, distinct=True
+    )
     long_run: int = setting(5000, help="steps of the long run, the second half of which is averaged", minimum=20)
     blocks: int = setting(10, help="blocks of time from which the reference's interval is found", minimum=2)
 

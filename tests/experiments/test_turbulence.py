@@ -123,6 +123,12 @@ def test_a_case_has_its_amplitudes():
     assert study.interval == settings.dt and len(study.train_cases) == 5
 
 
+@pytest.mark.parametrize("name", ["train_amplitudes", "test_amplitudes"])
+def test_an_amplitude_beyond_the_sum_of_both_is_refused(name):
+    with pytest.raises(InputError, match=name):
+        spatial.PROGRAM.choose("demo", [f"{name}=0.2"])
+
+
 def test_long_runs_are_compared_by_the_moments_of_all_their_blocks():
     values = np.random.default_rng(0).standard_normal((40, 2, 3, 8))
     blocks = []

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -142,7 +142,7 @@ class Study:
     metrics: Mapping[str, Callable[[Frame, Frame], Array]] = field(default_factory=lambda: {"mae": mean_absolute_error})
     further_loss: Callable[[Frame, Frame], Array] | None = None
     unrolled_loss: Callable[[Frame, Frame], Array] | None = None
-    loss_scales: str = "fields"
+    loss_scales: Literal["fields", "lacking"] = "fields"
     recovery: Recovery | None = None
     times: tuple[int, ...] = ()
     shown_every: int = 1

@@ -23,6 +23,7 @@ from jax import Array
 from diffphys.experiments.solver_in_the_loop import (
     Scenario,
     ScenarioSettings,
+    fit_of_flow,
     frame_of,
     report_scenario,
     run_scenario,
@@ -30,6 +31,7 @@ from diffphys.experiments.solver_in_the_loop import (
     small_or_published,
     state_at,
     state_of,
+    velocity_of,
 )
 from diffphys.experiments.studies import Frames, draw_moments, draw_moving, spread, study_program
 from diffphys.grids import Field, Grid, Wall
@@ -247,6 +249,12 @@ def buoyancy_study(settings: Settings) -> Study:
         identity=named(settings, "resolution", "scale", "viscosity", "buoyancy", "largest_speed"),
         metrics={"mae": velocity_error, "relative": relative_error, "smoke": smoke_error},
         recovery=Recovery(),  # over 128 steps a window may diverge
+        fit=fit_of_flow(
+            1.0,
+            corrected=fields if settings.corrects == "everything" else velocity_of,
+            flow=lambda system: system.solver,
+            closed=True,
+        ),
         diagnostics={"divergence": lambda found: divergence(found[:2]).values},
         shipped=shipped_weights("buoyancy"),
         advice=f"it is faster than largest_speed ({settings.largest_speed:g}) or unstable, and a larger bound may help",

@@ -27,6 +27,7 @@ from diffphys.experiments.studies import Frames, report_study
 from diffphys.grids import Field
 from diffphys.learning import Normalization, Trajectories, with_parameters
 from diffphys.learning.study import (
+    Fit,
     Study,
     StudySettings,
     Variant,
@@ -123,6 +124,42 @@ def state_of(flow: IncompressibleFlow, frame: Mapping[str, Array]) -> FlowState:
     ]
     scalars = {name: field.with_values(frame[name]) for name, field in empty.scalars.items()}
     return FlowState(tuple(velocity), empty.pressure, scalars, empty.time)
+
+
+def velocity_of(state: FlowState) -> tuple[Field, ...]:
+    """The velocity of a state."""
+    return state.velocity
+
+
+def itself(step: Any) -> Any:
+    """A step that is a flow."""
+    return step
+
+
+def fit_of_flow(
+    dt: float,
+    corrected: Callable[[FlowState], tuple[Field, ...]] = velocity_of,
+    flow: Callable[[Any], IncompressibleFlow] = itself,
+    closed: bool = False,
+) -> Fit:
+    """How corrections of a flow are fitted for the arm least-squares: those of the velocity have no divergence, and the
+    weight of their change is one over the step, as published.
+
+    Args:
+        dt: The duration of the source's step.
+        corrected: The fields that are corrected, the velocity first.
+        flow: From the reference's step to its flow.
+        closed: Whether the flow is in a box, whose walls no correction crosses and beside which all faces count. Of an
+            open one those within two cells of the ends do not, as published.
+    """
+
+    def project(reference: Any, fields: tuple[Field, ...]) -> tuple[Field, ...]:
+        projecting = flow(reference)
+        axes = projecting.grid.dimensions
+        return (*projecting.project(fields[:axes])[0], *fields[axes:])
+
+    margin = 0 if closed else 2
+    return Fit(corrected, weight=1 / dt, divergence_free=True, project=project, margin=margin, closed=closed)
 
 
 @dataclass(frozen=True)

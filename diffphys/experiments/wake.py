@@ -24,6 +24,7 @@ from diffphys.experiments.solver_in_the_loop import (
     Scenario,
     ScenarioSettings,
     corrected_of,
+    fit_of_flow,
     frame_of,
     report_scenario,
     run_scenario,
@@ -33,7 +34,7 @@ from diffphys.experiments.solver_in_the_loop import (
 )
 from diffphys.experiments.studies import Draw, Frames, draw_moments, draw_moving, spread, study_program
 from diffphys.grids import Box, Field
-from diffphys.learning.study import PLAIN_ADAM, Fit, Study, named, stages
+from diffphys.learning.study import PLAIN_ADAM, Study, named, stages
 from diffphys.nets import ResNet
 from diffphys.operators import divergence
 from diffphys.physics import FlowState, IncompressibleFlow
@@ -137,12 +138,7 @@ def wake_study(settings: Settings) -> Study:
         conditioning=conditioning,
         identity=named(settings, "sides", "resolution", "scale", "largest_speed"),
         diagnostics={"divergence": divergence_left},
-        fit=Fit(
-            lambda state: state.velocity,
-            weight=1.0,  # one over dt, as published
-            divergence_free=True,
-            project=lambda reference, velocity: reference.project(velocity)[0],
-        ),
+        fit=fit_of_flow(1.0),
         published=PUBLISHED,
         shipped=shipped_weights("wake"),
         advice=f"it is faster than largest_speed ({settings.largest_speed:g}) or unstable, and a larger bound may help",

@@ -21,6 +21,7 @@ from diffphys import plots
 from diffphys.experiments.solver_in_the_loop import (
     Scenario,
     ScenarioSettings,
+    fit_of_flow,
     frame_of,
     report_scenario,
     run_scenario,
@@ -152,6 +153,7 @@ def wake_study(settings: Settings) -> Study:
         conditioning=conditioning,
         identity=named(settings, "resolution", "scale", "wave", "largest_speeds"),
         recovery=Recovery(),
+        fit=fit_of_flow(1.0),
         diagnostics={"divergence": divergence_left},
         published=PUBLISHED,
         shipped=shipped_weights("wake-3d"),

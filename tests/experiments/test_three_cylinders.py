@@ -128,7 +128,6 @@ def test_the_probe_lies_behind_the_bodies():
         (["unroll=1,4,16,151"], "fewer steps than frames"),
         (["test_seeds=3,101"], "which training sees"),
         (["test_seeds=101,101"], "one or more different whole numbers"),
-        (["arms=least-squares", "train_seeds=1", "test_seeds=2", "resolution=3", "scale=1"], "has no least-squares"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_in_a_sentence(words, sentence, capsys, tmp_path):

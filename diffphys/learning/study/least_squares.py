@@ -8,7 +8,8 @@ $$c = \arg\min_c \tfrac12 \lVert W c - P (r - W s) \rVert^2 + \beta \lVert c - c
 
 with W the linear interpolation from the source's faces to the reference's, P the reference's projection, and
 $c_{\text{before}}$ the correction of the last step; then the source goes on from s + c. Nothing in this is trained. A
-network then learns c from s, and no step of training runs a solver.
+network then learns c from s, and no step of training runs a solver. A scalar may be corrected as well, at its own
+points and without constraint, or left to what the source makes of it.
 
 W is a product of one matrix for each axis, so that $(W^T W + 2 \beta)^{-1}$ is diagonal in the eigenvectors of small
 matrices. The constraint has a multiplier in each cell, for which conjugate gradients solve, preconditioned by the
@@ -26,7 +27,7 @@ import numpy as np
 from jax import Array
 
 from diffphys.errors import InputError
-from diffphys.grids import Field, Ghost, Grid, Periodic
+from diffphys.grids import Field, Ghost, Grid, Neumann, Periodic
 from diffphys.learning.corrected import with_parameters
 from diffphys.learning.study.settings import StudySettings
 from diffphys.learning.study.study import Fit, Frame, Study
@@ -47,8 +48,8 @@ class Component(NamedTuple):
     Attributes:
         matrices: From the points of the coarse field along an axis to those of the fine one.
         counted: The same, with zeros in the rows that do not count.
-        vectors: The eigenvectors of `counted.T @ counted`, as columns.
-        values: The eigenvalues of W^T W, an array of the field's shape.
+        vectors: The eigenvectors of `counted.T @ counted`, as columns; where ends are closed those that vanish there.
+        values: The eigenvalues of W^T W, an array with an axis for those of each axis.
     """
 
     matrices: tuple[np.ndarray, ...]
@@ -57,8 +58,8 @@ class Component(NamedTuple):
     values: np.ndarray
 
 
-def component(coarse: Field, fine: Field, margin: int) -> Component:
-    """W for one field."""
+def component(coarse: Field, fine: Field, margin: int, closed: bool = False) -> Component:
+    """W for one field; where it is closed, faces on bounded ends are zero."""
     matrices, counted, vectors, values = [], [], [], []
     for axis in range(coarse.grid.dimensions):
         periodic = coarse.periodic[axis]
@@ -70,9 +71,11 @@ def component(coarse: Field, fine: Field, margin: int) -> Component:
             inside = np.where((points >= edges[margin]) & (points <= edges[-1 - margin]), 1.0, 0.0)
         matrices.append(matrix)
         counted.append(inside[:, None] * matrix)
-        found = np.linalg.eigh(counted[-1].T @ counted[-1])
+        on_ends = closed and len(xs) == coarse.grid.cells[axis] + 1
+        free = np.eye(len(xs))[:, 1:-1] if on_ends else np.eye(len(xs))
+        found = np.linalg.eigh(free.T @ counted[-1].T @ counted[-1] @ free)
         values.append(found[0].clip(0.0))
-        vectors.append(found[1])
+        vectors.append(free @ found[1])
     product = functools.reduce(np.multiply.outer, values)
     return Component(tuple(matrices), tuple(counted), tuple(vectors), product)
 
@@ -94,15 +97,18 @@ class Fitted(NamedTuple):
 
 def prepare(fit: Fit, coarse: Sequence[Field], fine: Sequence[Field]) -> Fitted:
     """All that does not change from step to step."""
-    components = tuple(component(one, other, fit.margin) for one, other in zip(coarse, fine, strict=True))
-    return Fitted(components, fit.weight, _unconfined(coarse[0].grid, coarse) if fit.divergence_free else None)
+    components = tuple(component(one, other, fit.margin, fit.closed) for one, other in zip(coarse, fine, strict=True))
+    grid = coarse[0].grid
+    problem = _pressures(grid, coarse[: grid.dimensions], fit.closed) if fit.divergence_free else None
+    return Fitted(components, fit.weight, problem)
 
 
-def _unconfined(grid: Grid, velocity: Sequence[Field]) -> PressureProblem:
-    """div of its transpose: the Laplacian with values zero beyond bounded ends, for all faces there carry something."""
-    ends = [
-        (Periodic(), Periodic()) if part.periodic[axis] else (Ghost(), Ghost()) for axis, part in enumerate(velocity)
-    ]
+def _pressures(grid: Grid, velocity: Sequence[Field], closed: bool) -> PressureProblem:
+    """div of its transpose: the Laplacian with slope zero at closed ends, and with values zero beyond all other bounded
+    ends, for all faces there carry something.
+    """
+    end = Neumann() if closed else Ghost()
+    ends = [(Periodic(), Periodic()) if part.periodic[axis] else (end, end) for axis, part in enumerate(velocity)]
     return PressureProblem.from_conditions(grid, tuple(ends))
 
 
@@ -117,9 +123,9 @@ def fit_correction(fitted: Fitted, lacking: Sequence[Array], before: Sequence[Fi
     twice = 2 * fitted.weight
 
     def inverse(values: Sequence[Array]) -> tuple[Array, ...]:
-        """(W^T W + 2 beta)^-1."""
+        """(W^T W + 2 beta)^-1, of the first so many fields."""
         found = []
-        for one, part in zip(fitted.components, values, strict=True):
+        for one, part in zip(fitted.components, values, strict=False):
             modes = along_all([vectors.T for vectors in one.vectors], part)
             found.append(along_all(one.vectors, modes / jnp.asarray(one.values + twice, part.dtype)))
         return tuple(found)
@@ -131,14 +137,16 @@ def fit_correction(fitted: Fitted, lacking: Sequence[Array], before: Sequence[Fi
     free = inverse(wanted)
     if fitted.problem is None:
         return free
+    axes = fitted.problem.grid.dimensions  # so many fields are the velocity
+    velocity, scalars = free[:axes], free[axes:]
 
     def diverging(values: Sequence[Array]) -> Array:
-        fields = [field.with_values(part) for field, part in zip(before, values, strict=True)]
+        fields = [field.with_values(part) for field, part in zip(before[:axes], values, strict=True)]
         return divergence(fields).values
 
-    transposed = jax.linear_transpose(diverging, list(free))
+    transposed = jax.linear_transpose(diverging, list(velocity))
     solver = direct(fitted.problem)
-    given = diverging(free)
+    given = diverging(velocity)
     length = euclidean_norm(given)
     length = jnp.where(length > 0, length, 1)
     multiplier, _, converged = preconditioned(
@@ -150,7 +158,7 @@ def fit_correction(fitted: Fitted, lacking: Sequence[Array], before: Sequence[Fi
     )
     multiplier = jnp.where(converged, multiplier, jnp.nan)  # a wrong correction is never returned
     push = inverse(transposed(multiplier * length)[0])
-    return tuple(part - more for part, more in zip(free, push, strict=True))
+    return (*(part - more for part, more in zip(velocity, push, strict=True)), *scalars)
 
 
 def fitted_corrections(study: Study, settings: StudySettings, run: Run) -> Trajectories:
@@ -189,8 +197,9 @@ def _of_case(study: Study, settings: StudySettings, fit: Fit, label: float) -> F
     frame = study.transfer(first)
     if study.interval is not None:
         frame = frame | {"time": jnp.asarray(study.interval * settings.warmup / study.steps_per_frame)}
-    coarse = study.fields(study.state(frame))
-    fitted = prepare(fit, coarse, fit.fine(first))
+    fine = fit.fine(first)
+    coarse, names = study.fields(study.state(frame))[: len(fine)], study.names[: len(fine)]
+    fitted = prepare(fit, coarse, fine)
     still = tuple(field.with_values(jnp.zeros_like(field.values)) for field in coarse)
 
     @eqx.filter_jit
@@ -202,14 +211,14 @@ def _of_case(study: Study, settings: StudySettings, fit: Fit, label: float) -> F
             target = fit.fine(state)
             raised = tuple(
                 field.with_values(along_all(part.matrices, alone[name]))
-                for part, field, name in zip(fitted.components, target, study.names, strict=True)
+                for part, field, name in zip(fitted.components, target, names, strict=True)
             )
             if fit.project is not None:
                 raised = fit.project(reference, raised)
             lacking = [field.values - other.values for field, other in zip(target, raised, strict=True)]
             before = [field.with_values(values) for field, values in zip(still, last, strict=True)]
             correction = fit_correction(fitted, lacking, before)
-            after = {name: alone[name] + part for name, part in zip(study.names, correction, strict=True)}
+            after = alone | {name: alone[name] + part for name, part in zip(names, correction, strict=True)}
             later = {} if study.interval is None else {"time": frame["time"] + study.interval}
             return (state, after | later, correction), (alone, after)
 

@@ -51,11 +51,13 @@ class Fit:
     """How corrections are fitted to the reference: see `least_squares`.
 
     Attributes:
-        fine: From a state of the reference to the fields that are corrected, on the reference's own grid.
+        fine: From a state of the reference to the fields that are corrected, on the reference's own grid: the first of
+            the study's names, the velocity before scalars. The others are what the source makes of them.
         weight: beta, of the change from step to step.
-        divergence_free: Whether the corrections have no divergence.
+        divergence_free: Whether the corrections of the velocity have no divergence.
         project: From the reference and fields on its grid to those fields without divergence; None for no projection.
         margin: Cells of the source beside bounded ends whose faces do not count.
+        closed: Whether nothing crosses the bounded ends: corrections of the faces there are zero.
     """
 
     fine: Callable[[Any], tuple[Field, ...]]
@@ -63,6 +65,7 @@ class Fit:
     divergence_free: bool = False
     project: Callable[[Any, tuple[Field, ...]], tuple[Field, ...]] | None = None
     margin: int = 2
+    closed: bool = False
 
 
 @dataclass(frozen=True)

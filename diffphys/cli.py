@@ -33,6 +33,7 @@ from diffphys.runs import (
     Run,
     keep_freed_memory,
     make_settings,
+    memory_error,
     nearest,
     one_thread_for_linear_algebra,
     read_description,
@@ -272,6 +273,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"{getattr(error, 'format_message', error.__str__)()} (see diffphys --help)")
     except OSError as error:  # a full disk, met by a library that writes files itself
         explained = storage_error(error, error.filename or "a file")
+        if explained is None:
+            raise
+        return _complain(str(explained))
+    except (RuntimeError, MemoryError) as error:  # JAX's own errors are such
+        explained = memory_error(error)
         if explained is None:
             raise
         return _complain(str(explained))

@@ -179,6 +179,22 @@ def test_a_disk_that_fills_up_is_one_line(monkeypatch, capsys):
     assert 'full, so "data.zarr" could not be written' in err[-1] and "Traceback" not in "".join(err)
 
 
+def test_too_little_memory_is_one_line(monkeypatch, capsys):
+    import jax.numpy as jnp
+
+    monkeypatch.setattr(Run, "write_metrics", lambda *_, **__: jnp.zeros(10**14).block_until_ready())
+    assert short() == 2
+    err = capsys.readouterr().err.splitlines()
+    assert "not enough memory: 4e+05 GB were asked for at once" in err[-1] and "Traceback" not in "".join(err)
+
+    def broken(*_, **__):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(Run, "write_metrics", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        short("--out", "other")
+
+
 def test_presets_are_checked_when_an_experiment_is_made():
     dummy = EXPERIMENTS.load("dummy")
     with pytest.raises(InputError, match='no setting "updats"'):

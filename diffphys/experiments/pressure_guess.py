@@ -76,7 +76,7 @@ class Settings(Budget):
     seeds: int = setting(1, help="networks trained for each arm", minimum=1)
     cells: int = setting(64, help="cells along both axes, a power of two", minimum=8)
     scale: float = setting(3.5, help="factor on the data", above=0.0)
-    unroll: int = setting(5, help="unrolled iterations of conjugate gradients, k", minimum=1)
+    unroll: int = setting(5, help="unrolled iterations of conjugate gradients, k", minimum=1, maximum=MOST)
     network: str = setting(
         "pyramid",
         help="pyramid: linear, learned smoothers on a pyramid of grids; published: a U-Net of 127,265 parameters",

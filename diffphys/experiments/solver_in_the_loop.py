@@ -84,6 +84,10 @@ class ScenarioSettings(StudySettings):
             )
         if 1 in self.finer:
             raise InputError("finer is 1, the source's own grid; 2 or more is accepted, or 0 for none.")
+        # A Reynolds number of the training may be tested for comparison; a seen case of random numbers says nothing.
+        seen = set(getattr(self, "train_seeds", ())) & set(getattr(self, "test_seeds", ()))
+        if seen and not self.weights and self.arms != ("none",):
+            raise InputError(f"test_seeds has {min(seen)}, which training sees, too; others are accepted.")
         if self.weights and (any(self.look_ahead) or self.seeds > 1 or self.shift):
             raise InputError(
                 "weights takes the place of training; look_ahead=0, seeds=1 and shift=false are accepted with it."

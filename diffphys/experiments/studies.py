@@ -8,7 +8,7 @@ from rich.table import Table
 
 from diffphys import plots
 from diffphys.learning import load_trajectories
-from diffphys.learning.study import Study, data_path, load_evaluation, run_study
+from diffphys.learning.study import Study, data_path, load_evaluation, run_study, weights_file
 from diffphys.runs import Program, Run, replacing
 
 
@@ -42,11 +42,17 @@ def study_program(
         duration: As of `Program`.
     """
     report = report or report_study
+
+    def run_program(chosen: Any, target: Run) -> None:
+        if chosen.weights not in ("", "shipped"):
+            weights_file(name, chosen.weights, None)  # another's are refused before the solvers are prepared
+        run(study_of(chosen), chosen, target)
+
     return Program(
         name,
         settings,
         presets,
-        run=lambda chosen, target: run(study_of(chosen), chosen, target),
+        run=run_program,
         report=lambda target: report(study_of(target.settings), target, draw, title),
         duration=duration,
     )

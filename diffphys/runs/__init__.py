@@ -6,7 +6,7 @@ It knows no physics.
 from diffphys.progress import progress
 from diffphys.runs.checkpoints import checkpoint_metadata, load_checkpoint, save_checkpoint
 from diffphys.runs.files import replacing, storage_error, write_json
-from diffphys.runs.memory import KEEP_FREED_MEMORY, keep_freed_memory
+from diffphys.runs.memory import KEEP_FREED_MEMORY, keep_freed_memory, memory_error
 from diffphys.runs.programs import Catalog, Entry, Program
 from diffphys.runs.run import Figure, Run, RunDescription, read_description
 from diffphys.runs.settings import make_settings, nearest, parse_overrides, setting
@@ -31,6 +31,7 @@ __all__ = [
     "keep_freed_memory",
     "load_checkpoint",
     "make_settings",
+    "memory_error",
     "nearest",
     "one_thread_for_linear_algebra",
     "parse_overrides",

@@ -1,4 +1,4 @@
-"""Memory that stays with the process between two calls of a compiled program.
+"""Memory that stays with the process between two calls of a compiled program, and what is said when there is none left.
 
 XLA asks for the scratch memory of a program anew in every call and gives it back at the end. glibc hands blocks of this
 size back to the kernel at once, and the kernel clears and maps every page again when it is next touched. For one
@@ -8,7 +8,10 @@ be longer.
 """
 
 import ctypes
+import re
 import sys
+
+from diffphys.errors import InputError
 
 
 # What `keep_freed_memory` asks for, as environment variables for a process that is about to start.
@@ -35,3 +38,17 @@ def keep_freed_memory() -> bool:
     # musl has no mallopt; glibc's returns 1 where it accepts a value.
     wanted = {_M_MMAP_THRESHOLD: 2**30, _M_TRIM_THRESHOLD: 2**31 - 1, _M_ARENA_MAX: 1}
     return mallopt is not None and all([mallopt(name, value) for name, value in wanted.items()])
+
+
+def memory_error(error: Exception) -> InputError | None:
+    """The sentence for what asks for more memory than there is; None for every other kind of error."""
+    words = str(error)
+    # JAX's own error says so in its words alone.
+    if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in words:
+        return None
+    asked = re.search(r"allocating (\d+) bytes", words)
+    size = f"{int(asked[1]) / 1e9:.3g} GB were asked for at once" if asked else "more was asked for than there is"
+    return InputError(
+        f"there is not enough memory: {size}; fewer frames, cells or cases at a time are accepted, and nothing saved "
+        "before is lost."
+    )

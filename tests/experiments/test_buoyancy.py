@@ -183,6 +183,7 @@ def test_the_wake_has_the_same_parts():
         (["finer=1"], "2 or more"),
         (["weights=shipped", "seeds=2"], "weights takes the place of training"),
         (["test_seeds=7,7"], "one or more different whole numbers"),
+        (["train_seeds=1,103,102"], "test_seeds has 102, which training sees, too"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_in_a_sentence(words, sentence, capsys):

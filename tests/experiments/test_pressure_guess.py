@@ -99,7 +99,7 @@ def test_a_simulation_with_exact_pressures_does_not_drift():
     assert len(nothing["difference"]) == 6
 
 
-@pytest.mark.parametrize("given", ["cells=48", "kernel_size=4", "arms=tompson", "network=large"])
+@pytest.mark.parametrize("given", ["cells=48", "kernel_size=4", "arms=tompson", "network=large", "unroll=401"])
 def test_bad_settings_are_refused_in_a_sentence(given, capsys, tmp_path):
     more = ["--set", "cells=8", "--set", "tests=2"] if given.startswith("arms") else []
     assert main(["run", "pressure-guess", "--out", str(tmp_path / "run"), "--set", given, *more]) == 2

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from diffphys.cli import main
+from diffphys.experiments import three_cylinders
 from diffphys.experiments.three_cylinders import (
     BAR,
     PROGRAM,
@@ -136,12 +137,19 @@ def test_settings_that_cannot_be_are_refused_in_a_sentence(words, sentence, caps
     assert sentence in capsys.readouterr().err
 
 
-def test_weights_of_another_scenario_are_refused(tmp_path, capsys):
-    weights = str(resources.files("diffphys.experiments") / "weights" / "wake.checkpoint")
-    few = ["--set", "train_seeds=1", "--set", "test_seeds=2", "--set", "resolution=3", "--set", "scale=1"]
-    words = [*few, "--set", f"weights={weights}", "--out", str(tmp_path / "run")]
-    assert main(["run", "three-cylinders", "--preset", "book", *words]) == 2
-    assert "holds no network of the three-cylinders experiment" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "weights, sentence",
+    [
+        (str(resources.files("diffphys.experiments") / "weights" / "wake.checkpoint"), "holds no network of the"),
+        ("shipped", "the three-cylinders experiment ships none"),
+        ("/nowhere", "cannot be read"),
+    ],
+)
+def test_other_weights_are_refused_before_the_bodies_are_prepared(weights, sentence, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(three_cylinders, "scenario_of", lambda settings: pytest.fail("they are prepared"))
+    words = ["--set", f"weights={weights}", "--out", str(tmp_path / "run")]
+    assert main(["run", "three-cylinders", "--preset", "evaluate", *words]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 @pytest.mark.slow

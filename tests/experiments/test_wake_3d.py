@@ -10,9 +10,12 @@ import pytest
 from PIL import Image
 
 from diffphys.cli import main
+from diffphys.experiments import wake, wake_3d
 from diffphys.experiments.solver_in_the_loop import frame_of
 from diffphys.experiments.wake_3d import PROGRAM, at_centers, make_network, scenario_of, three_dimensional
+from diffphys.learning import Normalization
 from diffphys.nets import count_parameters
+from diffphys.runs import save_checkpoint
 
 
 SMALL = """resolution=8 scale=2 warmup=6 train_frames=6 frames=4 train_reynolds=200,400 test_reynolds=468.75 features=2
@@ -91,7 +94,18 @@ def test_settings_that_cannot_be_are_refused_in_a_sentence(words, sentence, caps
     assert sentence in capsys.readouterr().err
 
 
-def test_weights_of_another_scenario_are_refused(tmp_path, capsys):
+def test_weights_of_another_scenario_are_refused_before_the_solver_is_prepared(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(wake_3d, "wake_study", lambda settings: pytest.fail("it is prepared"))
     weights = str(resources.files("diffphys.experiments") / "weights" / "wake.checkpoint")
     assert main(command(tmp_path / "run", f"weights={weights}")) == 2
-    assert "is asked for" in capsys.readouterr().err  # its kernels have two axes
+    assert "holds no network of the wake-3d experiment" in capsys.readouterr().err
+
+
+def test_weights_that_do_not_say_whose_they_are_are_refused_by_their_shapes(tmp_path, capsys):
+    """As those of before there were studies: these have kernels of two axes."""
+    scenario = wake.scenario_of(wake.PROGRAM.choose("demo", ["resolution=8", "scale=1", "features=2"]))
+    network = scenario.study.make_network(key=jax.random.key(0), **scenario.study.architecture)
+    scales = Normalization(jnp.ones(2), jnp.ones(1))
+    save_checkpoint(tmp_path / "old", (network, scales), kind="old", metadata=scenario.study.architecture)
+    assert main(command(tmp_path / "run", f"weights={tmp_path / 'old'}")) == 2
+    assert "is asked for" in capsys.readouterr().err

@@ -109,7 +109,7 @@ def test_a_scalar_beside_the_velocity_is_fitted_by_itself_and_without_constraint
     found = fit_correction(prepare(fit, *both), values_of(both[1]), both[0])
     for one, other in zip(found, alone, strict=False):
         np.testing.assert_allclose(one, other, atol=1e-12)
-    matrix = interpolation(*scalars, 1)
+    matrix = interpolation(scalars[0], scalars[1], 1)
     given, before = (np.asarray(field.values).reshape(-1) for field in scalars[::-1])
     normal = matrix.T @ matrix + 0.6 * np.eye(matrix.shape[1])
     expected = np.linalg.solve(normal, matrix.T @ given + 0.6 * before)

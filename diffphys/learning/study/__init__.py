@@ -19,7 +19,7 @@ from diffphys.learning.study.running import means, run_study
 from diffphys.learning.study.seeded import Seeded, seeded_cases
 from diffphys.learning.study.settings import ARMS, PLAIN_ADAM, USUAL_ARMS, StudySettings, named, stages
 from diffphys.learning.study.study import Fit, Study, Variant, names_of_seeds, with_seeds
-from diffphys.learning.study.training import load_network, precomputed_corrections, train_arm
+from diffphys.learning.study.training import load_network, precomputed_corrections, train_arm, weights_file
 
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "precomputed_corrections",
     "fitted_corrections",
     "load_network",
+    "weights_file",
     "compared",
     "evaluate",
     "evaluate_finer",

@@ -129,23 +129,39 @@ def load_arm(study: Study, settings: StudySettings) -> Trained:
     return study.corrected(network, normalization), {"parameters": count_parameters(network)}, {}
 
 
+def weights_file(name: str, weights: str, shipped: Path | None) -> tuple[Path, dict[str, Any]]:
+    """The file of a trained network and what it says of itself: "shipped", or a path.
+
+    Raises:
+        InputError: there is no such file, or it says that its network is that of another study than the named one.
+    """
+    path = Path(weights)
+    if weights == "shipped":
+        if shipped is None:
+            raise InputError(f"weights: the {name} experiment ships none; a file is accepted.")
+        path = shipped
+    described = checkpoint_metadata(path)
+    # Networks of before there were studies do not say whose they are.
+    if described.get("study", name) != name:
+        raise _no_network_of(name, path)
+    return path, described
+
+
+def _no_network_of(name: str, path: Path) -> InputError:
+    return InputError(
+        f"weights: {path} holds no network of the {name} experiment; one that a run has trained is accepted."
+    )
+
+
 def load_network(study: Study, weights: str) -> tuple[Any, Normalization]:
     """A trained network and the statistics of its inputs: "shipped" with the package, or from a file.
 
     Raises:
         InputError: there is no such file, or it holds no network of this study.
     """
-    path = Path(weights)
-    if weights == "shipped":
-        if study.shipped is None:
-            raise InputError(f"weights: the {study.name} experiment ships none; a file is accepted.")
-        path = study.shipped
-    described = checkpoint_metadata(path)
-    # Networks of before there were studies do not say whose they are.
-    if described.get("study", study.name) != study.name or not study.architecture.keys() <= described.keys():
-        raise InputError(
-            f"weights: {path} holds no network of the {study.name} experiment; one that a run has trained is accepted."
-        )
+    path, described = weights_file(study.name, weights, study.shipped)
+    if not study.architecture.keys() <= described.keys():
+        raise _no_network_of(study.name, path)
     network = study.make_network(key=jax.random.key(0), **{name: described[name] for name in study.architecture})
     told = len(study.conditioning(study.source))
     scales = Normalization(jnp.ones(len(study.names)), jnp.ones(told) if told else ())

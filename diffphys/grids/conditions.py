@@ -468,14 +468,14 @@ def _check_length(length: Array) -> None:
         )
 
 
-def _mirror_distances(width: int, offset: float, spacing: float | np.ndarray, *, lower: bool, dtype) -> Array:
-    """From the first, second, ... point within to its mirror image beyond the end."""
+def _mirror_distances(width: int, offset: float, spacing: float | np.ndarray, *, lower: bool, dtype) -> np.ndarray:
+    """From the first, second, ... point within to its mirror image beyond the end: known, so no operations of a step."""
     if isinstance(spacing, np.ndarray):
         widths = spacing if lower else spacing[::-1]
         ends = np.cumsum(widths[:width])
-        return jnp.asarray(2 * ends - widths[:width] if offset else 2 * ends, dtype)
-    steps = jnp.arange(1, width + 1, dtype=dtype)
-    return spacing * (2 * steps - 1 if offset else 2 * steps)
+        return np.asarray(2 * ends - widths[:width] if offset else 2 * ends, dtype)
+    steps = np.arange(1, width + 1)
+    return np.asarray(spacing, dtype) * (2 * steps - 1 if offset else 2 * steps).astype(dtype)
 
 
 def _profile(value: Array, values: Array, axis: int) -> Array:

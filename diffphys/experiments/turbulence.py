@@ -447,17 +447,28 @@ def draw(
     draw_moving(run, "vorticity.gif", few, times, case.size, 1, horizontal=0)
 
     spectrum = jax.jit(lambda frame: energy_spectrum(study.fields(study.state(frame | _still(study)))))
-    wavenumbers = shell_wavenumbers(study.grid)
+    # Where an axis is shorter, its waves meet every second shell, say: as many are taken together.
+    together = round(max(case.size) / min(case.size))
+    wavenumbers = in_groups(shell_wavenumbers(study.grid), together).mean(1)
     fastest = {name: max(abs(part).max() for part in frames.values()) for name, frames in shown.items()}
     lasting = {name: frames for name, frames in shown.items() if fastest[name] <= 10 * fastest["reference"]}
     lines = {
-        name: (wavenumbers, np.asarray(spectrum({name: part[-1] for name, part in frames.items()})))
+        name: (
+            wavenumbers,
+            in_groups(spectrum({name: part[-1] for name, part in frames.items()}), together).sum(1),
+        )
         for name, frames in lasting.items()
     }
     panel = plots.Panel(
         **beside_reference(lines), title=f"t = {times[-1]:.3g}", x="wavenumber", y="energy in a shell", logarithmic=True
     )
     run.save_figure("statistics.png", plots.panels_figure([panel, *more(study, lasting, times)]))
+
+
+def in_groups(line: Any, count: int) -> np.ndarray:
+    """Neighbors of a line in groups of so many, (groups, count), without what is left over at its end."""
+    line = np.asarray(line)
+    return line[: len(line) // count * count].reshape(-1, count)
 
 
 def beside_reference(lines: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:

@@ -469,7 +469,7 @@ def _check_length(length: Array) -> None:
 
 
 def _mirror_distances(width: int, offset: float, spacing: float | np.ndarray, *, lower: bool, dtype) -> np.ndarray:
-    """From the first, second, ... point within to its mirror image beyond the end: known, so no operations of a step."""
+    """From the first, second, ... point within to its mirror image beyond the end: known, so no part of a step."""
     if isinstance(spacing, np.ndarray):
         widths = spacing if lower else spacing[::-1]
         ends = np.cumsum(widths[:width])

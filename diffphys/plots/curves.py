@@ -18,6 +18,7 @@ from diffphys.plots.theme import (
     NotebookFigure,
     Number,
     colors_of,
+    dashes_of,
     positive,
     style_axes,
 )
@@ -69,7 +70,8 @@ def panels_figure(panels: Sequence[Panel], columns: int = 2, height: Number = 3.
     figure = NotebookFigure(figsize=(WIDTH, height * lines + 0.2), dpi=DPI, layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False)
     named = [name for panel in panels for name in [*panel.lines, *panel.marked]]
-    colors = colors_of(list(dict.fromkeys(named)))
+    arms = list(dict.fromkeys(named))
+    colors, dashes = colors_of(arms), dashes_of(arms)
     symbols = ("o", "s", "^", "D", "v", "P", "X")
     for axis, panel in zip(axes.flat, panels, strict=False):
         if panel.logarithmic in (True, "y"):
@@ -79,7 +81,7 @@ def panels_figure(panels: Sequence[Panel], columns: int = 2, height: Number = 3.
         for index, (name, (low, high)) in enumerate(panel.bands.items()):
             axis.axhspan(low, high, color="0.82" if index % 2 == 0 else "0.9", linewidth=0, label=name, zorder=0)
         for name, (x, y) in panel.lines.items():
-            axis.plot(x, y, color=colors[name], linewidth=1.4, label=name)
+            axis.plot(x, y, color=colors[name], linewidth=1.4, linestyle=dashes[name], label=name)
         for index, (name, (x, y)) in enumerate(panel.marked.items()):
             axis.plot(x, y, color=colors[name], linewidth=1.2, marker=symbols[index % 7], markersize=4, label=name)
         for index, (name, (x, y)) in enumerate(panel.points.items()):

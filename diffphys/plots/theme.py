@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -69,6 +69,11 @@ def style_axes(panel: Axes) -> None:
 def colors_of(arms: Sequence[str]) -> dict[str, str]:
     """A color for each arm, in their order."""
     return {arm: COLORS[index % len(COLORS)] for index, arm in enumerate(arms)}
+
+
+def dashes_of(arms: Sequence[str]) -> dict[str, Literal["-", "--"]]:
+    """A line for each arm: where there are more arms than colors, one whose color comes again is dashed."""
+    return {arm: "-" if index < len(COLORS) else "--" for index, arm in enumerate(arms)}
 
 
 def positive(values: np.ndarray) -> np.ndarray:

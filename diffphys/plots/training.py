@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from math import ceil
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,6 +22,7 @@ from diffphys.plots.theme import (
     Number,
     checked_times,
     colors_of,
+    dashes_of,
     positive,
     style_axes,
 )
@@ -57,10 +58,7 @@ def error_over_time_figure(
 
     arms = list(dict.fromkeys([arm for of_case in curves.values() for arm in of_case] + list(published or {})))
     colors = colors_of(arms)
-    # Where there are more arms than colors, a color that comes again is dashed.
-    dashes: dict[str, Literal["-", "--"]] = {
-        arm: "--" if colors[arm] in [colors[other] for other in arms[:index]] else "-" for index, arm in enumerate(arms)
-    }
+    dashes = dashes_of(arms)
     columns = min(len(curves), 3)
     lines = ceil(len(curves) / columns)
     # The legend stands in the hole at the end of the last line; without a hole, above the panels.

@@ -12,9 +12,11 @@ from PIL import Image
 
 from diffphys.errors import InputError
 from diffphys.plots import (
+    Panel,
     arms_figure,
     error_over_time_figure,
     frames_figure,
+    panels_figure,
     space_time_figure,
     training_loss_figure,
     vorticity,
@@ -196,9 +198,11 @@ def test_an_arm_that_diverges_does_not_hide_the_others(last):
 
 
 def test_no_two_arms_have_the_same_line():
-    errors = {"Re = 1": {f"arm {index}": np.array([1e-3, 1e-2, 2e-2]) for index in range(10)}}
-    lines = error_over_time_figure(errors, TIMES).axes[0].lines
-    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 10
+    arms = {f"arm {index}": np.array([1e-3, 1e-2, 2e-2]) for index in range(10)}
+    panel = Panel(lines={arm: (TIMES, error) for arm, error in arms.items()})
+    for figure in (error_over_time_figure({"Re = 1": arms}, TIMES), panels_figure([panel])):
+        lines = figure.axes[0].lines
+        assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 10
 
 
 def test_errors_over_time_of_the_wrong_length_are_refused():

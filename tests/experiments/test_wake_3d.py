@@ -70,6 +70,12 @@ def test_the_network_goes_round_the_span_and_is_small_enough_to_ship():
         assert 4 * count_parameters(built) < 500_000
 
 
+@pytest.mark.parametrize("preset", ["demo", "book", "long", "paper"])
+def test_the_test_flows_of_every_preset_are_unseen_in_training(preset):
+    settings = PROGRAM.choose(preset, [])
+    assert 468.75 in settings.test_reynolds and not set(settings.test_reynolds) & set(settings.train_reynolds)
+
+
 @pytest.mark.slow
 def test_the_plain_solver_on_a_finer_grid_has_frames_on_the_source_s():
     settings = PROGRAM.choose("long", ["resolution=8", "scale=4"])

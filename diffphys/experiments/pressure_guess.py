@@ -328,7 +328,7 @@ def run(settings: Settings, run: Run) -> None:
         solvers[name]["milliseconds"] = time
     for name, network in networks.items():
         solvers[name]["drift"] = drift(settings, network, run.seed)
-    run.write_metrics(metrics | {"solvers": solvers, "tests": settings.tests})
+    run.write_metrics(metrics | {"seed": run.seed, "solvers": solvers, "tests": settings.tests})
 
 
 def told(residuals: np.ndarray) -> dict[str, Any]:

@@ -143,7 +143,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         **stages((4, 240000, 1e-4)),
         **PLAIN_ADAM,
     },
-    "evaluate": {"weights": "shipped"},
 }
 
 

@@ -148,7 +148,7 @@ def test_settings_that_cannot_be_are_refused_in_a_sentence(words, sentence, caps
 def test_other_weights_are_refused_before_the_bodies_are_prepared(weights, sentence, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(three_cylinders, "scenario_of", lambda settings: pytest.fail("they are prepared"))
     words = ["--set", f"weights={weights}", "--out", str(tmp_path / "run")]
-    assert main(["run", "three-cylinders", "--preset", "evaluate", *words]) == 2
+    assert main(["run", "three-cylinders", "--preset", "demo", *words]) == 2
     assert sentence in capsys.readouterr().err
 
 

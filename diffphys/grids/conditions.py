@@ -439,8 +439,9 @@ def _ghosts(
             return _Copy(start, stop, -1.0, mirrored=True, about=0 if lower else count - 1), None
         case Neumann() | Robin():
             distance = _mirror_distances(width, offset, spacing, lower=lower, dtype=values.dtype)
-            nearest_distance = distance[0] / 2
-            distance = (distance[::-1] if lower else distance).reshape(at_axis(axis, -1, 1, values.ndim))
+            nearest_distance = (distance if width == 1 else distance[0]) / 2
+            if width > 1:
+                distance = (distance[::-1] if lower else distance).reshape(at_axis(axis, -1, 1, values.ndim))
             match condition:
                 case Neumann(slope=slope):
                     slope = _profile(slope, values, axis)
@@ -468,14 +469,19 @@ def _check_length(length: Array) -> None:
         )
 
 
-def _mirror_distances(width: int, offset: float, spacing: float | np.ndarray, *, lower: bool, dtype) -> np.ndarray:
-    """From the first, second, ... point within to its mirror image beyond the end: known, so no part of a step."""
+def _mirror_distances(width: int, offset: float, spacing: float | np.ndarray, *, lower: bool, dtype) -> Array:
+    """From the first, second, ... point within to its mirror image beyond the end; of one point a number, which is
+    written into the program: XLA simplifies with it, as it does with no array that is closed over.
+    """
     if isinstance(spacing, np.ndarray):
         widths = spacing if lower else spacing[::-1]
         ends = np.cumsum(widths[:width])
-        return np.asarray(2 * ends - widths[:width] if offset else 2 * ends, dtype)
-    steps = np.arange(1, width + 1)
-    return np.asarray(spacing, dtype) * (2 * steps - 1 if offset else 2 * steps).astype(dtype)
+        distances = 2 * ends - widths[:width] if offset else 2 * ends
+        return jnp.asarray(distances if width > 1 else distances[0], dtype)
+    if width == 1:
+        return jnp.asarray(np.asarray(spacing, dtype)[()] * np.asarray(1 if offset else 2, dtype)[()], dtype)
+    steps = jnp.arange(1, width + 1, dtype=dtype)
+    return spacing * (2 * steps - 1 if offset else 2 * steps)
 
 
 def _profile(value: Array, values: Array, axis: int) -> Array:

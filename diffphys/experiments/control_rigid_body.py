@@ -202,7 +202,8 @@ class Settings:
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {"cells": 40, "episodes": 12, "steps": 480, "flights": 8, "flown": 400, "imitations": 2000}
     | {"targets": 2, "length": 0.4, "tests": ("targets", "buoyancy")},
-    "book": {"cells": 40, "episodes": 11, "steps": 480, "flights": 12, "flown": 400, "imitations": 6000},
+    "book": {"cells": 40, "episodes": 11, "steps": 480, "flights": 12, "flown": 400, "imitations": 6000}
+    | {"targets": 2, "length": 0.5},
     "paper": {"imitations": 150_000, "targets": 20, "stream": 3.0, "seeds": 3},
 }
 

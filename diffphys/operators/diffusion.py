@@ -71,7 +71,12 @@ def stable_diffusion_step(grid: Grid, diffusivity: ArrayLike) -> Array:
     """
     check_grid("stable_diffusion_step", grid)
     as_floating(diffusivity, "stable_diffusion_step: diffusivity")
-    return 1.0 / (2.0 * jnp.asarray(diffusivity) * sum(_fastest_rate(grid, axis) for axis in range(grid.dimensions)))
+    return 1.0 / (jnp.asarray(diffusivity) * _inverse_step(grid))
+
+
+def _inverse_step(grid: Grid) -> float:
+    """One over the longest stable step at a diffusivity of one."""
+    return 2.0 * float(sum(_fastest_rate(grid, axis) for axis in range(grid.dimensions)))
 
 
 def _fastest_rate(grid: Grid, axis: int) -> float:
@@ -99,8 +104,7 @@ def diffusion_number(grid: Grid, diffusivity: ArrayLike, dt: ArrayLike, real_axi
     """
     check_grid("diffusion_number", grid)
     dt = as_floating(dt, "diffusion_number: dt")
-    longest = 1.0 / (2.0 * float(sum(_fastest_rate(grid, axis) for axis in range(grid.dimensions))))
-    return dt / longest * diffusivity * (2 / real_axis)
+    return dt / (1.0 / _inverse_step(grid)) * diffusivity * (2 / real_axis)
 
 
 def diffusion_limit(

@@ -69,7 +69,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "frames": 512,
         "features": 6,
         "bias": True,
-        **stages((1, 600, 4e-3), (6, 600, 4e-3), (24, 300, 2e-3)),
+        **stages((1, 800, 4e-3), (6, 1000, 4e-3), (24, 700, 2e-3), (48, 80, 1e-3)),
         "batch": 1,
     },
     "paper": {

@@ -17,7 +17,9 @@ A domain has two sides for each axis. Users name what is there; the physics room
 What fluid that leaves carries is what is inside, at every side and whatever is given there: at an `Inflow` of negative
 speed, too. What is given is that of the fluid which enters. Where nothing is given at an `Outflow` or `Open` side, it
 brings what is next to the side: air at 300 K everywhere stays at 300 K. Nothing diffuses through these two, nor
-through an inflow where fluid leaves; what crosses them is the normal velocity times the value.
+through an inflow where fluid leaves; what crosses them is the normal velocity times the value. A scalar that pulls
+fluid in, as smoke by its buoyancy, needs what is outside: with central fluxes more enters of what a cell at the side
+has too much or too little of, and grows without bound.
 
 Fluid that enters through an `Outflow` or `Open` side comes from rest, so that it brings no kinetic energy: the pressure
 given there is its total pressure, $p + |v|^2 / 2$ (the directional do-nothing condition: Bruneau, Fabrie 1994; Braack,

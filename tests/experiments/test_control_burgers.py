@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffphys.experiments import EXPERIMENTS
+from diffphys.experiments import EXPERIMENTS, control_burgers
 from diffphys.experiments.control_burgers import (
     POINTS,
     STEPS,
@@ -55,6 +55,7 @@ def test_untrained_networks_meet_the_target_and_pay_for_it(make):
 
 def test_the_experiment_runs_goes_on_and_says_what_it_leaves_out(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "stable_baselines3", None)
+    monkeypatch.setattr(control_burgers, "STEPS", 4)  # of 32: every node of the tree of networks is compiled by itself
     program = EXPERIMENTS.load("control-burgers")
     small = {"seconds": 1e9, "updates": 1, "scenes": 2, "iterations": 1, "features": 4, "batch": 1, "seeds": 1}
     settings = make_settings(program.settings, {**small, "arms": ("hierarchy", "ppo")})

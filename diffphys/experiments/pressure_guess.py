@@ -102,7 +102,7 @@ class Settings(Budget):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {"updates": 400, "clock": "processor", "tests": 40, "simulations": 2, "kept": 4},
-    "book": {"updates": 2500, "clock": "processor", "seeds": 2},
+    "book": {"updates": 2500, "clock": "processor", "seeds": 3},
     "paper": {
         "network": "published",
         "rate": 2e-4,

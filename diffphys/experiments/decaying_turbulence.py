@@ -79,11 +79,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "scale": 4,
         "warmup": 800,
         "train_seeds": (1, 2, 3, 4, 5, 6),
+        "test_seeds": (101, 102, 103, 104),
         "train_frames": 400,
         "frames": 512,
         "features": 6,
         "bias": True,
-        **stages((1, 600, 4e-3), (8, 600, 3e-3), (20, 240, 1.5e-3)),
+        **stages((1, 600, 4e-3), (8, 1000, 3e-3), (24, 500, 1.5e-3), (48, 60, 7e-4)),
         "batch": 1,
     },
     "paper": {

@@ -156,7 +156,7 @@ def test_the_value_outside_is_traced(float64):
 
 def test_squares_of_what_is_carried_do_not_grow_where_clean_fluid_enters(float64):
     """Heavy fluid below an open ceiling: central fluxes change the sum of squares only through the sides, and what
-    enters at zero brings none. (Entering as it is inside it would have 1.7 times as much at the end.)
+    enters at zero brings none. (Entering as it is inside it has 1.9 times as much at the end.)
     """
     grid = dp.Grid((16, 16), (1.0, 1.0))
     x, y = grid.centers()

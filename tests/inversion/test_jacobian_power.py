@@ -184,8 +184,9 @@ def test_a_network_in_float32_may_stand_before_physics_in_float64(engine, key):
     arrays, static = eqx.partition(network, eqx.is_inexact_array)
     coarse = eqx.combine(jax.tree.map(lambda leaf: leaf.astype(jnp.float32), arrays), static)
     options: Any = dict(engine=engine, truncation=1e-2, iterations=12)
-    exact, _ = jacobian_power(function, network, samples, gradient, **options)
-    rounded, _ = jacobian_power(
+    direction = eqx.filter_jit(jacobian_power)
+    exact, _ = direction(function, network, samples, gradient, **options)
+    rounded, _ = direction(
         lambda net, start: function(lambda x: net(x.astype(jnp.float32)).astype(float), start),
         coarse,
         samples,

@@ -28,7 +28,7 @@ from diffphys.scenarios.turbulence import LAYER
 
 
 # List, Chen, Thuerey 2022, tables 3 and 6: unrolled over 10 ("squares-only": with that loss) and 60 steps, and with
-# gradients through 10, 20 and 60 of those.
+# gradients through 10, 20 and, as "unrolled", 30 of those.
 PUBLISHED = {
     "source": {"mse_512": 1.25e-3},
     "squares-only": {"mse_512": 3.19e-4},

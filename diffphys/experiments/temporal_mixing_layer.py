@@ -71,6 +71,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "bias": True,
         **stages((1, 800, 4e-3), (6, 1000, 4e-3), (24, 700, 2e-3), (48, 80, 1e-3)),
         "batch": 1,
+        "squares_only": True,
     },
     "paper": {
         "arms": USUAL_ARMS,

@@ -1,5 +1,7 @@
 """Grids, shapes and sides: what they are and what they refuse."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -120,12 +122,10 @@ def test_an_extruded_shape_is_its_cross_section_in_every_layer(axis):
     grid, layer = dp.Grid((6, 6, 6), (1.0, 1.0, 1.0)), dp.Grid((6, 6), (1.0, 1.0))
     for periodic in (False, True):
         for name in ("coverage", "volume_fractions"):
-            found, expected = jax.jit(
-                lambda name=name, periodic=periodic: (
-                    getattr(column, name)(grid, periodic),
-                    getattr(disk, name)(layer, periodic),
-                )
-            )()
+            found, expected = (
+                jax.jit(partial(getattr(shape, name), cells, periodic))()
+                for shape, cells in ((column, grid), (disk, layer))
+            )
             assert float(jnp.max(expected)) > 0.5
             for one in jnp.moveaxis(found, axis, 0):
                 np.testing.assert_allclose(one, expected, atol=2e-6 if name == "coverage" else 0.02)

@@ -130,9 +130,10 @@ class ObstacleCorrected:
             nearby = along_axis(matrix, nearby, axis)
         layers = _cross_section_first(surface, nearby)  # for each mode of the other axes the values in the box
         within, modes = layers.shape[: len(surface.axes)], layers.shape[len(surface.axes) :]
-        # In two steps, as arrays on the explicit axes of a mesh ask for.
-        flat = layers.reshape(-1, *modes).reshape(math.prod(within), -1)
-        factors = jnp.asarray(surface.factors, rhs.dtype)[:, None]
+        flat = layers.reshape(-1, *modes)
+        if modes:  # in two steps, as arrays on the explicit axes of a mesh ask for
+            flat = flat.reshape(math.prod(within), -1)
+        factors = jnp.asarray(surface.factors, rhs.dtype).reshape(-1, *(1 for _ in flat.shape[1:]))
         slope = (flat[surface.above] - flat[surface.below]) * factors  # G_C A_0^+ rhs, scaled
         flux = _corrected(surface, slope) * factors
         source = jnp.zeros_like(flat).at[surface.below].add(flux).at[surface.above].add(-flux)  # volume times D_C q
@@ -172,11 +173,10 @@ def _axes_in_order(surface: Surface, values: Array) -> Array:
 
 
 def _corrected(surface: Surface, slope: Array) -> Array:
-    """The correction of each mode times its slopes, (faces, modes) -> (faces, modes)."""
-    groups, members = surface.members.shape
-    if members == groups == 1:
+    """The correction of each mode times its slopes, (faces, modes) -> (faces, modes), or (faces,) without modes."""
+    if slope.ndim == 1:
         # Symmetric up to round-off alone; its transpose keeps the bits that flows in two dimensions always had.
-        return along_axis(surface.corrections[0], slope[:, 0], 0)[:, None]
+        return along_axis(surface.corrections[0], slope, 0)
     corrections = jnp.asarray(surface.corrections, slope.dtype)
     grouped = jnp.moveaxis(slope[:, surface.members], 1, 0)
     (product,) = linear_map(_product, _product, (corrections,), (grouped,))

@@ -143,6 +143,26 @@ def test_at_the_largest_courant_number_weighted_shifts_have_the_inner_slope():
         np.testing.assert_allclose(measure(sign), measure(sign * (1 - EPSILON)), atol=1e-9)
 
 
+def test_at_the_largest_courant_number_of_a_stretched_axis_weighted_shifts_have_the_inner_slope():
+    """Each point is looked up at its neighbor. Where that is the end of the axis, what comes from beyond is looked up
+    there too, so that the slope is half of that within.
+    """
+    edges = np.array([0.0, 1.0, 3.0, 4.0, 8.0, 9.0, 11.0])
+    grid, ends = dp.Grid.from_edges((edges,)), (dp.Dirichlet(0.3), dp.Dirichlet(0.1))
+    values = np.random.default_rng(2).standard_normal(7)
+    field = dp.Field(jnp.asarray(values), grid, (0.0,), (ends,))
+
+    def step(part, gaps):
+        velocity = [dp.Field(part * jnp.asarray(gaps), grid, (0.0,), (ends,))]
+        return semi_lagrangian(field, velocity, 1.0, 1).values
+
+    widths = np.diff(edges)
+    for gaps, beside_end in ((np.append(0.0, widths), 1), (-np.append(widths, 0.0), -2)):
+        measure = jax.jit(jax.jacfwd(lambda part, gaps=gaps: step(part, gaps)))
+        within = measure(1 - EPSILON)
+        np.testing.assert_allclose(measure(1.0), within.at[beside_end].divide(2), atol=1e-9)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("grid", GRIDS, ids=["uniform", "stretched"])
 def test_a_linear_field_at_rest_is_carried_without_a_kink(grid):

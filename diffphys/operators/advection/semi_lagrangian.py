@@ -354,8 +354,7 @@ def _carried_jvp(
     carry = _Carry(reach, shares)
     (tangent,) = linear_map(carry.forward, carry.transposed, displacement, (padded_tangent,))
     for axis, direction in enumerate(given_tangent):
-        lies_between = functools.partial(_lies_between, displacement[axis], axis, reach[axis], shares[axis])
-        between = [[lies_between(shift) for shift in _shifts(reach[axis])[:-1]]]
+        between = [_between(displacement[axis], axis, reach[axis], shares[axis])]
         steps = jax.lax.optimization_barrier(jnp.diff(padded, axis=axis))
         slope = _nested_sum(steps, weights[:axis] + between + weights[axis + 1 :], displacement[0].shape)
         tangent = tangent + slope * _free(given[axis], axis, limits[axis]) * direction
@@ -424,28 +423,30 @@ def _weight(displacement: Array, shift: int) -> Array:
     return jnp.maximum(0, 1 - jnp.abs(displacement - shift))
 
 
-def _lies_between(displacement: Array, axis: int, reach: int, shares: SlopeShares | None, shift: int) -> Array:
-    """1 between this shift and the next, where the interpolation has the slope `f[shift + 1] - f[shift]`, and 0
-    elsewhere; on either of the two 1/2 or what `slope_shares` has, so that a kink has the mean slope of both sides.
-    Beyond the reach there is no other side.
+def _between(displacement: Array, axis: int, reach: int, shares: SlopeShares | None) -> list[Array]:
+    """For each shift but the last 1 between it and the next, where the interpolation has the slope
+    `f[shift + 1] - f[shift]`, and 0 elsewhere; on either of the two 1/2 or what `slope_shares` has, so that a kink has
+    the mean slope of both sides. Beyond the reach there is no other side.
     """
-    beyond = displacement - (shift + 0.5)
-    within = jnp.where(jnp.abs(beyond) < 0.5, 1.0, 0.0)
-    lower: Array | float = 1.0 if shift == -reach else 0.5
-    upper: Array | float = 1.0 if shift + 1 == reach else 0.5
-    if shares is not None:
-        below, above = np.array(shares.below), np.array(shares.above)
-        if shift == -reach:
-            above = np.where(below == 0, above, 2 * above)
-        if shift + 1 == reach:
-            below = np.where(above == 0, below, 2 * below)
-        extent, start = displacement.shape[axis], shift + reach
-        line = at_axis(axis, -1, 1, displacement.ndim)
-        lower = jnp.asarray(above[start : start + extent].reshape(line), displacement.dtype)
-        upper = jnp.asarray(below[start + 1 : start + 1 + extent].reshape(line), displacement.dtype)
-    elif lower == upper:
-        return jnp.where(jnp.abs(beyond) == 0.5, lower, within).astype(displacement.dtype)
-    return jnp.where(beyond == 0.5, upper, jnp.where(beyond == -0.5, lower, within)).astype(displacement.dtype)
+    extent, line = displacement.shape[axis], at_axis(axis, -1, 1, displacement.ndim)
+
+    def step(past: Array, shift: int, shares: np.ndarray | None) -> Array:
+        """1 past a shift, 0 before it, and upon it the share of the slope past it."""
+        share = 0.5
+        if shares is not None:
+            share = jnp.asarray(shares[shift + reach :][:extent].reshape(line), displacement.dtype)
+        return jnp.where(displacement == shift, share, jnp.where(past, 1.0, 0.0)).astype(displacement.dtype)
+
+    below, above = (None, None) if shares is None else (np.array(shares.below), np.array(shares.above))
+    inner = _shifts(reach)[1:-1]
+    rising = [step(displacement > shift, shift, above) for shift in inner]
+    if below is None or above is None or np.all(below + above == 1):  # what is not above a point is below it
+        steps = [jnp.ones_like(displacement), *rising, jnp.zeros_like(displacement)]
+        return [lower - upper for lower, upper in itertools.pairwise(steps)]
+    falling = [step(displacement < shift, shift, below) for shift in inner]
+    first = step(displacement > -reach, -reach, np.where(below == 0, above, 2 * above))
+    last = step(displacement < reach, reach, np.where(above == 0, below, 2 * below))
+    return [lower * upper for lower, upper in zip([first, *rising], [*falling, last], strict=True)]
 
 
 def _nested_sum(padded: Array, weights: Sequence[Sequence[Array]], shape: Sequence[int]) -> Array:

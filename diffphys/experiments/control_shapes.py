@@ -100,8 +100,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "demo": {"seconds": 150.0, "clock": "processor", "seeds": 1, "scenes": 50, "planned": 1, "half_life": 200}
     | {"speeds": 450, "arms": ("hierarchy",)},
     "book": {"seconds": 1200.0, "clock": "processor", "seeds": 1, "planned": 4, "half_life": 1500, "speeds": 3000},
-    "long": {"seconds": 28800.0, "clock": "processor", "seeds": 1, "half_life": 30_000, "speeds": 60_000}
-    | {"arms": ("hierarchy", "pressure"), "planned": 10},
+    "long": {"seconds": 2400.0, "clock": "processor", "seeds": 1, "half_life": 1500, "speeds": 3000}
+    | {"arms": ("hierarchy",), "planned": 4},
 }
 
 

@@ -130,10 +130,9 @@ class ObstacleCorrected:
             nearby = along_axis(matrix, nearby, axis)
         layers = _cross_section_first(surface, nearby)  # for each mode of the other axes the values in the box
         within, modes = layers.shape[: len(surface.axes)], layers.shape[len(surface.axes) :]
-        flat = layers.reshape(-1, *modes)
+        flat, factors = layers.reshape(-1, *modes), jnp.asarray(surface.factors, rhs.dtype)
         if modes:  # in two steps, as arrays on the explicit axes of a mesh ask for
-            flat = flat.reshape(math.prod(within), -1)
-        factors = jnp.asarray(surface.factors, rhs.dtype).reshape(-1, *(1 for _ in flat.shape[1:]))
+            flat, factors = flat.reshape(math.prod(within), -1), factors[:, None]
         slope = (flat[surface.above] - flat[surface.below]) * factors  # G_C A_0^+ rhs, scaled
         flux = _corrected(surface, slope) * factors
         source = jnp.zeros_like(flat).at[surface.below].add(flux).at[surface.above].add(-flux)  # volume times D_C q
@@ -153,7 +152,7 @@ class ObstacleCorrected:
         cells = [self.problem.grid.cells[axis] for axis in surface.axes]
         box = zip(surface.start, surface.stop, cells, strict=True)
         rows = 2 * sum((stop - start) * count for start, stop, count in box)
-        copies = 2 if len(surface.corrections) == 1 else 1  # see `_corrected`
+        copies = 2 if len(surface.axes) == self.problem.grid.dimensions else 1  # see `_corrected`
         size = np.dtype(dtype).itemsize
         return (
             FastDiagonalization(self.problem.without_obstacle()).prepared_bytes(dtype)

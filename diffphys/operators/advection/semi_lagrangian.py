@@ -430,11 +430,11 @@ def _between(displacement: Array, axis: int, reach: int, shares: SlopeShares | N
     """
     extent, line = displacement.shape[axis], at_axis(axis, -1, 1, displacement.ndim)
 
-    def step(past: Array, shift: int, shares: np.ndarray | None) -> Array:
+    def step(past: Array, shift: int, side: np.ndarray | None) -> Array:
         """1 past a shift, 0 before it, and upon it the share of the slope past it."""
         share = 0.5
-        if shares is not None:
-            share = jnp.asarray(shares[shift + reach :][:extent].reshape(line), displacement.dtype)
+        if side is not None:
+            share = jnp.asarray(side[shift + reach :][:extent].reshape(line), displacement.dtype)
         return jnp.where(displacement == shift, share, jnp.where(past, 1.0, 0.0)).astype(displacement.dtype)
 
     below, above = (None, None) if shares is None else (np.array(shares.below), np.array(shares.above))

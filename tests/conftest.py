@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import gc
+import itertools
 import os
 
 
@@ -30,6 +31,29 @@ import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
+from jax._src.interpreters import mlir  # noqa: E402
+
+
+PROGRAMS_FOR_A_CONTEXT = 100
+
+
+def contexts_for_many_programs(make, programs: int):
+    """MLIR's context, made anew after so many programs and not for each."""
+    made = itertools.count()
+    context = None
+
+    def make_or_keep():
+        nonlocal context
+        if next(made) % programs == 0:
+            context = make()
+        return context
+
+    return make_or_keep
+
+
+# JAX makes a context, into which it loads all dialects, for each program: a third of the time of a small one, of which
+# tests compile some 20,000. Kept for ever it would keep every constant, too.
+mlir.make_ir_context = contexts_for_many_programs(mlir.make_ir_context, PROGRAMS_FOR_A_CONTEXT)
 
 
 # The first example of a property compiles, which no deadline allows for; the same examples come on every machine.

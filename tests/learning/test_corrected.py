@@ -66,7 +66,7 @@ def test_the_network_sees_what_stands_beside_the_state_as_it_is():
             return jnp.stack([image[2], image[2]])
 
     corrected = dp.Corrected(flow, Last(), beside=lambda solver, after: [after.pressure + 10 * solver.dt])
-    alone, after = flow(state), corrected(state)
+    alone, after = jax.jit(lambda: (flow(state), corrected(state)))()
     added = after.velocity[0].values[:-1] - alone.velocity[0].values[:-1]
     assert jnp.allclose(added, alone.pressure.values + 1.0, atol=1e-6)
     wrong = dp.Corrected(flow, Last(), beside=lambda solver, after: [jnp.ones((3, 3))])

@@ -74,7 +74,7 @@ def test_a_body_that_turns_has_no_viscous_stress_whatever_the_viscosity():
         Field(np.tile(-centers[1], (9, 1)), grid, (0.0, 0.5), conditions),
         Field(np.tile(centers[0][:, None], (1, 9)), grid, (0.5, 0.0), conditions),
     )
-    forces = viscous_force(velocity, viscosity)
+    forces = jax.jit(viscous_force)(velocity, viscosity)
     for force in forces:
         np.testing.assert_allclose(force[2:-2, 2:-2], 0, atol=1e-11)
     halves = [
@@ -92,7 +92,7 @@ def test_one_viscosity_everywhere_is_the_laplacian():
     shapes = [part.shape for part in flow.initial_state().velocity]
     velocity = flow.initial_state([generator.standard_normal(shape) for shape in shapes]).velocity
     viscosity = Field(jnp.full(grid.cells, 0.3), grid, conditions=((Neumann(), Neumann()),) * 2)
-    for axis, (part, force) in enumerate(zip(velocity, viscous_force(velocity, viscosity), strict=True)):
+    for axis, (part, force) in enumerate(zip(velocity, jax.jit(viscous_force)(velocity, viscosity), strict=True)):
         difference = force - 0.3 * laplacian(part).values
         np.testing.assert_allclose(difference * free(part, axis), 0, atol=1e-11)
 

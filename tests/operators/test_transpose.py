@@ -51,6 +51,7 @@ def face_volumes(flow: dp.IncompressibleFlow, axis: int) -> np.ndarray:
     return functools.reduce(np.multiply.outer, widths)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_with_every_pair_of_sides_on_every_axis():
     """What holds along one axis knows nothing of the other: each pair along x meets five along y."""
     generator = np.random.default_rng(0)
@@ -71,6 +72,7 @@ def test_for_every_combination_of_sides():
         check_transpose(make_flow(dp.Grid((5, 4), (1.0, 2.7)), pairs, viscosity=1e-3), generator)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_in_three_dimensions_for_a_sample_of_sides():
     grid = dp.Grid((3, 2, 4), (1.0, 0.3, 2.2))
     generator = np.random.default_rng(1)

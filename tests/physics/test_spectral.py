@@ -41,7 +41,8 @@ def random_state(flow: dp.IncompressibleFlow, seed: int = 0) -> dp.FlowState:
         flow, viscosity=jnp.asarray(0.1), dt=jnp.asarray(0.5), forces=(), stepping=STEPPINGS[-1]
     )
     scalars = {name: generator.random(flow.grid.cells) for name in flow.scalars}
-    return dataclasses.replace(smooth(smooth.initial_state(velocity, scalars)), time=jnp.asarray(0.0))
+    state = jax.jit(lambda: smooth(smooth.initial_state(velocity, scalars)))()
+    return dataclasses.replace(state, time=jnp.asarray(0.0))
 
 
 def values(state: dp.FlowState) -> list[Any]:

@@ -167,7 +167,7 @@ def test_without_the_far_corner_a_linear_field_is_carried_alike():
             zip(flow.initial_state().velocity, (0.3, -0.2, 0.5), strict=True)]  # fmt: skip
     x, y, z = wind[0].coordinates()
     field = wind[0].with_values(jnp.broadcast_to(x - 2 * y + 0.5 * z, wind[0].shape))
-    plain = dp.SemiLagrangian().carry(field, wind, 0.6)
+    plain = jax.jit(dp.SemiLagrangian().carry)(field, wind, 0.6)
     found = around_corners(plain, field, upstream_path(field, wind, 0.6), flow.solid.cells)
     within = (slice(1, -1),) * 3
     np.testing.assert_allclose(found.values[within], plain.values[within], atol=1e-14)

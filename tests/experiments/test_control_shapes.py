@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffphys.control import cost, simulate
+from diffphys.control import PredictorCorrector, cost, simulate
 from diffphys.experiments import EXPERIMENTS
 from diffphys.experiments.control_shapes import (
     AREA,
@@ -19,6 +19,7 @@ from diffphys.experiments.control_shapes import (
     make_controller,
     measured,
     pushed,
+    seen,
     shape_problem,
     steer,
     streamed,
@@ -99,6 +100,22 @@ def test_a_marker_that_stays_has_an_error_of_one_and_no_force():
     run = jax.jit(lambda start: simulate(problem, at_rest(start), problem.at_rest()))(scene.start[0])
     found = measured(jax.tree.map(lambda leaf: leaf[None], run), scene)
     np.testing.assert_allclose([found["error"], found["force"]], [1.0, 0.0], atol=1e-6)
+
+
+def test_a_plan_lies_half_way_whatever_its_image():
+    """Its center of gravity does not say where: what networks plan while they learn is of both signs."""
+    scene = draw_scene(jax.random.key(4), 2)
+    left, right = seen(scene.start), seen(scene.target)
+    controller = make_controller("hierarchy", 8, jax.random.key(5))
+    assert isinstance(controller, PredictorCorrector)
+    wild = jax.tree.map(lambda leaf: 30 * leaf, controller.predictors[0])
+    plan = jax.jit(lambda: wild(left, right))()
+    np.testing.assert_array_equal(plan.corner, np.floor((left.corner + right.corner) / 2))
+    assert jnp.min(plan.image) < -1 and jnp.max(plan.image) > 2
+    beside = np.array(plan.image)
+    first, last = np.asarray(plan.corner, int), np.asarray(plan.corner, int) + 32
+    beside[first[0] : last[0], first[1] : last[1]] = 0
+    assert not beside.any()
 
 
 @pytest.mark.slow

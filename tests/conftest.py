@@ -52,7 +52,7 @@ def contexts_for_many_programs(make, programs: int):
 
 
 # JAX makes a context, into which it loads all dialects, for each program: a third of the time of a small one, of which
-# tests compile some 20,000. Kept for ever it would keep every constant, too.
+# tests compile more than 10,000. Kept for ever it would keep every constant, too.
 mlir.make_ir_context = contexts_for_many_programs(mlir.make_ir_context, PROGRAMS_FOR_A_CONTEXT)
 
 

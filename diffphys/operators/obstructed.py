@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -52,26 +54,43 @@ def look_up_within(
     return jnp.where(jnp.asarray(closed), field.values, carried)
 
 
-def comes_from_behind(field: Field, path: Sequence[Array], closed: np.ndarray) -> Array:
-    """For each point of a field whether its foot may lie behind closed cells: where the path meets one and is longer
-    than the thinnest wall.
+def come_from_behind(fields: Sequence[Field], paths: Sequence[Sequence[Array]], closed: np.ndarray) -> list[Array]:
+    """For each point of some fields whether its foot may lie behind closed cells: where the path meets one and is
+    longer than the thinnest wall.
+
+    The points of all fields are followed in one loop, which is compiled once.
 
     Args:
-        field: The field, at the faces.
-        path: For each axis how far the foot lies from each point, in cells; not beyond a bounded axis.
+        fields: The fields, at the faces.
+        paths: Of each field for each axis how far the foot lies from each point, in cells; not beyond a bounded axis.
         closed: For each cell whether nothing passes it.
     """
-    walls = [thinnest_wall(closed, axis, wraps) for axis, wraps in enumerate(field.periodic)]
-    start = [_in_cells(field.grid, axis, place, field.values) for axis, place in enumerate(field.offset)]
+    grid, periodic = fields[0].grid, fields[0].periodic
+    walls = [thinnest_wall(closed, axis, wraps) for axis, wraps in enumerate(periodic)]
 
-    def behind(path: Sequence[Array]) -> Array:
+    def behind(paths: Sequence[Sequence[Array]]) -> list[Array]:
         # One array, however often the loop is traced: `devices.with_matrices` counts them.
-        is_open = functools.partial(_is_open, jnp.asarray(~closed), field.periodic)
-        return longer_than_walls(path, walls) & ~_followed(field.grid, start, path, is_open, None)[1]
+        is_open = functools.partial(_is_open, jnp.asarray(~closed), periodic)
+        start, path = [], []
+        for axis in range(grid.dimensions):
+            places = [_in_cells(grid, axis, field.offset[axis], field.values) for field in fields]
+            start.append(_one_after_another(places, fields))
+            path.append(_one_after_another([of_field[axis] for of_field in paths], fields))
+        found = longer_than_walls(path, walls) & ~_followed(grid, start, path, is_open, None)[1]
+        ends = np.cumsum([math.prod(field.shape) for field in fields])
+        parts = jnp.split(found, ends[:-1])
+        return [part.reshape(field.shape) for part, field in zip(parts, fields, strict=True)]
 
-    path = jax.lax.stop_gradient(list(path))
-    longer = longer_than_walls(path, walls)
-    return choose(jnp.any(longer), behind, lambda _: longer & False, path)
+    paths = jax.lax.stop_gradient([list(path) for path in paths])
+    longer = [longer_than_walls(path, walls) for path in paths]
+    any_longer = functools.reduce(operator.or_, [jnp.any(one) for one in longer])
+    return choose(any_longer, behind, lambda _: [one & False for one in longer], paths)
+
+
+def _one_after_another(arrays: Sequence[Array], fields: Sequence[Field]) -> Array:
+    """The numbers of the points of each field in one line."""
+    wide = [jnp.broadcast_to(array, field.shape) for array, field in zip(arrays, fields, strict=True)]
+    return jnp.concatenate([array.ravel() for array in wide])
 
 
 def longer_than_walls(displacement: Sequence[Any], walls: Sequence[int | None]) -> Any:

@@ -32,7 +32,7 @@ from diffphys.operators.interpolation import (
 )
 from diffphys.operators.obstructed import (
     check_closed,
-    comes_from_behind,
+    come_from_behind,
     longer_than_walls,
     look_up_within,
     pinched,
@@ -66,7 +66,8 @@ class SemiLagrangian(Bounded):
         carried = semi_lagrangian(field, velocity, dt, self.largest_courant)
         path = upstream_path(field, velocity, dt)
         carried = around_corners(carried, field, path, closed)
-        return nothing_from_behind(carried, field, path, closed, self.largest_courant)
+        (carried,) = nothing_from_behind([carried], [field], [path], closed, self.largest_courant)
+        return carried
 
 
 def semi_lagrangian(
@@ -162,13 +163,13 @@ def around_corners(
 
 
 def nothing_from_behind(
-    carried: Field,
-    field: Field,
-    path: Sequence[Array],
+    carried: Sequence[Field],
+    fields: Sequence[Field],
+    paths: Sequence[Sequence[Array]],
     closed: np.ndarray,
     largest_courant: int | tuple[int, ...] | None = None,
-) -> Field:
-    """`carried`, a look-up of a velocity component around obstacles, without what lies behind them.
+) -> list[Field]:
+    """`carried`, look-ups of velocity components around obstacles, without what lies behind them.
 
     Within an obstacle a look-up finds the zero on the faces of its cells. Where a displacement is longer than an
     obstacle is thick it may find the fluid on the other side: there the value is zero, that of the surface which the
@@ -176,15 +177,19 @@ def nothing_from_behind(
     nothing is asked.
 
     Args:
-        carried: The result of the look-up.
-        field: The component before.
-        path: From each point to its upstream point, as `upstream_path` gives it.
+        carried: The results of the look-ups.
+        fields: The components before.
+        paths: Of each component from each point to its upstream point, as `upstream_path` gives it.
         closed: For each cell whether it is closed.
         largest_courant: The bound on the Courant number, if there is one.
     """
-    if not longer_than_walls(_reach(field, largest_courant), _walls(field, closed)):
-        return carried
-    return field.with_values(jnp.where(comes_from_behind(field, path, closed), 0.0, carried.values))
+    if not longer_than_walls(_reach(fields[0], largest_courant), _walls(fields[0], closed)):
+        return list(carried)
+    behind = come_from_behind(fields, paths, closed)
+    return [
+        field.with_values(jnp.where(hidden, 0.0, one.values))
+        for one, field, hidden in zip(carried, fields, behind, strict=True)
+    ]
 
 
 def carried_velocity(
@@ -207,25 +212,29 @@ def carried_velocity(
     if closed is None or not isinstance(scheme, SemiLagrangian):
         return tuple(scheme.carry(part, held, dt, closed) for part in held)
 
-    def of(part: Field, part_held: Field) -> Field:
-        walls = [None if wall is None else wall - 1 for wall in _walls(part, closed)]
-        if not longer_than_walls(_reach(part, scheme.largest_courant), walls):
-            return scheme.carry(part, velocity, dt, closed)
-        path = upstream_path(part, velocity, dt)
-        longer = longer_than_walls(jax.lax.stop_gradient(path), walls)
-        if scheme.largest_courant is None:  # one gather takes either: a second look-up would be compiled as well
-            ways = zip(upstream_path(part, held, dt), path, strict=True)
-            path, instead = [jnp.where(longer, other, own) for other, own in ways], (longer, part_held)
-            carried = part.with_values(look_up(part, _wrapped(part, path), instead))
-            return nothing_from_behind(around_corners(carried, part, path, closed, instead), part, path, closed)
+    walls = [None if wall is None else wall - 1 for wall in _walls(velocity[0], closed)]
+    if not longer_than_walls(_reach(velocity[0], scheme.largest_courant), walls):
+        return tuple(scheme.carry(part, velocity, dt, closed) for part in velocity)
+    paths = [upstream_path(part, velocity, dt) for part in velocity]
+    longer = [longer_than_walls(jax.lax.stop_gradient(path), walls) for path in paths]
+    if scheme.largest_courant is None:  # one gather takes either: a second look-up would be compiled as well
+        carried = []
+        for a, (part, part_held) in enumerate(zip(velocity, held, strict=True)):
+            ways = zip(upstream_path(part, held, dt), paths[a], strict=True)
+            paths[a] = [jnp.where(longer[a], other, own) for other, own in ways]
+            instead = longer[a], part_held
+            found = part.with_values(look_up(part, _wrapped(part, paths[a]), instead))
+            carried.append(around_corners(found, part, paths[a], closed, instead))
+        return tuple(nothing_from_behind(carried, velocity, paths, closed))
 
+    def of(part: Field, part_held: Field, far: Array) -> Field:
         def without(values: Array) -> Array:
-            return jnp.where(longer, scheme.carry(part_held, held, dt, closed).values, values)
+            return jnp.where(far, scheme.carry(part_held, held, dt, closed).values, values)
 
         carried = scheme.carry(part, velocity, dt, closed)
-        return part.with_values(choose(jnp.any(longer), without, lambda values: values, carried.values))
+        return part.with_values(choose(jnp.any(far), without, lambda values: values, carried.values))
 
-    return tuple(of(*parts) for parts in zip(velocity, held, strict=True))
+    return tuple(of(*parts) for parts in zip(velocity, held, longer, strict=True))
 
 
 def _walls(field: Field, closed: np.ndarray) -> list[int | None]:
